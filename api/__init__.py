@@ -1,0 +1,1 @@
+"""The HTTP face: thin blueprints over the uploads and the catalog."""

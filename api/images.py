@@ -1,0 +1,61 @@
+"""``/api/v1/products/{id}/images``: CONTRACT "Images"."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from api.errors import InvalidRequest
+from api.etags import expected_version
+from api.multipart import read_upload
+from auth.bearer import BearerAuth, Principal
+from auth.tokens import WRITE
+from catalog.base import Catalog, ImageNotFound
+from uploads import Uploads
+
+# Stricter than int(), which takes signs, spaces, underscores and the digits of other scripts.
+_INDEX: Final = re.compile(r"0|[1-9][0-9]*")
+_MAX_INDEX_DIGITS: Final = 9
+
+
+def images_blueprint(uploads: Uploads, catalog: Catalog, auth: BearerAuth) -> Blueprint:
+    """The image calls."""
+    blueprint = Blueprint("images", __name__, url_prefix="/api/v1/products/<product_id>/images")
+
+    @blueprint.post("")
+    @auth.requires(WRITE)
+    def upload_image(principal: Principal, product_id: str) -> ResponseReturnValue:
+        skip_present = _if_exists_skip()
+        uploads.admit(principal.workspace_id, product_id, skip_present=skip_present)
+        added = uploads.add(principal.workspace_id, product_id, read_upload(), skip_present=skip_present)
+        body = {"imageUrl": added.image_url, "imageUrls": added.product.image_urls}
+        if not added.created:
+            return jsonify(body)
+        return jsonify(body), 201, {"Location": added.image_url}
+
+    @blueprint.delete("/<index>")
+    @auth.requires(WRITE)
+    def delete_image(principal: Principal, product_id: str, index: str) -> ResponseReturnValue:
+        version = expected_version(catalog, principal.workspace_id, product_id)
+        product = uploads.remove(principal.workspace_id, product_id, _index(index), expected_version=version)
+        return jsonify({"imageUrls": product.image_urls})
+
+    return blueprint
+
+
+def _if_exists_skip() -> bool:
+    value = request.args.get("ifExists")
+    if value not in (None, "skip"):
+        raise InvalidRequest({"ifExists": ["Must be 'skip'"]})
+    return value == "skip"
+
+
+def _index(text: str) -> int:
+    if _INDEX.fullmatch(text) is None:
+        raise InvalidRequest({"index": ["Must be a non-negative integer"]})
+    if len(text) > _MAX_INDEX_DIGITS:
+        raise ImageNotFound
+    return int(text)

@@ -1,0 +1,47 @@
+"""``/media/<key>``: the public bytes of a store that has no web server of its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Blueprint, Response, request
+from werkzeug.wsgi import wrap_file
+
+from storage.base import StorageBackend, StoredObject
+
+PREFIX: Final = "/media"
+
+_CHUNK: Final = 1 << 17
+_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cache-Control": "public, max-age=31536000, immutable",
+    # The pictures are public: pages of any origin may show and read them.
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+def media_blueprint(storage: StorageBackend) -> Blueprint:
+    """Serves the objects of ``storage`` to anyone who knows a key."""
+    blueprint = Blueprint("media", __name__, url_prefix=PREFIX)
+
+    @blueprint.get("/<path:key>")
+    def get_object(key: str) -> Response:
+        opened = storage.open(key)
+        response = _response(opened.__enter__())
+        response.call_on_close(lambda: opened.__exit__(None, None, None))
+        return response
+
+    return blueprint
+
+
+def _response(stored: StoredObject) -> Response:
+    info = stored.info
+    response = Response(headers=_HEADERS, content_type=info.content_type, direct_passthrough=True)
+    response.content_length = info.size
+    response.last_modified = info.modified
+    response.set_etag(info.etag)
+    # The stream is read as the answer is sent: not at all for a 304 or a HEAD.
+    response.response = wrap_file(request.environ, stored.stream, _CHUNK)
+    response.make_conditional(request, accept_ranges=True, complete_length=info.size)
+    return response

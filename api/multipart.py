@@ -1,0 +1,79 @@
+"""From a multipart/form-data request (RFC 7578) to an Upload."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import request
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.http import parse_options_header
+
+from api.body import read_body
+from validators.base import MAX_IMAGE_BYTES, FilePart, Upload
+from validators.presence import no_file
+from validators.size import too_large
+
+#: What a form may hold besides the file: boundaries, headers and small fields.
+MAX_ENVELOPE: Final = 64 * 1024
+_MAX_PARTS: Final = 32
+_MAX_BOUNDARY: Final = 70  # RFC 2046 section 5.1.1
+_MALFORMED: Final = "Malformed multipart/form-data body"
+
+
+def read_upload() -> Upload:
+    """Reads and parses the current request's form. The body is read once and parsed once.
+
+    Raises:
+        Rejected: the request is not a form, or too long to hold an image within the limit.
+        BadRequest: the form does not end as it says, or is not one.
+    """
+    boundary = request.mimetype_params.get("boundary", "")
+    if request.mimetype != "multipart/form-data" or not boundary:
+        raise no_file("the request is not multipart/form-data with a boundary")
+    if len(boundary) > _MAX_BOUNDARY or not boundary.isascii():
+        raise BadRequest(_MALFORMED)
+    try:
+        body = read_body(MAX_IMAGE_BYTES + MAX_ENVELOPE)
+    except RequestEntityTooLarge as error:
+        raise too_large("the body is too long for any image within the limit") from error
+    if not body:
+        raise no_file("the body is empty")
+    try:
+        return Upload(_file_parts(body, boundary))
+    except MultipartError as error:
+        raise BadRequest(_MALFORMED) from error
+
+
+def _file_parts(body: bytes, boundary: str) -> list[FilePart]:
+    files: list[FilePart] = []
+    fields_size = 0
+    pieces: list[bytes] = []
+    segment: MultipartSegment | None = None
+    # As a context manager the parser insists on the closing boundary.
+    with PushMultipartParser(boundary, max_segment_count=_MAX_PARTS, strict=True) as parser:
+        for event in parser.parse(body):
+            if isinstance(event, MultipartSegment):
+                segment, pieces = event, []
+            elif event is not None:
+                pieces.append(event)
+            elif segment is not None and _has_filename(segment):
+                files.append(_file_part(segment, b"".join(pieces)))
+            else:
+                fields_size += sum(map(len, pieces))
+    if fields_size > MAX_ENVELOPE:
+        raise BadRequest(_MALFORMED)
+    return files
+
+
+def _has_filename(segment: MultipartSegment) -> bool:
+    if segment.filename is None:
+        # A client that only sends the RFC 5987 form of a name that is not ASCII.
+        _, options = parse_options_header(segment["Content-Disposition"])
+        return bool(options.get("filename"))
+    return bool(segment.filename)
+
+
+def _file_part(segment: MultipartSegment, data: bytes) -> FilePart:
+    digests = tuple(value for name, value in segment.headerlist if name in ("Content-Digest", "Repr-Digest"))
+    return FilePart(segment.name or "", data, segment.content_type, digests)

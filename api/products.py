@@ -1,0 +1,71 @@
+"""``/api/v1/products``: CONTRACT "Products"."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from api.body import read_body
+from api.etags import product_etag
+from api.schemas import ProductCreate, product_json
+from auth.bearer import BearerAuth, Principal
+from auth.tokens import READ, WRITE
+from catalog.base import Catalog, Image, Product, new_id, now
+from storage.base import StorageBackend
+
+MAX_JSON_BODY: Final = 1 << 20
+
+
+def products_blueprint(catalog: Catalog, storage: StorageBackend, auth: BearerAuth) -> Blueprint:
+    """The product calls."""
+    blueprint = Blueprint("products", __name__, url_prefix="/api/v1/products")
+
+    @blueprint.post("")
+    @auth.requires(WRITE)
+    def create_product(principal: Principal) -> ResponseReturnValue:
+        sent = ProductCreate.model_validate_json(_json_body(), context={"key_of": storage.key_of})
+        product = _new_product(principal.workspace_id, sent)
+        catalog.create_product(product)
+        return _product_response(product), 201, {"Location": f"{request.path}/{product.id}"}
+
+    @blueprint.get("/<product_id>")
+    @auth.requires(READ)
+    def get_product(principal: Principal, product_id: str) -> ResponseReturnValue:
+        product = catalog.get_product(principal.workspace_id, product_id)
+        return _product_response(product).make_conditional(request)
+
+    return blueprint
+
+
+def _json_body() -> bytes:
+    try:
+        return read_body(MAX_JSON_BODY)
+    except RequestEntityTooLarge as error:
+        raise RequestEntityTooLarge("Request body must be under 1MB") from error
+
+
+def _new_product(workspace_id: str, sent: ProductCreate) -> Product:
+    created_at = now()
+    return Product(
+        id=new_id(),
+        workspace_id=workspace_id,
+        name=sent.name,
+        model=sent.model,
+        category=sent.category,
+        description=sent.description,
+        default_field_values=sent.default_field_values,
+        images=tuple(Image(url=url) for url in sent.image_urls),
+        source_locale=sent.source_locale,
+        created_at=created_at,
+        updated_at=created_at,
+    )
+
+
+def _product_response(product: Product) -> Response:
+    response = jsonify(product_json(product))
+    response.set_etag(product_etag(product))
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response

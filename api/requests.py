@@ -1,0 +1,81 @@
+"""What holds for every request: its id, and the end of a body that nobody read."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import Flask, Response, g, request
+from werkzeug.wsgi import ClosingIterator
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+#: How much of a refused body is read, and for how long, so that its sender gets to read the answer.
+MAX_DRAIN_BYTES: Final = 32 * 1024 * 1024
+MAX_DRAIN_SECONDS: Final = 10.0
+_STEP: Final = 1 << 16
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def register_request_ids(app: Flask) -> None:
+    """Gives every request an id, in ``g.request_id`` and the ``X-Request-Id`` of its answer.
+
+    A sane one that the client, or a proxy, sent is kept.
+    """
+
+    @app.before_request
+    def begin() -> None:
+        sent = request.headers.get("X-Request-Id", "")
+        g.request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.request_id
+        return response
+
+
+class DrainUnreadBody:
+    """WSGI middleware: once the answer is sent, reads what is left of the body, within bounds.
+
+    A server that closes a connection with unread bytes on it makes the kernel send a reset, and the
+    client may lose the answer (RFC 9112 section 9.6). Clients that send all before they read (curl
+    and Python's among them) would never see a 413. Past the bounds the server closes the connection.
+    """
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        answer = self._app(environ, start_response)
+        # Without a server that ends the input where the body ends, reading on could wait for ever.
+        if not environ.get("wsgi.input_terminated") or not _has_body(environ):
+            return answer
+        return ClosingIterator(answer, lambda: _drain(environ))
+
+
+def _has_body(environ: WSGIEnvironment) -> bool:
+    return environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def _drain(environ: WSGIEnvironment) -> None:
+    body = environ["wsgi.input"]
+    connection: Any = environ.get("gunicorn.socket")
+    deadline = time.monotonic() + MAX_DRAIN_SECONDS
+    drained = 0
+    try:
+        while drained < MAX_DRAIN_BYTES and (left := deadline - time.monotonic()) > 0:
+            if connection is not None:
+                connection.settimeout(left)
+            piece = body.read(_STEP)
+            if not piece:
+                break
+            drained += len(piece)
+        if connection is not None:
+            connection.settimeout(None)
+    except Exception:  # noqa: BLE001  # the answer is sent; how the rest fails is the server's own
+        return

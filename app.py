@@ -1,0 +1,72 @@
+"""The application: the one place where its parts are wired together."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from api.errors import register_errors
+from api.images import images_blueprint
+from api.media import PREFIX, media_blueprint
+from api.products import products_blueprint
+from api.requests import DrainUnreadBody, register_request_ids
+from auth.bearer import BearerAuth
+from catalog.base import Catalog
+from catalog.sqlite import SQLiteCatalog
+from cli.demo import demo_command
+from cli.key import key_commands
+from cli.workspace import workspace_commands
+from config import Settings
+from storage.base import StorageBackend
+from storage.disk import DiskStorage
+from uploads import Uploads
+from validators.base import Limits
+
+
+def make_storage(settings: Settings) -> StorageBackend:
+    """The storage backend that the settings name."""
+    return DiskStorage(settings.data_dir / "media", settings.public_url + PREFIX)
+
+
+def make_catalog(settings: Settings) -> Catalog:
+    """The catalog that the settings name."""
+    return SQLiteCatalog(settings.sqlite_path)
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    storage: StorageBackend | None = None,
+    catalog: Catalog | None = None,
+) -> Flask:
+    """Makes the WSGI application.
+
+    Args:
+        settings: read from the environment if not given.
+        storage, catalog: take the place of those that the settings name.
+
+    Raises:
+        ConfigError: a setting has a value that can't be used.
+    """
+    settings = settings or Settings.from_env()
+    storage = storage or make_storage(settings)
+    catalog = catalog or make_catalog(settings)
+    uploads = Uploads(storage, catalog, Limits(max_pixels=settings.max_image_pixels))
+    auth = BearerAuth(catalog)
+
+    app = Flask("vetrina", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    # A client that gets an address wrong is told so, not sent elsewhere.
+    app.url_map.merge_slashes = False
+    app.wsgi_app = DrainUnreadBody(app.wsgi_app)  # type: ignore[method-assign]
+
+    register_request_ids(app)
+    register_errors(app)
+    app.register_blueprint(products_blueprint(catalog, storage, auth))
+    app.register_blueprint(images_blueprint(uploads, catalog, auth))
+    app.register_blueprint(media_blueprint(storage))
+
+    app.cli.add_command(workspace_commands(catalog))
+    app.cli.add_command(key_commands(catalog))
+    app.cli.add_command(demo_command(catalog, settings.public_url))
+    return app

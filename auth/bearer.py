@@ -1,0 +1,100 @@
+"""Bearer tokens (RFC 6750): from the Authorization header to a principal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec, TypeAlias
+
+from flask import request
+from flask.typing import ResponseReturnValue
+
+from auth.tokens import digest
+from catalog.base import Catalog, now
+
+# RFC 6750 section 2.1: b64token; the scheme's case does not matter (RFC 9110 section 11.1).
+_AUTHORIZATION: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]{1,512}={0,4})", re.IGNORECASE)
+
+
+P = ParamSpec("P")
+
+
+class Unauthenticated(Exception):
+    """No token, or none that opens anything.
+
+    Attributes:
+        token_sent: whether there was one: RFC 6750 section 3.1 names an error only then.
+    """
+
+    code = "unauthenticated"
+    message = "Unauthorized"
+
+    def __init__(self, *, token_sent: bool) -> None:
+        super().__init__(self.message)
+        self.token_sent = token_sent
+
+
+class InsufficientScope(Exception):
+    """The token does not allow this call."""
+
+    code = "insufficient_scope"
+    message = "Insufficient scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(self.message)
+        self.scope = scope
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: the workspace whose data the token opens, and what it allows."""
+
+    workspace_id: str
+    scopes: frozenset[str]
+
+
+_PrincipalView: TypeAlias = Callable[Concatenate[Principal, P], ResponseReturnValue]
+
+
+class BearerAuth:
+    """Authenticates requests against the credentials of a catalog, afresh for every request."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def authenticate(self) -> Principal:
+        """The principal of the current request.
+
+        Raises:
+            Unauthenticated: the same for an unknown, an expired and a revoked token.
+            CatalogUnavailable: the token can't be checked.
+        """
+        header = request.headers.get("Authorization")
+        if header is None:
+            raise Unauthenticated(token_sent=False)
+        match = _AUTHORIZATION.fullmatch(header)
+        credential = self._catalog.find_credential(digest(match[1])) if match else None
+        if credential is None or not credential.is_live(now()):
+            raise Unauthenticated(token_sent=True)
+        return Principal(credential.workspace_id, credential.scopes)
+
+    def requires(self, scope: str) -> Callable[[_PrincipalView[P]], Callable[P, ResponseReturnValue]]:
+        """Decorates a view: authenticates first, and hands it the principal as its first argument.
+
+        The view raises Unauthenticated, CatalogUnavailable, or InsufficientScope when the token
+        lacks ``scope``.
+        """
+
+        def decorate(view: _PrincipalView[P]) -> Callable[P, ResponseReturnValue]:
+            @wraps(view)
+            def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+                principal = self.authenticate()
+                if scope not in principal.scopes:
+                    raise InsufficientScope(scope)
+                return view(principal, *args, **kwargs)
+
+            return guarded
+
+        return decorate

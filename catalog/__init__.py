@@ -1,0 +1,1 @@
+"""Stores of records; ``base`` is the protocol."""

@@ -1,0 +1,306 @@
+"""What is known of the images, and of who may touch them: the protocol that every catalog implements.
+
+A catalog keeps workspaces, credentials and products. A product holds its images in order; each
+change of a product is one atomic step that makes a new ``version``, and no step loses another's.
+
+An implementation is safe to share between threads and to build before a fork: its connections are
+made at first use. It takes plain constructor arguments, keeps its driver's exceptions to itself,
+and raises the errors below.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+#: The most images of a product, external URLs included: CONTRACT "at most 20 images a product".
+MAX_IMAGES: Final = 20
+
+
+class CatalogError(Exception):
+    """What a catalog refuses. ``code`` is a stable name; ``api/errors.py`` maps it to a status."""
+
+    code = "catalog_error"
+    message = "Internal server error"
+
+    def __str__(self) -> str:
+        return super().__str__() or self.message
+
+
+class WorkspaceNotFound(CatalogError):
+    """No workspace has this id."""
+
+    code = "workspace_not_found"
+    message = "Workspace not found"
+
+
+class CredentialNotFound(CatalogError):
+    """No credential has this id."""
+
+    code = "credential_not_found"
+    message = "Key not found"
+
+
+class ProductNotFound(CatalogError):
+    """The workspace has no product with this id; another workspace may."""
+
+    code = "product_not_found"
+    message = "Product not found"
+
+
+class ImageNotFound(CatalogError):
+    """The product has no image at this index."""
+
+    code = "image_not_found"
+    message = "Image not found"
+
+
+class ProductFull(CatalogError):
+    """The product has ``MAX_IMAGES`` images."""
+
+    code = "product_full"
+    message = "Product already has 20 images (max). Delete one first."
+
+
+class DuplicateModel(CatalogError):
+    """The workspace already has a product of this model."""
+
+    code = "duplicate_model"
+    message = "A product with this model already exists"
+
+
+class VersionMismatch(CatalogError):
+    """The product is not at the version that the caller expects."""
+
+    code = "version_mismatch"
+    message = "The product has changed since: If-Match does not hold"
+
+
+class CatalogUnavailable(CatalogError):
+    """The catalog can't be reached or fails; what was asked has not happened."""
+
+    code = "catalog_unavailable"
+    message = "The catalog is unavailable"
+
+
+class OutcomeUnknown(CatalogUnavailable):
+    """The catalog did not answer a write: it may have happened, or may yet."""
+
+    code = "outcome_unknown"
+
+
+class Plan(StrEnum):
+    """What a workspace may do: CONTRACT "Plans"."""
+
+    FREE = "free"
+    BASIC = "basic"
+    STARTER = "starter"
+    GROWTH = "growth"
+    SCALE = "scale"
+    PRO = "pro"
+    ENTERPRISE = "enterprise"
+
+
+class CredentialKind(StrEnum):
+    """What a secret is for."""
+
+    API_KEY = "api_key"
+
+
+def new_id() -> str:
+    """A new id in the shape of a MongoDB ObjectId: 24 hex digits, the first 8 the Unix time."""
+    return f"{int(time.time()):08x}{secrets.token_hex(8)}"
+
+
+def now() -> datetime:
+    """The time in UTC, cut to the milliseconds that every catalog keeps."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A tenant; ids and keys call it a company."""
+
+    id: str
+    name: str
+    plan: Plan
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A secret that someone holds. Only its SHA-256 is known here.
+
+    Attributes:
+        id: names the credential where it is listed and revoked.
+        digest: the 32-byte SHA-256 of the secret.
+        kind: what the secret is for.
+        workspace_id: whose data it opens.
+        scopes: what it allows.
+        label: the owner's word for it.
+        created_at, expires_at, revoked_at: UTC; None is never.
+    """
+
+    id: str
+    digest: bytes
+    kind: CredentialKind
+    workspace_id: str
+    scopes: frozenset[str]
+    label: str = ""
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def is_live(self, at: datetime) -> bool:
+        """Whether it opens anything at this time."""
+        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One entry of a product's ``imageUrls``.
+
+    Attributes:
+        url: what clients are given.
+        key: the storage key of a hosted image; None for a URL on someone else's server, of which
+            nothing else is known either.
+        sha256: the hex digest of the bytes that the client sent.
+        content_type: the media type it is served with.
+        size: of the stored object, in bytes.
+        width, height: in pixels.
+        created_at: UTC.
+    """
+
+    url: str
+    key: str | None = None
+    sha256: str | None = None
+    content_type: str | None = None
+    size: int | None = None
+    width: int | None = None
+    height: int | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A product and its images, as of one version.
+
+    Attributes:
+        version: counts the changes, from 1.
+        category, status, source_locale: as the contract's "Products" lists them.
+        default_field_values: any JSON object.
+    """
+
+    id: str
+    workspace_id: str
+    name: str
+    model: str
+    category: str
+    description: str | None = None
+    default_field_values: Mapping[str, Any] = field(default_factory=dict)
+    images: Sequence[Image] = ()
+    status: str = "active"
+    source_locale: str = "en"
+    version: int = 1
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def image_urls(self) -> list[str]:
+        """The URLs of the images, in order."""
+        return [image.url for image in self.images]
+
+    def image_with(self, sha256: str) -> Image | None:
+        """The first image whose bytes, as they were sent, have this hex digest."""
+        return next((image for image in self.images if image.sha256 == sha256), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The outcome of an append: the product after it, and the image that has the bytes.
+
+    ``image`` is the appended one, or the one that was there already.
+    """
+
+    product: Product
+    image: Image
+
+
+class Catalog(Protocol):
+    """A store of records.
+
+    Every method may raise CatalogUnavailable. A method that writes raises OutcomeUnknown instead
+    where the write may have happened all the same.
+    """
+
+    def create_workspace(self, workspace: Workspace) -> None:
+        """Adds a workspace."""
+
+    def get_workspace(self, workspace_id: str) -> Workspace:
+        """Raises WorkspaceNotFound."""
+
+    def list_workspaces(self) -> list[Workspace]:
+        """All workspaces, oldest first."""
+
+    def create_credential(self, credential: Credential) -> None:
+        """Adds a credential. Raises WorkspaceNotFound."""
+
+    def find_credential(self, digest: bytes) -> Credential | None:
+        """The credential whose secret has this SHA-256, live or not."""
+
+    def list_credentials(self, workspace_id: str | None = None) -> list[Credential]:
+        """The credentials of a workspace, or of all, oldest first."""
+
+    def revoke_credential(self, credential_id: str, at: datetime) -> None:
+        """Ends a credential's life; if it has ended already, the earlier time stands.
+
+        Raises:
+            CredentialNotFound
+        """
+
+    def create_product(self, product: Product) -> None:
+        """Adds a product.
+
+        Raises:
+            DuplicateModel, WorkspaceNotFound
+        """
+
+    def get_product(self, workspace_id: str, product_id: str) -> Product:
+        """Raises ProductNotFound, also when another workspace has the product."""
+
+    def append_image(
+        self, workspace_id: str, product_id: str, image: Image, *, unless_present: bool = False
+    ) -> Appended:
+        """Appends an image if the product has fewer than ``MAX_IMAGES``, in one atomic step.
+
+        With ``unless_present``, a product that has an image of the same ``sha256`` is left as it
+        is, even when it is full.
+
+        Raises:
+            ProductNotFound, ProductFull
+        """
+
+    def remove_image(
+        self, workspace_id: str, product_id: str, index: int, *, expected_version: int | None = None
+    ) -> tuple[Product, Image]:
+        """Removes the image at a zero-based index, in one atomic step.
+
+        Returns:
+            The product after it, and the removed image.
+
+        Raises:
+            ProductNotFound, ImageNotFound
+            VersionMismatch: the product is not at ``expected_version``; checked before the index.
+        """
+
+    def check(self) -> None:
+        """Returns if the catalog answers; quick, for a start or a probe."""
+
+    def close(self) -> None:
+        """Closes the connections that are idle; the next call opens what it needs."""

@@ -1,0 +1,92 @@
+"""``flask --app wsgi demo``: something to try the server with."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Final
+
+import click
+
+from auth.tokens import new_api_key
+from catalog.base import (
+    Catalog,
+    DuplicateModel,
+    Plan,
+    Product,
+    ProductNotFound,
+    Workspace,
+    WorkspaceNotFound,
+    now,
+)
+
+# Fixed, so that a second start finds what the first one made.
+WORKSPACE_ID: Final = "6a0000000000000000000001"
+PRODUCT_ID: Final = "6a0000000000000000000002"
+SAMPLE: Final = Path(__file__).parent.parent / "samples" / "shop-window.jpg"
+
+
+def _make_workspace(catalog: Catalog) -> str | None:
+    """Makes the demo workspace and a key to it; None if the workspace is there already."""
+    try:
+        catalog.get_workspace(WORKSPACE_ID)
+    except WorkspaceNotFound:
+        workspace = Workspace(id=WORKSPACE_ID, name="Demo", plan=Plan.ENTERPRISE, created_at=now())
+        catalog.create_workspace(workspace)
+        secret, credential = new_api_key(WORKSPACE_ID, "demo")
+        catalog.create_credential(credential)
+        return secret
+    return None
+
+
+def _make_product(catalog: Catalog) -> None:
+    try:
+        catalog.get_product(WORKSPACE_ID, PRODUCT_ID)
+    except ProductNotFound:
+        created_at = now()
+        catalog.create_product(
+            Product(
+                id=PRODUCT_ID,
+                workspace_id=WORKSPACE_ID,
+                name="Demo product",
+                model="DEMO-1",
+                category="electronics",
+                created_at=created_at,
+                updated_at=created_at,
+            )
+        )
+
+
+def _curl(public_url: str, key: str) -> str:
+    return shlex.join(
+        [
+            "curl",
+            *("-i", "-F", f"file=@{SAMPLE}"),
+            *("-H", f"Authorization: Bearer {key}"),
+            f"{public_url}/api/v1/products/{PRODUCT_ID}/images",
+        ]
+    )
+
+
+def demo_command(catalog: Catalog, public_url: str) -> click.Command:
+    """The command that prepares the demo and says how to try it."""
+
+    @click.command("demo")
+    def demo() -> None:
+        """Make a demo workspace, key and product, and print a request to try."""
+        key = _make_workspace(catalog)
+        try:
+            _make_product(catalog)
+        except DuplicateModel:
+            raise click.ClickException("The demo workspace has another product DEMO-1.") from None
+        catalog.close()  # gunicorn runs this before it forks
+        if key is not None:
+            click.echo("\nUpload a picture to the demo product (the key is shown only now):\n")
+            click.echo(f"  {_curl(public_url, key)}\n")
+        else:
+            click.echo("\nThe demo workspace and product are there from an earlier start. A new key:\n")
+            click.echo(f"  .venv/bin/flask --app wsgi key create --workspace {WORKSPACE_ID}\n")
+            click.echo("and then, with that key:\n")
+            click.echo(f"  {_curl(public_url, 'tp_YOUR_KEY')}\n")
+
+    return demo

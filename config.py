@@ -1,0 +1,153 @@
+"""The settings, read once from the environment.
+
+What an operator may change is a field of ``Settings``. What the contract fixes is a constant beside
+the code that enforces it:
+
+===============================  ==========================================================
+5 MiB an image                   enforced by us: ``validators/size.py``
+20 images a product              enforced by the catalog's one atomic append
+5 MiB + 64 KiB an upload's body  enforced by Werkzeug as it reads: ``api/body.py``
+1 MiB a JSON body                enforced by Werkzeug as it reads: ``api/body.py``
+8 KiB a header, 4 KiB a URL      enforced by gunicorn: ``gunicorn.conf.py``
+===============================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+
+class ConfigError(Exception):
+    """A setting has a value that can't be used; the message is one sentence for the operator."""
+
+
+def _at_least(minimum: int, maximum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and minimum <= int(text) <= maximum):
+            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
+        return int(text)
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be one of: {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment or any(c.isspace() for c in text):
+        raise ValueError("must be an http(s) URL without query, such as https://images.example.com")
+    return text.rstrip("/")
+
+
+def _catalog_url(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme != "sqlite" or not rest.startswith("/") or rest == "/":
+        raise ValueError("must look like sqlite:///relative.db or sqlite:////absolute/path.db")
+    return text
+
+
+def _log_level(text: str) -> str:
+    level = text.upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+        raise ValueError("must be one of: DEBUG, INFO, WARNING, ERROR, CRITICAL")
+    return level
+
+
+def _flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("must be 0 or 1")
+    return text == "1"
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "data_dir": Path,
+    "host": str,
+    "port": _at_least(1, 65535),
+    "public_url": _http_url,
+    "storage_backend": _one_of("disk"),
+    "catalog_url": _catalog_url,
+    "max_image_pixels": _at_least(1, 1_000_000_000),
+    "log_level": _log_level,
+    "demo": _flag,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, typed. The environment variable of a field is its name in capitals.
+
+    Attributes:
+        data_dir: the folder that the disk and SQLite backends keep everything under.
+        host: the address that gunicorn binds.
+        port: the TCP port that gunicorn binds.
+        public_url: the base of the URLs that clients are given; no trailing slash.
+        storage_backend: where image bytes go: ``disk``.
+        catalog_url: where records go: ``sqlite:///<path>``.
+        max_image_pixels: the most pixels of an image, all frames of an animation together;
+            enforced by us: ``validators/pixels.py``.
+        log_level: the least level that is logged.
+        demo: whether the server makes a demo workspace at its start and prints how to try it.
+    """
+
+    data_dir: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str = ""
+    storage_backend: str = "disk"
+    catalog_url: str = ""
+    max_image_pixels: int = 50_000_000
+    log_level: str = "INFO"
+    demo: bool = False
+
+    def __post_init__(self) -> None:
+        # Two defaults follow other settings, so they can't stand in the field list.
+        if not self.public_url:
+            object.__setattr__(self, "public_url", f"http://127.0.0.1:{self.port}")
+        if not self.catalog_url:
+            object.__setattr__(self, "catalog_url", f"sqlite:///{self.data_dir / 'vetrina.sqlite3'}")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Reads the settings; an unset or empty variable means the default.
+
+        Raises:
+            ConfigError: a value can't be used.
+        """
+        values: dict[str, object] = {}
+        for field in fields(cls):
+            variable = field.name.upper()
+            text = environ.get(variable, "").strip()
+            if not text:
+                continue
+            try:
+                values[field.name] = _PARSERS[field.name](text)
+            except ValueError as error:
+                raise ConfigError(f"{variable} {error}, but is {text!r}.") from None
+        return cls(**values)  # type: ignore[arg-type]  # _PARSERS gives each field its type
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The file of a ``sqlite:///`` catalog URL (three slashes: relative, four: absolute)."""
+        return Path(self.catalog_url.removeprefix("sqlite:///"))
+
+    @property
+    def log_level_number(self) -> int:
+        """``log_level`` as the logging module counts it."""
+        return logging.getLevelNamesMapping()[self.log_level]

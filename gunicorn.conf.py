@@ -1,0 +1,54 @@
+"""How gunicorn serves Vetrina: ``gunicorn -c gunicorn.conf.py wsgi:app``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gunicorn.arbiter import Arbiter
+
+from config import ConfigError, Settings
+
+try:
+    _settings = Settings.from_env()
+except ConfigError as error:
+    sys.exit(f"vetrina: {error}")
+
+bind = f"{_settings.host}:{_settings.port}"
+worker_class = "server.Worker"
+# Decoding is what costs, and it runs outside the interpreter's lock: threads share a core well, and
+# processes keep one picture's trouble from the others.
+workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+threads = 16
+# The application is loaded once, before the fork: a fault stops the start, and memory is shared.
+# What can't be shared (connections) is made by each process at first use.
+preload_app = True
+
+# A worker that does not answer its parent for so long is replaced. In a threaded worker slow clients
+# don't count: 5 MB over a 1 Mbit/s line take 42 s, and that is fine.
+timeout = 60
+# How long a stop or reload waits for the uploads in flight.
+graceful_timeout = 30
+# Long enough that a client's next upload finds the connection open, shorter than a proxy's idea.
+keepalive = 5
+
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+
+# It would sit in the home folder, which a service may not have, and two servers would share it.
+control_socket_disable = True
+
+loglevel = _settings.log_level.lower()
+accesslog = "-"
+# Without query and headers: neither may carry a secret into a log.
+access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms'
+
+
+def when_ready(_: Arbiter) -> None:
+    """Says how to try the server, once it can be tried."""
+    if _settings.demo:
+        from wsgi import app  # noqa: PLC0415  # loaded by now, and only now
+
+        app.cli.commands["demo"].main(args=[], standalone_mode=False)
+        sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""Stores of image bytes; ``base`` is the protocol."""

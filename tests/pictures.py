@@ -1,0 +1,70 @@
+"""Pictures for tests, made on the spot."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+from PIL import Image
+
+
+def picture(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image:
+    """A picture with something in every row, and a different one for every size."""
+    gradient = Image.linear_gradient("L").resize((width, height))
+    noise = Image.frombytes("L", (width, height), bytes((7 * i * i + i) % 251 for i in range(width * height)))
+    return Image.merge("RGB", (gradient, noise, gradient.transpose(Image.Transpose.ROTATE_180))).convert(mode)
+
+
+def encoded(image: Image.Image, pillow_format: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, pillow_format, **options)
+    return buffer.getvalue()
+
+
+def jpeg(width: int = 64, height: int = 48, **options: Any) -> bytes:
+    return encoded(picture(width, height), "JPEG", **options)
+
+
+def png(width: int = 64, height: int = 48, mode: str = "RGB", **options: Any) -> bytes:
+    return encoded(picture(width, height, mode), "PNG", **options)
+
+
+def webp(width: int = 64, height: int = 48, **options: Any) -> bytes:
+    return encoded(picture(width, height), "WEBP", **options)
+
+
+def animation(pillow_format: str, frames: int = 3, width: int = 64, height: int = 48) -> bytes:
+    pictures = [picture(width, height).rotate(90 * index) for index in range(frames)]
+    return encoded(pictures[0], pillow_format, save_all=True, append_images=pictures[1:], duration=100)
+
+
+def padded_jpeg(size: int) -> bytes:
+    """A good JPEG of exactly ``size`` bytes: comment segments fill it up."""
+    data = jpeg()
+    missing = size - len(data)
+    filling = bytearray()
+    while missing > 0:
+        # A segment is 4 bytes and up; what it leaves must be none, or room for another.
+        length = min(missing, 60_000)
+        if 0 < missing - length < 4:
+            length -= 4
+        filling += b"\xff\xfe" + (length - 2).to_bytes(2) + bytes(length - 4)
+        missing -= length
+    return data[:2] + bytes(filling) + data[2:]
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_header(width: int, height: int, depth: int = 8, color: int = 2, interlace: int = 0) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlace)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
+
+
+def png_with_rows(declared: int, present: int, width: int = 16) -> bytes:
+    """An RGB PNG that declares more rows than its compressed data holds."""
+    rows = b"".join(b"\0" + bytes(range(1, 3 * width + 1)) for _ in range(present))
+    return png_header(width, declared) + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")

@@ -1,0 +1,97 @@
+"""Who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = {
+    "app",
+    "wsgi",
+    "config",
+    "uploads",
+    "server",
+    "api",
+    "auth",
+    "validators",
+    "storage",
+    "catalog",
+    "cli",
+}
+
+#: For each module, by the longest matching prefix: what else than the standard library it may import.
+ALLOWED: dict[str, set[str]] = {
+    "wsgi": {"app", "config"},
+    "app": {"*"},
+    "config": set(),
+    "server": {"gunicorn"},
+    "uploads": {"validators", "storage.base", "catalog.base"},
+    "api": {
+        *{"api", "auth", "uploads", "storage.base", "catalog.base"},
+        *{"validators.base", "validators.presence", "validators.size"},
+        *{"flask", "werkzeug", "pydantic", "multipart"},
+    },
+    "auth": {"auth", "catalog.base", "flask"},
+    "auth.tokens": {"catalog.base"},
+    "cli": {"cli", "auth.tokens", "catalog.base", "storage.base", "click"},
+    "validators": {"validators", "PIL"},
+    "validators.base": set(),
+    "storage": set(),
+    "storage.base": set(),
+    "storage.disk": {"storage.base"},
+    "storage.memory": {"storage.base"},
+    "catalog": set(),
+    "catalog.base": set(),
+    "catalog.sqlite": {"catalog.base"},
+}
+
+FILES = sorted(
+    path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).with_suffix("").parts[0] in ROOMS
+)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def within(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found.add(node.module or "")
+    return {name for name in found if name.partition(".")[0] not in {*sys.stdlib_module_names, "_typeshed"}}
+
+
+def forbidden(path: Path) -> set[str]:
+    name = module_name(path)
+    allowed = ALLOWED[max((prefix for prefix in ALLOWED if within(name, prefix)), key=len)]
+    return {
+        imported
+        for imported in imports(path)
+        if "*" not in allowed and not any(within(imported, prefix) for prefix in allowed)
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_a_module_imports_only_what_its_room_may(path: Path) -> None:
+    assert forbidden(path) == set()
+
+
+def test_a_forbidden_import_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.test_layering.ROOT", tmp_path)
+    (tmp_path / "storage").mkdir()
+    module = tmp_path / "storage" / "disk.py"
+    module.write_text("import os\nfrom storage.base import check_key\nfrom flask import request\n")
+    assert forbidden(module) == {"flask"}

@@ -1,0 +1,148 @@
+"""The upload: validate, store the bytes, append to the catalog.
+
+The order of the writes keeps every reference good. Bytes come first, durable, then the catalog's one
+atomic append; on removal the catalog comes first, then the bytes. So whatever happens between, every
+URL in ``imageUrls`` resolves, and no acknowledged image is missing. The windows:
+
+==========================================  =====================================================
+the store refuses or fails                  nothing is referenced: 503
+the process dies after the store            an unreferenced object, for the sweep
+the catalog refuses (full, deleted product) the object is deleted again; if that fails or the
+                                            process dies first: for the sweep
+the catalog is unavailable                  the append has not happened: the object is deleted again
+the catalog does not answer                 unknown: the append may have happened, so the object
+                                            stays. If it has, the client finds its image by its
+                                            ``sha256``; if not, the object is for the sweep
+removal: the catalog refuses or fails       nothing has changed, or (unknown) the reference is gone
+                                            and the object is for the sweep
+removal: the store fails, or the process    the reference is gone, which is what was asked: 200, and
+dies, after the catalog                     the object is for the sweep
+==========================================  =====================================================
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+
+from catalog.base import (
+    MAX_IMAGES,
+    Catalog,
+    CatalogError,
+    Image,
+    OutcomeUnknown,
+    Product,
+    ProductFull,
+    now,
+)
+from storage.base import StorageBackend, StorageUnavailable
+from validators import validate
+from validators.base import Limits, Upload
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The outcome of an upload: the product after it, and the URL of the image.
+
+    ``created`` is False if the product had an image of the same bytes and the client asked for that
+    one instead.
+    """
+
+    product: Product
+    image_url: str
+    created: bool
+
+
+class Uploads:
+    """Takes images into products, and out of them."""
+
+    def __init__(self, storage: StorageBackend, catalog: Catalog, limits: Limits) -> None:
+        self._storage = storage
+        self._catalog = catalog
+        self._limits = limits
+
+    def admit(self, workspace_id: str, product_id: str, *, skip_present: bool) -> None:
+        """Returns if it makes sense to read an upload to this product at all.
+
+        A full product may already have the very image that ``skip_present`` asks about.
+
+        Raises:
+            ProductNotFound, ProductFull, CatalogUnavailable
+        """
+        product = self._catalog.get_product(workspace_id, product_id)
+        if len(product.images) >= MAX_IMAGES and not skip_present:
+            raise ProductFull
+
+    def add(self, workspace_id: str, product_id: str, upload: Upload, *, skip_present: bool) -> Added:
+        """Validates an upload, stores it and appends it to the product.
+
+        With ``skip_present``, a product that has an image of the same bytes is left as it is.
+
+        Raises:
+            Rejected: the upload is not an image that we take.
+            ProductNotFound, ProductFull: nothing has changed.
+            StorageUnavailable, CatalogUnavailable: nothing has changed.
+            OutcomeUnknown: the image may have been added.
+        """
+        validate(upload, self._limits)
+        sha256 = upload.sha256.hex()
+        if skip_present:
+            product = self._catalog.get_product(workspace_id, product_id)
+            if present := product.image_with(sha256):
+                return Added(product, present.url, created=False)
+        # 128 random bits: who knows one URL can't guess another.
+        name = f"{secrets.token_hex(16)}.{upload.image_type.extension}"
+        key = f"{workspace_id}/products/{product_id}/images/{name}"
+        self._storage.put(key, upload.file.data, sha256=upload.sha256)
+        image = Image(
+            url=self._storage.public_url(key),
+            key=key,
+            sha256=sha256,
+            content_type=upload.image_type.content_type,
+            size=len(upload.file.data),
+            width=upload.width,
+            height=upload.height,
+            created_at=now(),
+        )
+        return self._append(workspace_id, product_id, image, skip_present=skip_present)
+
+    def _append(self, workspace_id: str, product_id: str, image: Image, *, skip_present: bool) -> Added:
+        try:
+            appended = self._catalog.append_image(
+                workspace_id, product_id, image, unless_present=skip_present
+            )
+        except OutcomeUnknown:
+            raise
+        except CatalogError:
+            self._discard(image)
+            raise
+        created = appended.image is image
+        if not created:  # the same bytes came in by another request meanwhile
+            self._discard(image)
+        return Added(appended.product, appended.image.url, created)
+
+    def remove(
+        self, workspace_id: str, product_id: str, index: int, *, expected_version: int | None
+    ) -> Product:
+        """Removes the image at a zero-based index, and its object if it is one of ours.
+
+        Raises:
+            ProductNotFound, ImageNotFound, VersionMismatch, CatalogUnavailable
+        """
+        product, image = self._catalog.remove_image(
+            workspace_id, product_id, index, expected_version=expected_version
+        )
+        self._discard(image)
+        return product
+
+    def _discard(self, image: Image) -> None:
+        """Deletes the object of an image that nothing references any more; at worst it is left over."""
+        if image.key is None:
+            return
+        try:
+            self._storage.delete(image.key)
+        except StorageUnavailable:
+            log.warning("left %s for the sweep", image.key, exc_info=True)

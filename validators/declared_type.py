@@ -1,0 +1,32 @@
+"""Does the client call it an image that we take?"""
+
+from __future__ import annotations
+
+from validators.base import JPEG, PNG, WEBP, Limits, Rejected, Upload
+
+#: Declarations that claim nothing: the bytes decide.
+UNSPECIFIC = (None, "", "application/octet-stream")
+ACCEPTED = tuple(kind.content_type for kind in (PNG, JPEG, WEBP))
+
+
+def unsupported(reason: str) -> Rejected:
+    """The refusal of a type outside the three."""
+    return Rejected(
+        "unsupported_type",
+        "Unsupported MIME type — accepts image/png, image/jpeg, image/webp",
+        reason,
+    )
+
+
+class DeclaredType:
+    """The part's Content-Type is absent, unspecific or one of the three.
+
+    Which of the three it names does not matter: the bytes decide that.
+    """
+
+    name = "declared_type"
+
+    def __call__(self, upload: Upload, limits: Limits) -> None:
+        declared = upload.file.declared_type
+        if declared not in UNSPECIFIC and declared not in ACCEPTED:
+            raise unsupported("declared as another type")

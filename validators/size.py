@@ -1,0 +1,20 @@
+"""Is it small enough?"""
+
+from __future__ import annotations
+
+from validators.base import MAX_IMAGE_BYTES, Limits, Rejected, Upload
+
+
+def too_large(reason: str) -> Rejected:
+    """The refusal of a file, or of a body that can only hold such a file, over the limit."""
+    return Rejected("too_large", "Image must be under 5MB", reason)
+
+
+class Size:
+    """At most ``MAX_IMAGE_BYTES``, inclusive; the multipart envelope does not count."""
+
+    name = "size"
+
+    def __call__(self, upload: Upload, limits: Limits) -> None:
+        if len(upload.file.data) > MAX_IMAGE_BYTES:
+            raise too_large(f"{len(upload.file.data)} bytes")
