@@ -39,18 +39,16 @@ def new_workspace(catalog: Catalog, name: str = "Acme", plan: Plan = Plan.ENTERP
 
 def a_product(workspace: Workspace, **fields: Any) -> Product:
     created_at = now()
-    return Product(
-        **{
-            "id": new_id(),
-            "workspace_id": workspace.id,
-            "name": "48V Li-Ion Pack",
-            "model": secrets.token_hex(4),
-            "category": "batteries",
-            "created_at": created_at,
-            "updated_at": created_at,
-        }
-        | fields
+    product = Product(
+        id=new_id(),
+        workspace_id=workspace.id,
+        name="48V Li-Ion Pack",
+        model=secrets.token_hex(4),
+        category="batteries",
+        created_at=created_at,
+        updated_at=created_at,
     )
+    return replace(product, **fields)
 
 
 def new_product(catalog: Catalog, workspace: Workspace, **fields: Any) -> Product:
@@ -61,19 +59,17 @@ def new_product(catalog: Catalog, workspace: Workspace, **fields: Any) -> Produc
 
 def hosted_image(**fields: Any) -> Image:
     name = secrets.token_hex(16)
-    return Image(
-        **{
-            "url": f"https://images.example.com/{name}.png",
-            "key": f"w/products/p/images/{name}.png",
-            "sha256": secrets.token_hex(32),
-            "content_type": "image/png",
-            "size": 1234,
-            "width": 640,
-            "height": 480,
-            "created_at": now(),
-        }
-        | fields
+    image = Image(
+        url=f"https://images.example.com/{name}.png",
+        key=f"w/products/p/images/{name}.png",
+        sha256=secrets.token_hex(32),
+        content_type="image/png",
+        size=1234,
+        width=640,
+        height=480,
+        created_at=now(),
     )
+    return replace(image, **fields)
 
 
 def externals(count: int) -> tuple[Image, ...]:
