@@ -9,7 +9,7 @@ from PIL import Image, JpegImagePlugin
 
 from validators.base import JPEG, PNG, Limits, Rejected, Upload, corrupt
 from validators.pixels import check_pixels
-from validators.png_rows import check_rows
+from validators.png_rows import check_end, check_rows
 
 # PixelBudget judges the dimensions before Pillow sees them, by our setting instead of Pillow's own.
 Image.MAX_IMAGE_PIXELS = None
@@ -64,6 +64,7 @@ class FullDecode:
             if upload.image_type is PNG:
                 # load() passes over the checksums of the chunks, verify() over the pixels.
                 _open(upload).verify()
+                check_end(upload.file.data)
             if upload.image_type is JPEG:
                 _decode_jpeg(upload)
             else:

@@ -1,4 +1,4 @@
-"""Does a PNG hold all the rows that it declares?
+"""Does a PNG hold all that it declares?
 
 Pillow takes a PNG whose compressed data ends early, and leaves the missing rows black.
 """
@@ -27,12 +27,16 @@ _STEP: Final = 1 << 16
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """The chunks up to and with IEND, each as its type and its data."""
     view = memoryview(data)
-    position = 8
-    while position + 12 <= len(data):
-        length = int.from_bytes(view[position : position + 4])
-        yield bytes(view[position + 4 : position + 8]), view[position + 8 : position + 8 + length]
-        position += 12 + length
+    position, kind = 8, b""
+    while kind != b"IEND":
+        end = position + 12 + int.from_bytes(view[position : position + 4])
+        if end > len(data):
+            raise corrupt("the last chunk is cut off, or there is no IEND")
+        kind = bytes(view[position + 4 : position + 8])
+        yield kind, view[position + 8 : end - 4]
+        position = end
 
 
 def _bytes_of_rows(width: int, height: int, bits_per_pixel: int, *, interlaced: bool) -> int:
@@ -66,6 +70,12 @@ class _Picture:
             raise corrupt(f"{self.missing} bytes of pixel data are missing")
 
 
+def check_end(data: bytes) -> None:
+    """Raises Rejected if the chunks do not reach IEND whole; Pillow does without it."""
+    for _ in _chunks(data):
+        pass
+
+
 def check_rows(data: bytes) -> None:
     """Inflates each frame of a PNG, and counts; nothing is kept, and excess is not inflated.
 
@@ -92,7 +102,5 @@ def check_rows(data: bytes) -> None:
                 pictures.append(_Picture(expected))
             after_frame_control = False
             pictures[-1].feed(body if kind == b"IDAT" else body[4:])
-        elif kind == b"IEND":
-            break
     for picture in pictures:
         picture.finish()
