@@ -45,6 +45,13 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise ValueError("must be a folder")
+    return path
+
+
 def _http_url(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -77,7 +84,7 @@ def _flag(text: str) -> bool:
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {
-    "data_dir": Path,
+    "data_dir": _folder,
     "host": str,
     "port": _at_least(1, 65535),
     "public_url": _http_url,

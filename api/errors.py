@@ -139,7 +139,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("unexpected error", exc_info=error)
+    log.error("unexpected error in request %s", g.request_id, exc_info=error)
     return error_response(500, "Internal server error", {"requestId": g.request_id})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
 from storage.base import StorageBackend, StoredObject
@@ -27,10 +28,12 @@ def media_blueprint(storage: StorageBackend) -> Blueprint:
 
     @blueprint.get("/<path:key>")
     def get_object(key: str) -> Response:
-        opened = storage.open(key)
-        response = _response(opened.__enter__())
-        response.call_on_close(lambda: opened.__exit__(None, None, None))
-        return response
+        stored = storage.open(key)
+        try:
+            return _response(stored)
+        except RequestedRangeNotSatisfiable:
+            stored.stream.close()
+            raise
 
     return blueprint
 
@@ -41,7 +44,14 @@ def _response(stored: StoredObject) -> Response:
     response.content_length = info.size
     response.last_modified = info.modified
     response.set_etag(info.etag)
-    # The stream is read as the answer is sent: not at all for a 304 or a HEAD.
+    # The stream is read as the answer is sent, not at all for a 304 or a HEAD, and closed with it.
     response.response = wrap_file(request.environ, stored.stream, _CHUNK)
-    response.make_conditional(request, accept_ranges=True, complete_length=info.size)
+    response.make_conditional(request, accept_ranges=_asks_for_one_range(), complete_length=info.size)
+    response.headers["Accept-Ranges"] = "bytes"
     return response
+
+
+def _asks_for_one_range() -> bool:
+    # Any other Range is passed over, as RFC 9110 section 14.2 has it, where Werkzeug would refuse it.
+    asked = request.range
+    return asked is not None and asked.units == "bytes" and len(asked.ranges) == 1

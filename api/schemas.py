@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -57,6 +58,14 @@ def _canonical_category(value: object) -> object:
     return _CATEGORY_ALIASES.get(value, value) if isinstance(value, str) else value
 
 
+def _finite(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise ValueError("Numbers must be finite") from None
+    return value
+
+
 def _iso_639_1(value: str) -> str:
     if value not in _ISO_639_1:
         raise ValueError("Not an ISO 639-1 language code")
@@ -86,13 +95,15 @@ class ProductCreate(BaseModel):
     Validate it with the context ``{"key_of": StorageBackend.key_of}``, which tells hosted URLs.
     """
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     model: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     category: Annotated[Category, BeforeValidator(_canonical_category)]
     description: Annotated[str, StringConstraints(max_length=2000)] | None = None
-    default_field_values: dict[str, JsonValue] = Field(default_factory=dict)
+    default_field_values: Annotated[dict[str, JsonValue], AfterValidator(_finite)] = Field(
+        default_factory=dict
+    )
     image_urls: Annotated[list[ImageUrl], Field(max_length=MAX_IMAGES)] = Field(default_factory=list)
     source_locale: Annotated[str, AfterValidator(_iso_639_1)] = "en"
 

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, Protocol, Self
 
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9]+)?")
 _MAX_KEY: Final = 255
@@ -70,10 +69,21 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object that is open for reading: what is known of it, and a seekable stream of its bytes."""
+    """An object that is open for reading, until its stream is closed or the ``with`` block ends.
+
+    Attributes:
+        info: what is known of it.
+        stream: its bytes, seekable.
+    """
 
     info: ObjectInfo
     stream: BinaryIO
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.close()
 
 
 def check_key(key: str) -> str:
@@ -103,7 +113,7 @@ class StorageBackend(Protocol):
             StorageUnavailable: nothing was written that a reader or a listing can see.
         """
 
-    def open(self, key: str) -> AbstractContextManager[StoredObject]:
+    def open(self, key: str) -> StoredObject:
         """Opens an object for reading.
 
         Raises:

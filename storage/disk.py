@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -96,8 +96,7 @@ class DiskStorage(PublicUrls):
         finally:
             os.close(descriptor)
 
-    @contextmanager
-    def open(self, key: str) -> Iterator[StoredObject]:
+    def open(self, key: str) -> StoredObject:
         path = self._path(key)
         try:
             stream = path.open("rb", buffering=0)
@@ -105,8 +104,7 @@ class DiskStorage(PublicUrls):
             raise ObjectNotFound(key) from None
         except OSError as error:
             raise StorageUnavailable(f"can't read {key}: {error.strerror}") from error
-        with stream:
-            yield StoredObject(self._info(key, os.fstat(stream.fileno())), stream)
+        return StoredObject(self._info(key, os.fstat(stream.fileno())), stream)
 
     def delete(self, key: str) -> None:
         path = self._path(key)

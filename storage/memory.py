@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from storage.base import ObjectInfo, ObjectNotFound, PublicUrls, StoredObject, check_key
@@ -21,13 +20,12 @@ class MemoryStorage(PublicUrls):
         info = ObjectInfo(check_key(key), len(data), datetime.now(UTC), sha256.hex())
         self._objects[key] = (info, bytes(data))
 
-    @contextmanager
-    def open(self, key: str) -> Iterator[StoredObject]:
+    def open(self, key: str) -> StoredObject:
         try:
             info, data = self._objects[check_key(key)]
         except KeyError:
             raise ObjectNotFound(key) from None
-        yield StoredObject(info, io.BytesIO(data))
+        return StoredObject(info, io.BytesIO(data))
 
     def delete(self, key: str) -> None:
         self._objects.pop(check_key(key), None)

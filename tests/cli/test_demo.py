@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from flask.testing import FlaskClient, FlaskCliRunner
+
+from catalog.base import Catalog
+from tests.conftest import PUBLIC_URL
+
+
+def curl_line(output: str) -> list[str]:
+    (line,) = [line for line in output.splitlines() if line.strip().startswith("curl ")]
+    return shlex.split(line)
+
+
+def test_the_first_start_prints_a_request_that_works(runner: FlaskCliRunner, anonymous: FlaskClient) -> None:
+    words = curl_line(runner.invoke(args=["demo"]).stdout)
+    name, _, value = words[words.index("-H") + 1].partition(": ")
+    field, _, sample = words[words.index("-F") + 1].partition("=@")
+    with Path(sample).open("rb") as file:
+        response = anonymous.post(
+            words[-1].removeprefix(PUBLIC_URL), data={field: file}, headers={name: value}
+        )
+    assert response.status_code == 201
+
+
+def test_a_second_start_reuses_what_is_there_and_says_how_to_make_a_key(
+    runner: FlaskCliRunner, catalog: Catalog, anonymous: FlaskClient
+) -> None:
+    first = curl_line(runner.invoke(args=["demo"]).stdout)
+    before = (catalog.list_workspaces(), catalog.list_credentials())
+    output = runner.invoke(args=["demo"]).stdout
+    assert (catalog.list_workspaces(), catalog.list_credentials()) == before
+    assert curl_line(output)[-1] == first[-1]
+    command = re.search(r"flask --app wsgi (key create --workspace [0-9a-f]{24})\n", output)
+    assert command is not None
+    key = runner.invoke(args=command[1].split()).stdout.strip()
+    response = anonymous.get(
+        first[-1].removeprefix(PUBLIC_URL).removesuffix("/images"),
+        headers={"Authorization": f"Bearer {key}"},
+    )
+    assert response.status_code == 200

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskCliRunner
+
+from catalog.base import Catalog, Plan
+
+
+def test_create_prints_the_new_id_and_nothing_else(runner: FlaskCliRunner, catalog: Catalog) -> None:
+    result = runner.invoke(args=["workspace", "create", "Acme Srl"])
+    assert result.exit_code == 0
+    assert re.fullmatch(r"[0-9a-f]{24}\n", result.stdout)
+    workspace = catalog.get_workspace(result.stdout.strip())
+    assert (workspace.name, workspace.plan) == ("Acme Srl", Plan.ENTERPRISE)
+
+
+@pytest.mark.parametrize("plan", ["free", "basic", "starter", "growth", "scale", "pro", "enterprise"])
+def test_create_takes_a_plan(runner: FlaskCliRunner, catalog: Catalog, plan: str) -> None:
+    result = runner.invoke(args=["workspace", "create", "Acme", "--plan", plan])
+    assert catalog.get_workspace(result.stdout.strip()).plan == plan
+
+
+@pytest.mark.parametrize("args", [["Acme", "--plan", "gold"], [" "], []])
+def test_create_refuses_what_makes_no_sense(
+    runner: FlaskCliRunner, catalog: Catalog, args: list[str]
+) -> None:
+    result = runner.invoke(args=["workspace", "create", *args])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert catalog.list_workspaces() == []
+
+
+def test_list_tells_of_each_workspace(runner: FlaskCliRunner) -> None:
+    ids = [runner.invoke(args=["workspace", "create", name]).stdout.strip() for name in ("B", "A a")]
+    lines = runner.invoke(args=["workspace", "list"]).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ids
+    assert [line.split()[1] for line in lines] == ["enterprise", "enterprise"]
+    assert lines[1].endswith("  A a")

@@ -1,0 +1,86 @@
+"""Real servers for tests: gunicorn as it is shipped, on a free port of the loopback interface."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 30
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@dataclass
+class Server:
+    """A gunicorn that runs, and the environment that its commands need too."""
+
+    port: int
+    environ: dict[str, str]
+    process: subprocess.Popen[str]
+    log: Path
+    url: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def flask(self, *args: str) -> str:
+        """Runs an operator's command against the same stores; gives what it prints."""
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", *args]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=60, check=True
+        ).stdout.strip()
+
+    def stop(self) -> None:
+        """Asks it to stop, and waits."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(40)
+
+
+@contextmanager
+def gunicorn(folder: Path, **environ: str) -> Iterator[Server]:
+    """Runs the shipped configuration over stores in ``folder``, until the block ends."""
+    port = free_port()
+    variables = {"PATH": os.environ["PATH"], "DATA_DIR": str(folder / "data"), "PORT": str(port), **environ}
+    log = folder / f"gunicorn-{port}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"],
+            cwd=ROOT,
+            env=variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    server = Server(port, variables, process, log)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not accepts(port):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield server
+    finally:
+        if process.poll() is None:
+            server.stop()

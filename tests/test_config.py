@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config import ConfigError, Settings
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_defaults_need_nothing_from_the_environment() -> None:
+    assert Settings.from_env({}) == Settings(
+        data_dir=Path("data"),
+        host="127.0.0.1",
+        port=8000,
+        public_url="http://127.0.0.1:8000",
+        storage_backend="disk",
+        catalog_url="sqlite:///data/vetrina.sqlite3",
+        max_image_pixels=50_000_000,
+        log_level="INFO",
+        demo=False,
+    )
+
+
+def test_every_setting_comes_from_its_variable() -> None:
+    environ = {
+        "DATA_DIR": "/srv/vetrina",
+        "HOST": "0.0.0.0",  # noqa: S104  # nothing is bound
+        "PORT": "9000",
+        "PUBLIC_URL": "https://images.example.com/",
+        "STORAGE_BACKEND": "disk",
+        "CATALOG_URL": "sqlite:////srv/catalog.db",
+        "MAX_IMAGE_PIXELS": "1000000",
+        "LOG_LEVEL": "debug",
+        "DEMO": "1",
+    }
+    settings = Settings.from_env(environ)
+    assert settings == Settings(
+        data_dir=Path("/srv/vetrina"),
+        host="0.0.0.0",  # noqa: S104
+        port=9000,
+        public_url="https://images.example.com",
+        storage_backend="disk",
+        catalog_url="sqlite:////srv/catalog.db",
+        max_image_pixels=1_000_000,
+        log_level="DEBUG",
+        demo=True,
+    )
+    assert settings.sqlite_path == Path("/srv/catalog.db")
+
+
+def test_what_follows_from_other_settings_follows_them() -> None:
+    settings = Settings.from_env({"DATA_DIR": "/srv/vetrina", "PORT": "9000"})
+    assert settings.public_url == "http://127.0.0.1:9000"
+    assert settings.sqlite_path == Path("/srv/vetrina/vetrina.sqlite3")
+
+
+def test_an_empty_variable_means_the_default() -> None:
+    assert Settings.from_env({"PORT": " ", "PUBLIC_URL": ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("PORT", "http", "PORT must be a whole number from 1 to 65535, but is 'http'."),
+        ("PORT", "0", "PORT must be a whole number from 1 to 65535, but is '0'."),
+        ("PORT", "65536", "PORT must be a whole number from 1 to 65535, but is '65536'."),
+        ("PORT", "1_0", "PORT must be a whole number from 1 to 65535, but is '1_0'."),
+        ("STORAGE_BACKEND", "tape", "STORAGE_BACKEND must be one of: disk, but is 'tape'."),
+        (
+            "CATALOG_URL",
+            "postgres://x/y",
+            "CATALOG_URL must look like sqlite:///relative.db or sqlite:////absolute/path.db, "
+            "but is 'postgres://x/y'.",
+        ),
+        (
+            "CATALOG_URL",
+            "sqlite:///",
+            "CATALOG_URL must look like sqlite:///relative.db or sqlite:////absolute/path.db, "
+            "but is 'sqlite:///'.",
+        ),
+        (
+            "PUBLIC_URL",
+            "images.example.com",
+            "PUBLIC_URL must be an http(s) URL without query, such as https://images.example.com, "
+            "but is 'images.example.com'.",
+        ),
+        (
+            "PUBLIC_URL",
+            "https://x/?a=b",
+            "PUBLIC_URL must be an http(s) URL without query, such as https://images.example.com, "
+            "but is 'https://x/?a=b'.",
+        ),
+        (
+            "MAX_IMAGE_PIXELS",
+            "-1",
+            "MAX_IMAGE_PIXELS must be a whole number from 1 to 1000000000, but is '-1'.",
+        ),
+        (
+            "LOG_LEVEL",
+            "loud",
+            "LOG_LEVEL must be one of: DEBUG, INFO, WARNING, ERROR, CRITICAL, but is 'loud'.",
+        ),
+        ("DEMO", "yes", "DEMO must be 0 or 1, but is 'yes'."),
+    ],
+)
+def test_a_bad_value_is_told_in_one_sentence(variable: str, value: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_env({variable: value})
+    assert str(caught.value) == sentence
+
+
+def test_a_data_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(ConfigError, match="DATA_DIR must be a folder, but is"):
+        Settings.from_env({"DATA_DIR": str(file)})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "flask", "--app", "wsgi", "workspace", "list"],
+        ["-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"],
+    ],
+    ids=["flask", "gunicorn"],
+)
+def test_a_bad_value_stops_the_start_with_that_sentence_alone(command: list[str]) -> None:
+    process = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={"PORT": "x"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert process.stdout == ""
+    assert process.stderr == "vetrina: PORT must be a whole number from 1 to 65535, but is 'x'.\n"

@@ -1,0 +1,336 @@
+"""The program as it is shipped: gunicorn, workers, real sockets, real clients."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.api.conftest import FORM_TYPE, form
+from tests.pictures import jpeg
+from tests.servers import Server, gunicorn
+
+TOO_LARGE = {"error": "Image must be under 5MB"}
+PICTURE = jpeg(640, 480)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A running server with a workspace, a key, and products on demand."""
+
+    server: Server
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+    def new_product(self) -> str:
+        """Gives the URL of a new product."""
+        body = {"name": "Pack", "model": os.urandom(4).hex(), "category": "batteries"}
+        response = requests.post(
+            f"{self.server.url}/api/v1/products", json=body, headers=self.headers, timeout=10
+        )
+        assert response.status_code == 201
+        return f"{self.server.url}/api/v1/products/{response.json()['_id']}"
+
+    def product(self, url: str) -> Any:
+        return requests.get(url, headers=self.headers, timeout=10).json()
+
+    def upload(self, url: str, data: bytes = PICTURE) -> requests.Response:
+        return requests.post(
+            f"{url}/images",
+            files={"file": ("hero.jpg", data, "image/jpeg")},
+            headers=self.headers,
+            timeout=30,
+        )
+
+
+def open_shop(server: Server) -> Shop:
+    workspace_id = server.flask("workspace", "create", "Acme")
+    return Shop(server, server.flask("key", "create", "--workspace", workspace_id))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with gunicorn(tmp_path_factory.mktemp("server"), WEB_CONCURRENCY="2") as server:
+        yield open_shop(server)
+
+
+@pytest.fixture
+def product_url(shop: Shop) -> str:
+    return shop.new_product()
+
+
+@pytest.fixture
+def picture_file(tmp_path: Path) -> Path:
+    path = tmp_path / "battery-hero.jpg"
+    path.write_bytes(PICTURE)
+    return path
+
+
+def head(path: str, *headers: str, method: str = "POST") -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def exchange(shop: Shop, *pieces: bytes) -> tuple[int, Any]:
+    """Sends raw bytes and reads one answer."""
+    with socket.create_connection(("127.0.0.1", shop.server.port), timeout=10) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        return answer.status, json.loads(answer.read())
+
+
+# --- the published client calls
+
+
+def run(command: list[str], **environ: str) -> Any:
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=True, env={**os.environ, **environ}
+    )
+    return json.loads(result.stdout)
+
+
+def assert_uploaded(shop: Shop, product_url: str, body: Any) -> None:
+    assert body == {"imageUrl": body["imageUrl"], "imageUrls": [body["imageUrl"]]}
+    assert shop.product(product_url)["imageUrls"] == body["imageUrls"]
+    assert requests.get(body["imageUrl"], timeout=10).content == PICTURE
+
+
+def test_curl_uploads(shop: Shop, product_url: str, picture_file: Path) -> None:
+    command = ["curl", "-sS", "-X", "POST", f"{product_url}/images"]
+    command += ["-H", f"Authorization: Bearer {shop.key}", "-F", f"file=@{picture_file}"]
+    assert_uploaded(shop, product_url, run(command))
+
+
+def test_requests_uploads(shop: Shop, product_url: str, picture_file: Path) -> None:
+    with picture_file.open("rb") as file:
+        response = requests.post(
+            f"{product_url}/images", headers=shop.headers, files={"file": file}, timeout=30
+        )
+    assert response.status_code == 201
+    assert_uploaded(shop, product_url, response.json())
+
+
+NODE = """
+const { readFile } = require("node:fs/promises");
+(async () => {
+  const form = new FormData();
+  form.append("file", new Blob([await readFile(process.env.PICTURE)]), "battery-hero.jpg");
+  const response = await fetch(process.env.IMAGES, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${process.env.KEY}` },
+    body: form,
+  });
+  console.log(await response.text());
+})();
+"""
+
+
+def test_node_fetch_uploads(shop: Shop, product_url: str, picture_file: Path) -> None:
+    node = shutil.which("node")
+    if node is None and not os.environ.get("CI"):
+        pytest.skip("Node.js is not installed")
+    assert node is not None
+    environ = {"PICTURE": str(picture_file), "IMAGES": f"{product_url}/images", "KEY": shop.key}
+    assert_uploaded(shop, product_url, run([node, "-e", NODE], **environ))
+
+
+# --- bodies that are too large
+
+
+@pytest.mark.parametrize("extra", [[], ["-H", "Transfer-Encoding: chunked"], ["-H", "Expect:"]])
+def test_curl_reads_the_413_of_a_large_file(
+    shop: Shop, product_url: str, tmp_path: Path, extra: list[str]
+) -> None:
+    large = tmp_path / "large.jpg"
+    large.write_bytes(bytes(9_000_000))
+    command = ["curl", "-sS", f"{product_url}/images", "-H", f"Authorization: Bearer {shop.key}"]
+    assert run([*command, "-F", f"file=@{large}", *extra]) == TOO_LARGE
+    assert shop.product(product_url)["imageUrls"] == []
+
+
+def test_a_client_that_sends_everything_first_reads_the_413(shop: Shop, product_url: str) -> None:
+    response = shop.upload(product_url, bytes(20_000_000))
+    assert (response.status_code, response.json()) == (413, TOO_LARGE)
+
+
+def test_a_huge_declared_length_is_refused_before_a_byte_of_it_is_sent(shop: Shop, product_url: str) -> None:
+    path = product_url.removeprefix(shop.server.url) + "/images"
+    request = head(
+        path,
+        f"Authorization: Bearer {shop.key}",
+        f"Content-Type: {FORM_TYPE}",
+        "Content-Length: 10000000000",
+    )
+    assert exchange(shop, request) == (413, TOO_LARGE)
+
+
+def test_an_endless_chunked_body_is_cut_at_the_limit(shop: Shop, product_url: str) -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield bytes(1 << 16)
+
+    # Its sender finds the connection closed, after a bounded time; some then look for the answer.
+    with suppress(requests.ConnectionError):
+        response = requests.post(
+            f"{product_url}/images",
+            data=endless(),
+            headers={**shop.headers, "Content-Type": FORM_TYPE},
+            timeout=60,
+        )
+        assert (response.status_code, response.json()) == (413, TOO_LARGE)
+    assert shop.upload(product_url).status_code == 201
+
+
+def test_a_chunked_body_without_length_works_when_it_is_small(shop: Shop, product_url: str) -> None:
+    body = form(PICTURE)
+    response = requests.post(
+        f"{product_url}/images",
+        data=iter([body[:100], body[100:5000], body[5000:]]),
+        headers={**shop.headers, "Content-Type": FORM_TYPE},
+        timeout=10,
+    )
+    assert response.status_code == 201
+
+
+# --- broken requests
+
+
+def test_a_malformed_head_is_answered_in_json(shop: Shop) -> None:
+    assert exchange(shop, b"GET / HTTP/1.1\r\nno colon here\r\n\r\n") == (400, {"error": "Bad request"})
+    assert exchange(shop, b"nonsense\r\n\r\n") == (400, {"error": "Bad request"})
+
+
+def test_a_long_address_is_answered_in_json(shop: Shop) -> None:
+    status, body = exchange(shop, head("/" + 10_000 * "a", method="GET"))
+    assert (status, body) == (414, {"error": "Request-uri too long"})
+
+
+def test_two_framings_at_once_are_refused(shop: Shop, product_url: str) -> None:
+    path = product_url.removeprefix(shop.server.url) + "/images"
+    request = head(
+        path,
+        f"Authorization: Bearer {shop.key}",
+        f"Content-Type: {FORM_TYPE}",
+        "Content-Length: 5",
+        "Transfer-Encoding: chunked",
+    )
+    status, _ = exchange(shop, request, b"0\r\n\r\n")
+    assert status == 400
+
+
+def test_a_broken_chunk_is_a_400(shop: Shop, product_url: str) -> None:
+    path = product_url.removeprefix(shop.server.url) + "/images"
+    request = head(
+        path,
+        f"Authorization: Bearer {shop.key}",
+        f"Content-Type: {FORM_TYPE}",
+        "Transfer-Encoding: chunked",
+    )
+    assert exchange(shop, request, b"zz\r\nbytes\r\n") == (400, {"error": "The body can't be read"})
+
+
+def test_a_body_that_nobody_read_is_not_taken_for_the_next_request(shop: Shop) -> None:
+    smuggled = head("/smuggled", method="GET")
+    request = head("/api/v1/products", f"Content-Length: {len(smuggled)}")
+    with socket.create_connection(("127.0.0.1", shop.server.port), timeout=10) as connection:
+        connection.sendall(request + smuggled + head("/media/x", "Connection: close", method="GET"))
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    statuses = re.findall(rb"HTTP/1\.1 (\d+)", received)
+    assert statuses == [b"401", b"404"]
+
+
+# --- workers
+
+
+def test_a_full_product_stays_at_20_under_uploads_at_once(shop: Shop, product_url: str) -> None:
+    for _ in range(15):
+        assert shop.upload(product_url).status_code == 201
+    with ThreadPoolExecutor(20) as pool:
+        statuses = sorted(pool.map(lambda _: shop.upload(product_url).status_code, range(40)))
+    assert statuses == [201] * 5 + [422] * 35
+    urls = shop.product(product_url)["imageUrls"]
+    assert len(urls) == 20
+    assert all(requests.get(url, timeout=10).content == PICTURE for url in urls)
+    folder = Path(shop.server.environ["DATA_DIR"], "media", *urls[0].split("/media/")[1].split("/")[:-1])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(url.split("/")[-1] for url in urls)
+
+
+def test_a_key_that_a_command_revokes_is_refused_by_every_worker(shop: Shop, product_url: str) -> None:
+    workspace_id = shop.server.flask("workspace", "list").split()[0]
+    key = shop.server.flask("key", "create", "--workspace", workspace_id, "--label", "short-lived")
+    headers = {"Authorization": f"Bearer {key}"}
+    assert all(requests.get(product_url, headers=headers, timeout=10).status_code == 200 for _ in range(8))
+    (line,) = [line for line in shop.server.flask("key", "list").splitlines() if "short-lived" in line]
+    shop.server.flask("key", "revoke", line.split()[0])
+    assert all(requests.get(product_url, headers=headers, timeout=10).status_code == 401 for _ in range(8))
+
+
+def test_an_upload_in_flight_is_finished_by_a_server_that_stops(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server:
+        shop = open_shop(server)
+        path = shop.new_product().removeprefix(server.url) + "/images"
+        body = form(PICTURE)
+        request = head(
+            shop,
+            path,
+            f"Authorization: Bearer {shop.key}",
+            f"Content-Type: {FORM_TYPE}",
+            f"Content-Length: {len(body)}",
+        )
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.sendall(request + body[:1000])
+            # The worker has the request once it has taken these bytes off the socket.
+            time.sleep(0.5)
+            server.process.terminate()
+            connection.sendall(body[1000:])
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == 201
+            answer.read()
+        assert server.process.wait(20) == 0
+
+
+# --- what a person sees at the first start
+
+
+def test_the_printed_request_works_as_pasted(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, DEMO="1", WEB_CONCURRENCY="1") as server:
+        lines = server.log.read_text().splitlines()
+        (line,) = [line for line in lines if line.strip().startswith("curl ")]
+        result = subprocess.run(
+            ["bash", "-c", line], capture_output=True, text=True, timeout=30, check=True, cwd=tmp_path
+        )
+        assert "HTTP/1.1 201 CREATED" in result.stdout
+        location = re.search(r"^Location: (\S+)", result.stdout, re.MULTILINE)
+        assert location is not None
+        picture = requests.get(location[1], timeout=10)
+        assert (picture.status_code, picture.headers["Content-Type"]) == (200, "image/jpeg")
+        assert shlex.split(line)[-1].startswith(server.url)
+        key = re.search(r"tp_[A-Za-z0-9_-]+", line)
+        assert key is not None
+        requests.get(f"{server.url}/api/v1/products?key={key[0]}", timeout=10)
+    log = server.log.read_text()
+    assert '"GET /api/v1/products" ' in log
+    assert log.count(key[0]) == 1

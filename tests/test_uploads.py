@@ -1,0 +1,231 @@
+"""The failure windows that uploads.py tells of, each with a fault put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from catalog.base import (
+    Catalog,
+    CatalogUnavailable,
+    Image,
+    OutcomeUnknown,
+    Product,
+    ProductFull,
+    ProductNotFound,
+    VersionMismatch,
+    Workspace,
+)
+from storage.base import StorageBackend, StorageUnavailable
+from tests.catalog.contract import externals, new_product, new_workspace
+from tests.pictures import jpeg
+from tests.storage.contract import read
+from uploads import Uploads
+from validators.base import FilePart, Limits, Rejected, Upload
+
+
+@pytest.fixture
+def workspace(catalog: Catalog) -> Workspace:
+    return new_workspace(catalog)
+
+
+@pytest.fixture
+def product(catalog: Catalog, workspace: Workspace) -> Product:
+    return new_product(catalog, workspace, images=externals(1))
+
+
+@pytest.fixture
+def uploads(storage: StorageBackend, catalog: Catalog) -> Uploads:
+    return Uploads(storage, catalog, Limits())
+
+
+def an_upload(data: bytes | None = None) -> Upload:
+    return Upload([FilePart("file", jpeg() if data is None else data)])
+
+
+def add(uploads: Uploads, product: Product, *, skip_present: bool = False) -> Any:
+    return uploads.add(product.workspace_id, product.id, an_upload(), skip_present=skip_present)
+
+
+def keys(storage: StorageBackend) -> set[str]:
+    return {info.key for info in storage.list()}
+
+
+def current(catalog: Catalog, product: Product) -> Product:
+    return catalog.get_product(product.workspace_id, product.id)
+
+
+def every_url_resolves(catalog: Catalog, storage: StorageBackend, product: Product) -> bool:
+    return all(read(storage, image.key) for image in current(catalog, product).images if image.key)
+
+
+def fail_with(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_the_bytes_are_there_when_the_catalog_is_asked(
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    append = catalog.append_image
+    seen: list[bytes] = []
+
+    def look_then_append(workspace_id: str, product_id: str, image: Image, **options: Any) -> Any:
+        seen.append(read(storage, image.key or ""))
+        return append(workspace_id, product_id, image, **options)
+
+    monkeypatch.setattr(catalog, "append_image", look_then_append)
+    add(uploads, product)
+    assert seen == [jpeg()]
+
+
+def test_a_refused_file_reaches_no_store(
+    uploads: Uploads, product: Product, storage: StorageBackend, catalog: Catalog
+) -> None:
+    with pytest.raises(Rejected) as caught:
+        uploads.add(product.workspace_id, product.id, an_upload(b"no image"), skip_present=False)
+    assert caught.value.__notes__ == ["signature"]
+    assert keys(storage) == set()
+    assert current(catalog, product) == product
+
+
+def test_when_the_store_fails_nothing_is_referenced(
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(storage, "put", fail_with(StorageUnavailable()))
+    with pytest.raises(StorageUnavailable):
+        add(uploads, product)
+    assert current(catalog, product) == product
+
+
+@pytest.mark.parametrize("refusal", [ProductFull(), ProductNotFound(), CatalogUnavailable()])
+def test_when_the_catalog_refuses_the_object_is_deleted_again(
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Exception,
+) -> None:
+    monkeypatch.setattr(catalog, "append_image", fail_with(refusal))
+    with pytest.raises(type(refusal)):
+        add(uploads, product)
+    assert keys(storage) == set()
+    assert current(catalog, product) == product
+
+
+def test_when_that_fails_too_the_refusal_is_what_is_told(
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalog, "append_image", fail_with(ProductFull()))
+    monkeypatch.setattr(storage, "delete", fail_with(StorageUnavailable()))
+    with pytest.raises(ProductFull):
+        add(uploads, product)
+    assert len(keys(storage)) == 1  # for the sweep
+    assert current(catalog, product) == product
+
+
+def test_when_the_outcome_is_unknown_the_object_stays_for_the_append_that_did_happen(
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    append = catalog.append_image
+
+    def append_without_answer(*args: Any, **options: Any) -> None:
+        append(*args, **options)
+        raise OutcomeUnknown
+
+    monkeypatch.setattr(catalog, "append_image", append_without_answer)
+    with pytest.raises(OutcomeUnknown):
+        add(uploads, product)
+    assert len(current(catalog, product).images) == 2
+    assert every_url_resolves(catalog, storage, product)
+
+
+def test_when_the_same_bytes_came_in_meanwhile_the_second_object_is_deleted(
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put = storage.put
+
+    def put_while_another_upload_wins(*args: Any, **options: Any) -> None:
+        monkeypatch.undo()
+        add(uploads, product, skip_present=True)
+        put(*args, **options)
+
+    monkeypatch.setattr(storage, "put", put_while_another_upload_wins)
+    added = add(uploads, product, skip_present=True)
+    assert not added.created
+    assert len(keys(storage)) == 1
+    assert [image.url for image in current(catalog, product).images[1:]] == [added.image_url]
+
+
+def test_a_removal_that_the_catalog_refuses_deletes_nothing(
+    uploads: Uploads, product: Product, storage: StorageBackend, catalog: Catalog
+) -> None:
+    version = add(uploads, product).product.version
+    with pytest.raises(VersionMismatch):
+        uploads.remove(product.workspace_id, product.id, 1, expected_version=version - 1)
+    assert len(keys(storage)) == 1
+    assert every_url_resolves(catalog, storage, product)
+
+
+@pytest.mark.parametrize("error", [CatalogUnavailable(), OutcomeUnknown()])
+def test_a_removal_that_the_catalog_does_not_confirm_deletes_no_bytes(
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    add(uploads, product)
+    monkeypatch.setattr(catalog, "remove_image", fail_with(error))
+    with pytest.raises(CatalogUnavailable):
+        uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
+    assert len(keys(storage)) == 1
+    assert every_url_resolves(catalog, storage, product)
+
+
+def test_a_removal_whose_bytes_can_not_be_deleted_is_done(
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add(uploads, product)
+    monkeypatch.setattr(storage, "delete", fail_with(StorageUnavailable()))
+    after = uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
+    assert after.images == product.images
+    assert current(catalog, product).images == product.images
+
+
+def test_removing_an_external_image_touches_no_object(
+    uploads: Uploads, product: Product, storage: StorageBackend
+) -> None:
+    add(uploads, product)
+    uploads.remove(product.workspace_id, product.id, 0, expected_version=None)
+    assert len(keys(storage)) == 1
