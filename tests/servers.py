@@ -52,6 +52,16 @@ class Server:
             command, cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=60, check=True
         ).stdout.strip()
 
+    def wait_for_line(self, start: str) -> str:
+        """The first line that it prints, now or soon, which starts so."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            for line in self.log.read_text().splitlines():
+                if line.strip().startswith(start):
+                    return line
+            time.sleep(0.05)
+        raise AssertionError(self.log.read_text())
+
     def stop(self) -> None:
         """Asks it to stop, and waits."""
         self.process.send_signal(signal.SIGTERM)

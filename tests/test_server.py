@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,14 +89,18 @@ def head(path: str, *headers: str, method: str = "POST") -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+def read_answer(connection: socket.socket) -> tuple[int, Any]:
+    with closing(http.client.HTTPResponse(connection)) as answer:
+        answer.begin()
+        return answer.status, json.loads(answer.read())
+
+
 def exchange(shop: Shop, *pieces: bytes) -> tuple[int, Any]:
     """Sends raw bytes and reads one answer."""
     with socket.create_connection(("127.0.0.1", shop.server.port), timeout=10) as connection:
         for piece in pieces:
             connection.sendall(piece)
-        answer = http.client.HTTPResponse(connection)
-        answer.begin()
-        return answer.status, json.loads(answer.read())
+        return read_answer(connection)
 
 
 # --- the published client calls
@@ -293,7 +297,6 @@ def test_an_upload_in_flight_is_finished_by_a_server_that_stops(tmp_path: Path) 
         path = shop.new_product().removeprefix(server.url) + "/images"
         body = form(PICTURE)
         request = head(
-            shop,
             path,
             f"Authorization: Bearer {shop.key}",
             f"Content-Type: {FORM_TYPE}",
@@ -305,10 +308,7 @@ def test_an_upload_in_flight_is_finished_by_a_server_that_stops(tmp_path: Path) 
             time.sleep(0.5)
             server.process.terminate()
             connection.sendall(body[1000:])
-            answer = http.client.HTTPResponse(connection)
-            answer.begin()
-            assert answer.status == 201
-            answer.read()
+            assert read_answer(connection)[0] == 201
         assert server.process.wait(20) == 0
 
 
@@ -317,8 +317,7 @@ def test_an_upload_in_flight_is_finished_by_a_server_that_stops(tmp_path: Path) 
 
 def test_the_printed_request_works_as_pasted(tmp_path: Path) -> None:
     with gunicorn(tmp_path, DEMO="1", WEB_CONCURRENCY="1") as server:
-        lines = server.log.read_text().splitlines()
-        (line,) = [line for line in lines if line.strip().startswith("curl ")]
+        line = server.wait_for_line("curl ")
         result = subprocess.run(
             ["bash", "-c", line], capture_output=True, text=True, timeout=30, check=True, cwd=tmp_path
         )
