@@ -3,13 +3,13 @@
 What an operator may change is a field of ``Settings``. What the contract fixes is a constant beside
 the code that enforces it:
 
-===============================  ==========================================================
+===============================  ============================================================
 5 MiB an image                   enforced by us: ``validators/size.py``
 20 images a product              enforced by the catalog's one atomic append
-5 MiB + 64 KiB an upload's body  enforced by Werkzeug as it reads: ``api/body.py``
-1 MiB a JSON body                enforced by Werkzeug as it reads: ``api/body.py``
+5 MiB + 64 KiB an upload's body  enforced by us, before and while it is read: ``api/body.py``
+1 MiB a JSON body                enforced by us, likewise
 8 KiB a header, 4 KiB a URL      enforced by gunicorn: ``gunicorn.conf.py``
-===============================  ==========================================================
+===============================  ============================================================
 """
 
 from __future__ import annotations

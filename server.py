@@ -1,7 +1,8 @@
-"""gunicorn's threaded worker, with refusals of its own in the contract's JSON instead of HTML."""
+"""gunicorn's threaded worker, with refusals in the contract's JSON and a memory that suits images."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import socket
 from contextlib import suppress
@@ -23,8 +24,33 @@ _STATUS: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
 )
 
 
+# mallopt(3)'s names for its parameters, from glibc's malloc.h.
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
+
+
+def _keep_freed_memory() -> None:
+    """Lets this process reuse the buffers of one decode for the next; without glibc, does nothing.
+
+    By default glibc gives large buffers back to the kernel at once, and takes them anew, page by page,
+    for the next picture: for a WebP of 2 megapixels that is two fifths of all CPU time. It also keeps
+    a heap for each thread. One heap, of which up to 64 MiB stay when nothing is decoded, serves all.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that glibc takes
+        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+
+
 class Worker(ThreadWorker):
     """See the module."""
+
+    def init_process(self) -> None:
+        """Runs in the new process, before it has threads."""
+        _keep_freed_memory()
+        super().init_process()
 
     def handle_error(
         self, req: Request | None, client: socket.socket, addr: object, exc: BaseException

@@ -69,14 +69,14 @@ class Server:
 
 
 @contextmanager
-def gunicorn(folder: Path, **environ: str) -> Iterator[Server]:
-    """Runs the shipped configuration over stores in ``folder``, until the block ends."""
+def gunicorn(folder: Path, *, app: str = "wsgi:app", **environ: str) -> Iterator[Server]:
+    """Runs an application in the shipped configuration, with its data in ``folder``, until the block ends."""
     port = free_port()
     variables = {"PATH": os.environ["PATH"], "DATA_DIR": str(folder / "data"), "PORT": str(port), **environ}
     log = folder / f"gunicorn-{port}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"],
+            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", app],
             cwd=ROOT,
             env=variables,
             stdout=output,

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios between things measured in one run."""
