@@ -6,7 +6,6 @@ import ctypes
 import json
 import socket
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Final
 
 from gunicorn import util
@@ -14,15 +13,15 @@ from gunicorn.http import errors
 from gunicorn.http.message import Request
 from gunicorn.workers.gthread import ThreadWorker
 
-#: What gunicorn's parser refuses before the application sees a request; the first match counts.
-_STATUS: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
-    (errors.LimitRequestLine, HTTPStatus.REQUEST_URI_TOO_LONG),
-    (errors.LimitRequestHeaders, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
-    (errors.ExpectationFailed, HTTPStatus.EXPECTATION_FAILED),
-    (errors.UnsupportedTransferCoding, HTTPStatus.NOT_IMPLEMENTED),
-    (errors.ParseException, HTTPStatus.BAD_REQUEST),
+#: What gunicorn's parser refuses before the application sees a request, by the first kind that fits.
+_REFUSALS: Final[tuple[tuple[type[BaseException], int, str], ...]] = (
+    (errors.LimitRequestLine, 414, "URI too long"),
+    (errors.LimitRequestHeaders, 431, "Request header fields too large"),
+    (errors.ExpectationFailed, 417, "Expectation failed"),
+    (errors.UnsupportedTransferCoding, 501, "Not implemented"),
+    (errors.ParseException, 400, "Bad request"),
+    (BaseException, 500, "Internal server error"),
 )
-
 
 # mallopt(3)'s names for its parameters, from glibc's malloc.h.
 _M_TRIM_THRESHOLD: Final = -1
@@ -56,15 +55,14 @@ class Worker(ThreadWorker):
         self, req: Request | None, client: socket.socket, addr: object, exc: BaseException
     ) -> None:
         """Answers a request that failed outside the application, and logs it without its text."""
-        status = next((status for kind, status in _STATUS if isinstance(exc, kind)), None)
-        if status is not None:
+        status, error = next((status, text) for kind, status, text in _REFUSALS if isinstance(exc, kind))
+        if isinstance(exc, errors.ParseException):
             self.log.info("refused a malformed request: %s", type(exc).__name__)
         else:
-            status = HTTPStatus.INTERNAL_SERVER_ERROR
             self.log.error("error handling a request", exc_info=exc)
-        body = json.dumps({"error": status.phrase.capitalize()})
+        body = json.dumps({"error": error})
         head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+            f"HTTP/1.1 {status} {error}\r\nConnection: close\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         with suppress(OSError):  # the client may be gone

@@ -362,8 +362,9 @@ class SQLiteCatalog:
     def list_credentials(self, workspace_id: str | None = None) -> list[Credential]:
         with self._read() as connection:
             rows = connection.execute(
-                "SELECT * FROM credentials WHERE ?1 IS NULL OR workspace_id = ?1 ORDER BY created_at, rowid",
-                (workspace_id,),
+                "SELECT * FROM credentials WHERE :workspace IS NULL OR workspace_id = :workspace"
+                " ORDER BY created_at, rowid",
+                {"workspace": workspace_id},
             ).fetchall()
         return [_credential(row) for row in rows]
 

@@ -226,7 +226,7 @@ def test_a_malformed_head_is_answered_in_json(shop: Shop) -> None:
 
 def test_a_long_address_is_answered_in_json(shop: Shop) -> None:
     status, body = exchange(shop, head("/" + 10_000 * "a", method="GET"))
-    assert (status, body) == (414, {"error": "Request-uri too long"})
+    assert (status, body) == (414, {"error": "URI too long"})
 
 
 def test_two_framings_at_once_are_refused(shop: Shop, product_url: str) -> None:
