@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -274,6 +274,14 @@ class Catalog(Protocol):
     def get_product(self, workspace_id: str, product_id: str) -> Product:
         """Raises ProductNotFound, also when another workspace has the product."""
 
+    def iter_products(self) -> Iterator[Product]:
+        """All products of all workspaces, by id, for work that goes through the whole catalog.
+
+        They are read in pages, and nothing is held between them: the caller may take its time, and
+        may write. A product that is there from the first to the last comes exactly once, at a
+        version that it had meanwhile; one that is created or deleted meanwhile may come or not.
+        """
+
     def append_image(
         self, workspace_id: str, product_id: str, image: Image, *, unless_present: bool = False
     ) -> Appended:
@@ -297,6 +305,19 @@ class Catalog(Protocol):
         Raises:
             ProductNotFound, ImageNotFound
             VersionMismatch: the product is not at ``expected_version``; checked before the index.
+        """
+
+    def replace_images(
+        self, workspace_id: str, product_id: str, images: Sequence[Image], *, expected_version: int
+    ) -> Product:
+        """Puts another list in the place of the product's images, in one atomic step.
+
+        Returns:
+            The product after it.
+
+        Raises:
+            ProductNotFound
+            VersionMismatch: the product is not at ``expected_version``.
         """
 
     def check(self) -> None:

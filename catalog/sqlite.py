@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -42,6 +42,9 @@ from catalog.base import (
 
 #: How long a write waits for another process's write, in seconds.
 BUSY_TIMEOUT: Final = 5.0
+
+#: How many products are read at once by what goes through all of them.
+PAGE: Final = 50
 
 #: One script a schema version, applied in order and never changed afterwards.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -433,6 +436,19 @@ class SQLiteCatalog:
         with self._read() as connection:
             return self._select_product(connection, workspace_id, product_id)
 
+    def iter_products(self) -> Iterator[Product]:
+        last = ""
+        while True:
+            with self._read() as connection:
+                rows = connection.execute(
+                    "SELECT * FROM products WHERE id > ? ORDER BY id LIMIT ?", (last, PAGE)
+                ).fetchall()
+            for row in rows:
+                yield _product(row)
+            if len(rows) < PAGE:
+                return
+            last = rows[-1]["id"]
+
     def append_image(
         self, workspace_id: str, product_id: str, image: Image, *, unless_present: bool = False
     ) -> Appended:
@@ -456,6 +472,15 @@ class SQLiteCatalog:
                 raise ImageNotFound
             removed = images.pop(index)
             return self._with_images(connection, product, images), removed
+
+    def replace_images(
+        self, workspace_id: str, product_id: str, images: Sequence[Image], *, expected_version: int
+    ) -> Product:
+        with self._write() as connection:
+            product = self._select_product(connection, workspace_id, product_id)
+            if expected_version != product.version:
+                raise VersionMismatch
+            return self._with_images(connection, product, list(images))
 
     def check(self) -> None:
         with self._read() as connection:

@@ -171,6 +171,7 @@ class CatalogContract:
             lambda: catalog.get_product(workspace.id, product.id),
             lambda: catalog.append_image(workspace.id, product.id, hosted_image()),
             lambda: catalog.remove_image(workspace.id, product.id, 0),
+            lambda: catalog.replace_images(workspace.id, product.id, [], expected_version=1),
         ]
         for call in calls:
             with pytest.raises(ProductNotFound):
@@ -194,6 +195,26 @@ class CatalogContract:
     def test_a_product_needs_a_workspace(self, catalog: Catalog, workspace: Workspace) -> None:
         with pytest.raises(WorkspaceNotFound):
             catalog.create_product(replace(a_product(workspace), workspace_id=new_id()))
+
+    def test_it_goes_through_the_products_of_all_workspaces_by_id(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        assert list(catalog.iter_products()) == []
+        owners = (workspace, new_workspace(catalog))
+        products = [new_product(catalog, owners[index % 2]) for index in range(110)]
+        assert list(catalog.iter_products()) == sorted(products, key=lambda product: product.id)
+
+    def test_products_can_be_changed_while_it_goes_through_them(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        products = [new_product(catalog, workspace, images=externals(2)) for _ in range(3)]
+        seen = []
+        for product in catalog.iter_products():
+            seen.append(product.id)
+            catalog.append_image(workspace.id, product.id, hosted_image())
+            catalog.remove_image(workspace.id, product.id, 0)
+        assert sorted(seen) == sorted(product.id for product in products)
+        assert {product.version for product in catalog.iter_products()} == {3}
 
     # --- images
 
@@ -322,6 +343,53 @@ class CatalogContract:
             )
         assert sorted(removed) == sorted(product.image_urls)
         assert catalog.get_product(workspace.id, product.id).images == ()
+
+    def test_all_images_are_replaced_at_once(self, catalog: Catalog, workspace: Workspace) -> None:
+        product = new_product(catalog, workspace, images=(*externals(2), hosted_image()))
+        images = (hosted_image(), *externals(1))
+        after = catalog.replace_images(workspace.id, product.id, images, expected_version=product.version)
+        assert after.images == images
+        assert after.version == product.version + 1
+        assert after.updated_at >= product.updated_at
+        assert catalog.get_product(workspace.id, product.id) == after
+
+    def test_all_images_can_be_taken_away(self, catalog: Catalog, workspace: Workspace) -> None:
+        product = new_product(catalog, workspace, images=externals(2))
+        after = catalog.replace_images(workspace.id, product.id, [], expected_version=product.version)
+        assert after.images == ()
+        assert catalog.get_product(workspace.id, product.id) == after
+
+    def test_a_replacement_loses_no_change_that_its_caller_has_not_seen(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        product = new_product(catalog, workspace, images=externals(2))
+        appended = catalog.append_image(workspace.id, product.id, hosted_image())
+        with pytest.raises(VersionMismatch):
+            catalog.replace_images(workspace.id, product.id, [], expected_version=product.version)
+        assert catalog.get_product(workspace.id, product.id) == appended.product
+
+    def test_the_images_of_no_product_can_not_be_replaced(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        with pytest.raises(ProductNotFound):
+            catalog.replace_images(workspace.id, new_id(), [], expected_version=1)
+
+    def test_of_two_replacements_that_expect_the_same_version_one_succeeds(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        product = new_product(catalog, workspace, images=externals(2))
+
+        def attempt(image: Image) -> Image | None:
+            try:
+                catalog.replace_images(workspace.id, product.id, [image], expected_version=product.version)
+            except VersionMismatch:
+                return None
+            return image
+
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = list(pool.map(attempt, [hosted_image() for _ in range(8)]))
+        (succeeded,) = [image for image in outcomes if image]
+        assert catalog.get_product(workspace.id, product.id).images == (succeeded,)
 
     # --- the store itself
 
