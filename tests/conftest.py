@@ -18,6 +18,7 @@ from config import Settings
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
 from tests.catalog.contract import new_workspace
+from tests.s3 import moto_server
 
 PUBLIC_URL = "https://images.example.com"
 
@@ -53,6 +54,13 @@ def runner(app: Flask) -> FlaskCliRunner:
 def anonymous(app: Flask) -> FlaskClient:
     """A client that sends no token."""
     return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an S3 server."""
+    with moto_server(tmp_path_factory.mktemp("moto")) as url:
+        yield url
 
 
 @dataclass(frozen=True)

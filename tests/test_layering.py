@@ -44,6 +44,8 @@ ALLOWED: dict[str, set[str]] = {
     "storage.base": set(),
     "storage.disk": {"storage.base"},
     "storage.memory": {"storage.base"},
+    "storage.deadline": {"urllib3"},
+    "storage.r2": {"storage.base", "storage.deadline", "boto3", "botocore", "urllib3", "types_boto3_s3"},
     "catalog": set(),
     "catalog.base": set(),
     "catalog.sqlite": {"catalog.base"},

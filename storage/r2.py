@@ -1,0 +1,336 @@
+"""Objects in a Cloudflare R2 bucket, or in any store that speaks S3, under their keys::
+
+    <bucket>/<companyId>/products/<productId>/images/<imageId>.jpg
+
+R2 is not S3 to the letter (https://developers.cloudflare.com/r2/api/s3/api/): its region is ``auto``,
+it has no ACLs, it takes one write a second to a key (429 beyond), and it does not answer
+``Expect: 100-continue``. Each object carries its media type and ``Cache-Control``, because the public
+reads it from the bucket's own domain and never through us.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import boto3
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ProxyConnectionError,
+    SSLError,
+)
+from urllib3.exceptions import HTTPError
+
+from storage.base import (
+    CONTENT_TYPES,
+    ObjectInfo,
+    ObjectNotFound,
+    PublicUrls,
+    StorageUnavailable,
+    StoredObject,
+    check_key,
+)
+from storage.deadline import POOLS, Deadline
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ListObjectsV2RequestTypeDef
+
+CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
+
+# In seconds. Together they keep every call under 10 s, one retry included: a first attempt that is
+# not answered, the pause, and most of a second attempt.
+CONNECT_TIMEOUT: Final = 2.0
+READ_TIMEOUT: Final = 4.0
+DEADLINE: Final = 9.0
+#: R2 refuses a second write to a key within a second, also when the first one's answer was lost.
+RETRY_PAUSE: Final = 1.1
+
+# As many as a process of gunicorn.conf.py has threads: none waits for another's connection.
+_CONNECTIONS: Final = 16
+
+_TOO_MANY_REQUESTS: Final = 429
+_SERVER_ERROR: Final = 500
+# Client errors by their status that say more of the way than of the request.
+_PASSING_CODES: Final = {"BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown"}
+_NOT_FOUND_CODES: Final = {"NoSuchKey", "NotFound", "404"}
+_REFUSED: Final = {401, 403}
+
+# No answer, or half of one.
+_LOST: Final = (HTTPClientError, IncompleteReadError, HTTPError)
+
+_Answer = TypeVar("_Answer")
+
+
+def _drop_expect(request: AWSPreparedRequest, **_: object) -> None:
+    """Takes out a header that botocore adds to each upload, and then waits up to 1 s for its answer.
+
+    R2 gives none. The header is not part of the signature.
+    """
+    if "Expect" in request.headers:
+        del request.headers["Expect"]
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the same request may fare better a moment later."""
+    if not isinstance(error, ClientError):
+        return isinstance(error, _LOST)
+    status = _status(error)
+    return status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS or _code(error) in _PASSING_CODES
+
+
+def _is_key(key: str) -> bool:
+    try:
+        check_key(key)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+class R2Storage(PublicUrls):
+    """A bucket, which must exist.
+
+    Args:
+        endpoint_url: of the S3 API, without the bucket.
+        public_url: of the domain that serves the bucket's objects to the public.
+        connect_timeout, read_timeout: for one connection and for one wait on it, in seconds.
+        deadline: for a call with its retry, in seconds.
+        retry_pause: between the two attempts of a call, in seconds.
+    """
+
+    def __init__(  # noqa: PLR0913  # each is a setting
+        self,
+        *,
+        endpoint_url: str,
+        bucket: str,
+        access_key_id: str,
+        secret_access_key: str,
+        public_url: str,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
+        deadline: float = DEADLINE,
+        retry_pause: float = RETRY_PAUSE,
+    ) -> None:
+        super().__init__(public_url)
+        self._endpoint_url = endpoint_url
+        self._bucket = bucket
+        self._access_key_id = access_key_id
+        self._secret_access_key = secret_access_key
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._deadline = deadline
+        self._retry_pause = retry_pause
+        self._start_process()
+
+    # --- the client and its calls
+
+    def _start_process(self) -> None:
+        self._process = os.getpid()
+        self._making = threading.Lock()
+        self._made: S3Client | None = None
+
+    @property
+    def _client(self) -> S3Client:
+        """The client of this process; its connections must not cross a fork."""
+        if self._process != os.getpid():
+            self._start_process()
+        with self._making:
+            if self._made is None:
+                self._made = self._make_client()
+            return self._made
+
+    def _make_client(self) -> S3Client:
+        # A session of our own: boto3's default one is not safe to share between threads.
+        client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=self._endpoint_url,
+            aws_access_key_id=self._access_key_id,
+            aws_secret_access_key=self._secret_access_key,
+            region_name="auto",
+            config=Config(
+                signature_version="s3v4",
+                connect_timeout=self._connect_timeout,
+                read_timeout=self._read_timeout,
+                max_pool_connections=_CONNECTIONS,
+                # We retry ourselves: botocore knows neither the deadline nor R2's pause.
+                retries={"mode": "standard", "total_max_attempts": 1},
+                # Else botocore sends a CRC32 of its own as a trailer, which R2 refuses.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                s3={
+                    # One host name, whatever the bucket's is.
+                    "addressing_style": "path",
+                    # The signature covers the checksum header, and that the body: hashing the body
+                    # once more would add nothing.
+                    "payload_signing_enabled": False,
+                },
+            ),
+        )
+        client.meta.events.register("before-send.s3", _drop_expect)
+        # botocore has no setting for it. That it takes effect, the tests show by a server that drips.
+        client._endpoint.http_session._pool_classes_by_scheme.update(POOLS)  # type: ignore[attr-defined]  # noqa: SLF001
+        return client
+
+    def _call(self, deadline: Deadline, what: str, attempt: Callable[[S3Client], _Answer]) -> _Answer:
+        """Makes an attempt, and a second one if the first failed in passing and there is time.
+
+        Args:
+            what: is done, for an error's message.
+
+        Raises:
+            ObjectNotFound, StorageUnavailable
+        """
+        try:
+            try:
+                return attempt(self._client)
+            except (BotoCoreError, ClientError, HTTPError) as error:
+                if not _is_passing(error) or deadline.remaining <= self._retry_pause:
+                    raise
+            time.sleep(self._retry_pause)
+            return attempt(self._client)
+        except ClientError as error:
+            if _code(error) in _NOT_FOUND_CODES:
+                raise ObjectNotFound(f"can't {what}") from None
+            raise StorageUnavailable(f"can't {what}: {self._reason(error)}") from error
+        except (BotoCoreError, HTTPError) as error:
+            raise StorageUnavailable(f"can't {what}: {self._reason(error)}") from error
+        except KeyError as error:  # a success without what every S3 store gives
+            raise StorageUnavailable(f"can't {what}: {self._endpoint_url} is no S3 store") from error
+
+    def _reason(self, error: Exception) -> str:
+        """What went wrong, for the operator; of the store's own words only the code."""
+        if isinstance(error, ClientError):
+            code = _code(error)
+            if code == "NoSuchBucket":
+                return f"there is no bucket {self._bucket} at {self._endpoint_url}"
+            # R2 calls a key of the wrong length an invalid argument.
+            text = str(error.response.get("Error", {}).get("Message", ""))
+            if _status(error) in _REFUSED or (code == "InvalidArgument" and "access key" in text):
+                return f"{self._endpoint_url} refuses the access key ({code})"
+            return f"{self._endpoint_url} answered {_status(error)} {code}"
+        if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError):
+            return f"{self._endpoint_url} can't be reached"
+        if isinstance(error, _LOST) and not isinstance(error, SSLError):
+            return f"{self._endpoint_url} gave no whole answer in time"
+        return f"{self._endpoint_url}: {error}"
+
+    # --- objects
+
+    def put(self, key: str, data: bytes, *, sha256: bytes) -> None:
+        """Writes an object; the store compares what arrives with ``sha256``.
+
+        An attempt without an answer may have been carried out, and then the next may be refused for
+        coming too soon. So if the attempts fail, the store itself is asked: keys are never used
+        twice, hence an object of this key and size is this one, and whole, for a store keeps none
+        whose checksum is wrong. Where even that is not answered, an object may be left that nothing
+        refers to; the sweep removes it.
+        """
+        check_key(key)
+
+        def attempt(client: S3Client) -> str:
+            return client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=data,
+                ContentType=CONTENT_TYPES.get(key.rpartition(".")[2], "application/octet-stream"),
+                CacheControl=CACHE_CONTROL,
+                ChecksumSHA256=b64encode(sha256).decode(),
+            )["ETag"]
+
+        with Deadline(self._deadline) as deadline:
+            try:
+                self._call(deadline, f"write {key}", attempt)
+            except StorageUnavailable:
+                if not self._has(key, len(data)):
+                    raise
+
+    def _has(self, key: str, size: int) -> bool:
+        """Whether the store says, at once, that it has an object of this key and size."""
+        try:
+            answer = self._client.head_object(Bucket=self._bucket, Key=key)
+        except (BotoCoreError, ClientError, HTTPError):
+            return False
+        return answer.get("ContentLength") == size
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[StoredObject]:
+        """Opens an object, which is read whole into memory."""
+        check_key(key)
+
+        def attempt(client: S3Client) -> StoredObject:
+            answer = client.get_object(Bucket=self._bucket, Key=key)
+            with closing(answer["Body"]) as body:
+                data = body.read()
+            return StoredObject(
+                self._info(key, len(data), answer["LastModified"], answer["ETag"]), io.BytesIO(data)
+            )
+
+        with Deadline(self._deadline) as deadline:
+            stored = self._call(deadline, f"read {key}", attempt)
+        yield stored
+
+    def delete(self, key: str) -> None:
+        check_key(key)
+        with Deadline(self._deadline) as deadline, suppress(ObjectNotFound):
+            self._call(
+                deadline,
+                f"delete {key}",
+                lambda client: client.delete_object(Bucket=self._bucket, Key=key),
+            )
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """The objects below ``prefix``; what else may be in the bucket under no key of ours is not told.
+
+        Each page has a deadline of its own.
+        """
+        request: ListObjectsV2RequestTypeDef = {"Bucket": self._bucket, "Prefix": prefix}
+        while True:
+            with Deadline(self._deadline) as deadline:
+                page = self._call(
+                    deadline, f"list {prefix}", lambda client: client.list_objects_v2(**request)
+                )
+            for entry in page.get("Contents", ()):
+                if _is_key(entry["Key"]):
+                    yield self._info(entry["Key"], entry["Size"], entry["LastModified"], entry["ETag"])
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def check(self) -> None:
+        """Looks into the bucket. Only a write shows that writes are allowed: ``doctor`` makes one.
+
+        It lists, for an answer to HEAD has no body that could tell a wrong key from a missing bucket,
+        and R2's keys for a single bucket may list it.
+        """
+        with Deadline(self._deadline) as deadline:
+            self._call(
+                deadline,
+                f"look into the bucket {self._bucket}",
+                lambda client: client.list_objects_v2(Bucket=self._bucket, MaxKeys=1),
+            )
+
+    @staticmethod
+    def _info(key: str, size: int, modified: datetime, etag: str) -> ObjectInfo:
+        return ObjectInfo(key, size, modified, etag.strip('"'))

@@ -1,0 +1,222 @@
+"""S3 stores for tests: moto's server as a process of its own, and one that does what a test says."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from storage.r2 import R2Storage
+
+PUBLIC_URL = "https://cdn.example.com"
+START_TIMEOUT = 60
+
+
+@contextmanager
+def moto_server(folder: Path) -> Iterator[str]:
+    """Runs moto's server on a free port; gives its URL."""
+    log = folder / "moto.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            yield _wait_for_url(process, log)
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
+    end = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < end and process.poll() is None:
+        if found := re.search(r"Running on (http://[0-9.:]+)", log.read_text()):
+            return found[1]
+        time.sleep(0.05)
+    raise AssertionError(f"moto did not start: {log.read_text()}")
+
+
+def new_bucket(endpoint_url: str) -> str:
+    """Makes a bucket that the public may read, at ``<endpoint>/<bucket>/``; gives its name.
+
+    moto takes anyone's word for who they are, so the request needs no signature.
+    """
+    name = f"pictures-{secrets.token_hex(8)}"
+    headers = {"x-amz-acl": "public-read"}
+    requests.put(f"{endpoint_url}/{name}", headers=headers, timeout=10).raise_for_status()
+    return name
+
+
+def r2_storage(endpoint_url: str, bucket: str = "pictures", **options: Any) -> R2Storage:
+    """A storage with times that suit a test."""
+    settings: dict[str, Any] = {
+        "access_key_id": "not-a-key",
+        "secret_access_key": "not-a-secret",
+        "public_url": PUBLIC_URL,
+        "connect_timeout": 1.0,
+        "read_timeout": 0.3,
+        "deadline": 1.0,
+        "retry_pause": 0.01,
+    }
+    return R2Storage(endpoint_url=endpoint_url, bucket=bucket, **{**settings, **options})
+
+
+@dataclass
+class Received:
+    """A request that a ``ScriptedS3`` got."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Reads a request whole and hands itself to the test's answer."""
+
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def handle_expect_100(self) -> bool:
+        return True  # as R2: no interim answer
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.script.requests.append(Received(self.command, self.path, headers, body))
+        self.server.script.next_answer()(self)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = _answer  # noqa: N815  # http.server's names
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    script: ScriptedS3
+
+
+Answer = Callable[[Handler], None]
+
+
+@dataclass
+class ScriptedS3:
+    """A server that gives one answer after the other; the last one for all that follow."""
+
+    answers: list[Answer]
+    requests: list[Received] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+
+    def next_answer(self) -> Answer:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    @property
+    def methods(self) -> list[str]:
+        return [request.method for request in self.requests]
+
+
+@contextmanager
+def scripted(*answers: Answer, port: int = 0) -> Iterator[ScriptedS3]:
+    """Runs a ``ScriptedS3`` on a free port, or on one that is known to be free."""
+    script = ScriptedS3(list(answers))
+    server = _Server(("127.0.0.1", port), Handler)
+    server.script = script
+    script.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield script
+    finally:
+        script.stopped.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+# --- answers
+
+
+def success(body: bytes = b"", **headers: str) -> Answer:
+    """200, with the head that every object has; a keyword names a header, ``_`` for ``-``."""
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("ETag", '"0123456789abcdef0123456789abcdef"')
+        handler.send_header("Last-Modified", "Wed, 21 Oct 2026 07:28:00 GMT")
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def error(status: int, code: str | None = None, message: str = "Of no help") -> Answer:
+    """An error with S3's body, or with none."""
+
+    def answer(handler: Handler) -> None:
+        body = b""
+        if code and handler.command != "HEAD":
+            body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+        handler.send_response(status)
+        handler.send_header("Content-Type", "application/xml")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def reset(handler: Handler) -> None:
+    """Closes the connection with a RST instead of an answer."""
+    linger = struct.pack("ii", 1, 0)
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    handler.close_connection = True
+    handler.rfile.close()
+    handler.wfile.close()
+    handler.connection.close()
+
+
+def silence(handler: Handler) -> None:
+    """Says nothing until the test is over."""
+    handler.close_connection = True
+    handler.server.script.stopped.wait(START_TIMEOUT)
+
+
+def drip(data: bytes) -> Answer:
+    """Sends a byte of ``data`` every 50 ms, and zeros after them, until the other side has enough."""
+
+    def answer(handler: Handler) -> None:
+        handler.close_connection = True
+        left = iter(data)
+        try:
+            while not handler.server.script.stopped.wait(0.05):
+                handler.wfile.write(bytes([next(left, 0x30)]))
+        except OSError:
+            handler.server.script.stopped.wait(0)
+
+    return answer
+
+
+def half(handler: Handler) -> None:
+    """Sends less of a body than its head says."""
+    success(b"", Content_Length="1000")(handler)
+    handler.wfile.write(b"half")
+    handler.close_connection = True

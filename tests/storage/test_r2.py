@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import base64
+import logging
+import multiprocessing
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+
+import pytest
+import requests
+
+from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
+from storage.r2 import CONNECT_TIMEOUT, DEADLINE, READ_TIMEOUT, RETRY_PAUSE, R2Storage
+from tests.s3 import (
+    PUBLIC_URL,
+    Answer,
+    Handler,
+    ScriptedS3,
+    drip,
+    error,
+    half,
+    new_bucket,
+    r2_storage,
+    reset,
+    scripted,
+    silence,
+    success,
+)
+from tests.storage.contract import StorageContract, new_key, put, read
+
+BODY = b"the bytes of a picture"
+
+#: Much more than any call may take with a test's deadline of 1 s, on a busy machine too.
+PROMPT = 5.0
+
+
+@pytest.fixture
+def storage(moto: str) -> R2Storage:
+    return r2_storage(moto, new_bucket(moto), read_timeout=10, deadline=20)
+
+
+@pytest.fixture
+def s3() -> Iterator[ScriptedS3]:
+    with scripted(success()) as server:
+        yield server
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class TestR2Storage(StorageContract):
+    @pytest.fixture
+    def storage(self, moto: str) -> StorageBackend:
+        return r2_storage(moto, new_bucket(moto), read_timeout=10, deadline=20)
+
+
+# --- what an object is stored with
+
+
+def test_the_public_url_is_the_domain_and_the_key(storage: R2Storage) -> None:
+    key = new_key("jpg")
+    assert storage.public_url(key) == f"{PUBLIC_URL}/{key}"
+
+
+@pytest.mark.parametrize(
+    ("extension", "content_type"), [("png", "image/png"), ("jpg", "image/jpeg"), ("webp", "image/webp")]
+)
+def test_an_object_is_stored_with_its_type_and_cached_for_ever(
+    moto: str, extension: str, content_type: str
+) -> None:
+    bucket = new_bucket(moto)
+    put(r2_storage(moto, bucket), key := new_key(extension), BODY)
+    answer = requests.get(f"{moto}/{bucket}/{key}", timeout=10)
+    assert answer.content == BODY
+    assert answer.headers["Content-Type"] == content_type
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+
+
+def test_an_upload_carries_what_r2_needs_and_nothing_that_it_refuses(s3: ScriptedS3) -> None:
+    key = new_key()
+    put(r2_storage(s3.url), key, BODY)
+    (request,) = s3.requests
+    assert (request.method, request.path, request.body) == ("PUT", f"/pictures/{key}", BODY)
+    sent = request.headers
+    assert sent["content-type"] == "image/png"
+    assert sent["cache-control"] == "public, max-age=31536000, immutable"
+    assert sent["x-amz-checksum-sha256"] == base64.b64encode(sha256(BODY).digest()).decode()
+    assert sent["content-length"] == str(len(BODY))
+    assert "/auto/s3/aws4_request" in sent["authorization"]
+    assert "x-amz-checksum-sha256" in sent["authorization"]
+    for name in ("expect", "x-amz-acl", "x-amz-trailer", "content-encoding", "transfer-encoding"):
+        assert name not in sent
+    assert [name for name in sent if name.startswith("x-amz-checksum-")] == ["x-amz-checksum-sha256"]
+    assert [name for name in sent if name.startswith("x-amz-sdk-checksum")] == []
+
+
+def test_the_checksum_is_the_one_that_the_caller_gave(s3: ScriptedS3) -> None:
+    r2_storage(s3.url).put(new_key(), BODY, sha256=bytes(32))
+    assert s3.requests[0].headers["x-amz-checksum-sha256"] == base64.b64encode(bytes(32)).decode()
+
+
+def test_an_upload_does_not_wait_for_an_interim_answer(s3: ScriptedS3) -> None:
+    storage = r2_storage(s3.url)
+    storage.check()  # makes the client
+    before = time.monotonic()
+    put(storage, new_key(), BODY)
+    # botocore, left alone, waits 1 s for a server that does not answer `Expect: 100-continue`.
+    assert time.monotonic() - before < 0.9
+
+
+def test_listing_goes_on_to_the_last_page() -> None:
+    def page(keys: list[str], following: str = "") -> Answer:
+        entries = "".join(
+            f"<Contents><Key>{key}</Key><Size>3</Size><ETag>&quot;e&quot;</ETag>"
+            "<LastModified>2026-10-21T07:28:00.000Z</LastModified></Contents>"
+            for key in keys
+        )
+        more = f"<NextContinuationToken>{following}</NextContinuationToken>" if following else ""
+        truncated = "true" if following else "false"
+        return success(
+            f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{more}{entries}</ListBucketResult>".encode(),
+            Content_Type="application/xml",
+        )
+
+    with scripted(page(["a/1.png", "a/2.png"], "more"), page(["not a key", "a/3.png"])) as s3:
+        found = [info.key for info in r2_storage(s3.url).list("a/")]
+    assert found == ["a/1.png", "a/2.png", "a/3.png"]
+    assert "continuation-token=more" in s3.requests[1].path
+
+
+# --- outages
+
+REFUSALS: dict[str, Answer] = {
+    "500": error(500, "InternalError"),
+    "503": error(503, "SlowDown"),
+    "503 without a body": error(503),
+    "429": error(429, "TooManyRequests"),
+    "a reset": reset,
+    "silence": silence,
+    "a dripping head": drip(b"HTTP/1.1 200 OK\r\nX: "),
+    "a head that never starts": drip(b""),
+    "403": error(403, "AccessDenied"),
+    "a wrong checksum": error(400, "BadDigest"),
+    "a success without a tag": error(200),
+}
+
+CALLS: dict[str, Callable[[R2Storage], object]] = {
+    "put": lambda storage: put(storage, new_key(), BODY),
+    "open": lambda storage: read(storage, new_key()),
+    "delete": lambda storage: storage.delete(new_key()),
+    "list": lambda storage: list(storage.list()),
+    "check": lambda storage: storage.check(),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_whatever_the_store_does_an_upload_is_refused_in_time(refusal: str) -> None:
+    with scripted(REFUSALS[refusal]) as s3:
+        storage = r2_storage(s3.url)
+        before = time.monotonic()
+        with pytest.raises(StorageUnavailable):
+            put(storage, new_key(), BODY)
+        assert time.monotonic() - before < PROMPT
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("refusal", ["500", "a reset", "a dripping head", "403"])
+def test_every_call_is_refused_in_time(call: str, refusal: str) -> None:
+    with scripted(REFUSALS[refusal]) as s3:
+        before = time.monotonic()
+        with pytest.raises(StorageUnavailable):
+            CALLS[call](r2_storage(s3.url))
+        assert time.monotonic() - before < PROMPT
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_port_where_nobody_listens_is_unavailable(call: str) -> None:
+    with pytest.raises(StorageUnavailable, match="can't be reached"):
+        CALLS[call](r2_storage(f"http://127.0.0.1:{free_port()}"))
+
+
+def test_a_server_that_takes_no_connection_is_unavailable_in_time() -> None:
+    # With the queue of a listener full, the kernel answers no further SYN.
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        with socket.create_connection(address), socket.socket() as second:
+            second.setblocking(False)
+            second.connect_ex(address)
+            before = time.monotonic()
+            with pytest.raises(StorageUnavailable):
+                put(r2_storage("http://{}:{}".format(*address), connect_timeout=0.2), new_key(), BODY)
+            assert time.monotonic() - before < PROMPT
+
+
+@pytest.mark.parametrize("answer", ["half", "drip"])
+def test_a_body_that_does_not_arrive_whole_is_unavailable_in_time(answer: str) -> None:
+    head = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 1000\r\n\r\n'
+    with scripted({"half": half, "drip": drip(head)}[answer]) as s3:
+        # The first 53 bytes take 2.7 s.
+        storage = r2_storage(s3.url, deadline=1.0 if answer == "half" else 3.5)
+        before = time.monotonic()
+        with pytest.raises(StorageUnavailable, match="no whole answer in time"):
+            read(storage, new_key())
+        assert time.monotonic() - before < PROMPT + 3
+
+
+def test_the_default_times_answer_any_outage_within_ten_seconds() -> None:
+    assert DEADLINE + RETRY_PAUSE < 10.5
+    assert DEADLINE < 10
+    assert READ_TIMEOUT + RETRY_PAUSE + CONNECT_TIMEOUT < DEADLINE
+    assert RETRY_PAUSE > 1  # R2 takes one write a second to a key
+
+
+# --- retries
+
+
+@pytest.mark.parametrize("passing", ["500", "503", "429", "a reset", "silence", "a wrong checksum"])
+def test_what_passes_is_tried_once_more(passing: str) -> None:
+    with scripted(REFUSALS[passing], success()) as s3:
+        put(r2_storage(s3.url), new_key(), BODY)
+        assert s3.methods == ["PUT", "PUT"]
+        assert s3.requests[1].body == BODY
+
+
+def test_what_does_not_pass_is_not_tried_again() -> None:
+    with scripted(error(403, "AccessDenied")) as s3:
+        with pytest.raises(StorageUnavailable):
+            list(r2_storage(s3.url).list())
+        assert s3.methods == ["GET"]
+
+
+def test_a_retry_comes_later_than_the_store_counts_writes_to_a_key() -> None:
+    times: list[float] = []
+
+    def noted(answer: Answer) -> Answer:
+        def answer_and_note(handler: Handler) -> None:
+            times.append(time.monotonic())
+            answer(handler)
+
+        return answer_and_note
+
+    with scripted(noted(error(500)), noted(success())) as s3:
+        put(r2_storage(s3.url, deadline=5, retry_pause=RETRY_PAUSE), new_key(), BODY)
+    assert times[1] - times[0] > 1
+
+
+@pytest.mark.parametrize("refusal", ["429", "503", "a reset"])
+def test_a_write_whose_answer_was_lost_is_no_failure_if_the_store_has_it(refusal: str) -> None:
+    stored = success(Content_Length=str(len(BODY)))
+    with scripted(reset, REFUSALS[refusal], stored) as s3:
+        put(r2_storage(s3.url), new_key(), BODY)
+        assert s3.methods == ["PUT", "PUT", "HEAD"]
+
+
+@pytest.mark.parametrize("has", [error(404), success(Content_Length="7")])
+def test_a_write_that_the_store_does_not_have_is_a_failure(has: Answer) -> None:
+    with scripted(reset, error(429, "TooManyRequests"), has) as s3:
+        with pytest.raises(StorageUnavailable):
+            put(r2_storage(s3.url), new_key(), BODY)
+        assert s3.methods == ["PUT", "PUT", "HEAD"]
+
+
+def test_service_comes_back_without_a_restart() -> None:
+    port = free_port()
+    storage = r2_storage(f"http://127.0.0.1:{port}")
+    for answer in (silence, reset, drip(b"HTTP/1.1 200 OK\r\nX: ")):
+        with pytest.raises(StorageUnavailable):
+            put(storage, new_key(), BODY)
+        with scripted(answer, port=port), pytest.raises(StorageUnavailable):
+            put(storage, new_key(), BODY)
+        with scripted(success(), port=port):
+            put(storage, new_key(), BODY)
+
+
+# --- what the operator reads
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (error(404, "NoSuchBucket"), "there is no bucket pictures at {url}"),
+        (error(403, "InvalidAccessKeyId"), "{url} refuses the access key (InvalidAccessKeyId)"),
+        (error(403, "SignatureDoesNotMatch"), "{url} refuses the access key (SignatureDoesNotMatch)"),
+        (error(401, "Unauthorized"), "{url} refuses the access key (Unauthorized)"),
+        (
+            error(400, "InvalidArgument", "Credential access key has length 9, should be 32"),
+            "{url} refuses the access key (InvalidArgument)",
+        ),
+        (error(500, "InternalError"), "{url} answered 500 InternalError"),
+    ],
+)
+def test_the_operator_is_told_what_is_wrong(answer: Answer, sentence: str) -> None:
+    with scripted(answer) as s3:
+        with pytest.raises(StorageUnavailable) as caught:
+            r2_storage(s3.url).check()
+        expected = "can't look into the bucket pictures: " + sentence.format(url=s3.url)
+        assert str(caught.value) == expected
+
+
+def test_a_missing_bucket_is_no_missing_object(moto: str) -> None:
+    storage = r2_storage(moto, "no-such-bucket", read_timeout=10, deadline=20)
+    for call in CALLS.values():
+        with pytest.raises(StorageUnavailable, match="there is no bucket no-such-bucket"):
+            call(storage)
+
+
+@pytest.mark.parametrize("answer", [error(404), error(404, "NoSuchKey")])
+def test_an_object_is_not_found_with_and_without_a_body_that_says_so(answer: Answer) -> None:
+    with scripted(answer) as s3:
+        with pytest.raises(ObjectNotFound):
+            read(r2_storage(s3.url), new_key())
+        r2_storage(s3.url).delete(new_key())
+
+
+def test_the_secret_is_in_no_message_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    secret = secrets.token_hex(32)
+    caplog.set_level(logging.INFO)
+    for answer in (error(403, "SignatureDoesNotMatch"), reset, error(500)):
+        with scripted(answer) as s3, pytest.raises(StorageUnavailable) as caught:
+            put(storage := r2_storage(s3.url, secret_access_key=secret), new_key(), BODY)
+        text = f"{caught.value!r} {caught.value.__cause__!r} {storage!r} {caplog.text}"
+        assert secret not in text
+
+
+# --- processes and threads
+
+
+def test_a_storage_that_was_used_before_a_fork_works_on_both_sides(storage: R2Storage) -> None:
+    keys = [new_key() for _ in range(3)]
+    put(storage, keys[0], BODY)
+    client = storage._client
+    child = multiprocessing.get_context("fork").Process(target=put, args=(storage, keys[1], BODY))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    put(storage, keys[2], BODY)
+    assert storage._client is client
+    assert {info.key for info in storage.list()} == set(keys)
+
+
+def test_no_client_is_made_before_it_is_needed(moto: str) -> None:
+    assert r2_storage(moto)._made is None
+
+
+def test_threads_share_one_client(storage: R2Storage) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        clients = set(pool.map(lambda _: id(storage._client), range(8)))
+    assert len(clients) == 1
