@@ -18,12 +18,26 @@ from cli.workspace import workspace_commands
 from config import Settings
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
+from storage.r2 import R2Storage
 from uploads import Uploads
 from validators.base import Limits
 
 
-def make_storage(settings: Settings) -> StorageBackend:
-    """The storage backend that the settings name."""
+def make_storage(settings: Settings, backend: str) -> StorageBackend:
+    """The storage backend of this name, as the settings describe it.
+
+    Raises:
+        ConfigError: a setting that it needs is missing.
+    """
+    if backend == "r2":
+        settings.require_r2()
+        return R2Storage(
+            endpoint_url=settings.r2_endpoint_url,
+            bucket=settings.r2_bucket,
+            access_key_id=settings.r2_access_key_id,
+            secret_access_key=settings.r2_secret_access_key,
+            public_url=settings.r2_public_url,
+        )
     return DiskStorage(settings.data_dir / "media", settings.public_url + PREFIX)
 
 
@@ -48,7 +62,7 @@ def create_app(
         ConfigError: a setting has a value that can't be used.
     """
     settings = settings or Settings.from_env()
-    storage = storage or make_storage(settings)
+    storage = storage or make_storage(settings, settings.storage_backend)
     catalog = catalog or make_catalog(settings)
     uploads = Uploads(storage, catalog, Limits(max_pixels=settings.max_image_pixels))
     auth = BearerAuth(catalog)
@@ -64,7 +78,8 @@ def create_app(
     register_errors(app)
     app.register_blueprint(products_blueprint(catalog, storage, auth))
     app.register_blueprint(images_blueprint(uploads, catalog, auth))
-    app.register_blueprint(media_blueprint(storage))
+    if not isinstance(storage, R2Storage):  # whose bucket has a web server of its own
+        app.register_blueprint(media_blueprint(storage))
 
     app.cli.add_command(workspace_commands(catalog))
     app.cli.add_command(key_commands(catalog))

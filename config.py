@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -63,6 +64,23 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _s3_url(text: str) -> str:
+    url = _http_url(text)
+    # Cloudflare's dashboard shows the bucket at the end of it.
+    if urlsplit(url).path:
+        raise ValueError("must have no path: the bucket is named by R2_BUCKET")
+    return url
+
+
+def _matching(pattern: str, description: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(f"must be {description}")
+        return text
+
+    return parse
+
+
 def _catalog_url(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if not separator or scheme != "sqlite" or not rest.startswith("/") or rest == "/":
@@ -88,7 +106,13 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "host": str,
     "port": _at_least(1, 65535),
     "public_url": _http_url,
-    "storage_backend": _one_of("disk"),
+    "storage_backend": _one_of("disk", "r2"),
+    "r2_account_id": _matching("[A-Za-z0-9-]+", "an account id, letters and digits"),
+    "r2_endpoint_url": _s3_url,
+    "r2_bucket": _matching("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of a bucket"),
+    "r2_access_key_id": str,
+    "r2_secret_access_key": str,
+    "r2_public_url": _http_url,
     "catalog_url": _catalog_url,
     "max_image_pixels": _at_least(1, 1_000_000_000),
     "log_level": _log_level,
@@ -105,7 +129,13 @@ class Settings:
         host: the address that gunicorn binds.
         port: the TCP port that gunicorn binds.
         public_url: the base of the URLs that clients are given; no trailing slash.
-        storage_backend: where image bytes go: ``disk``.
+        storage_backend: where image bytes go: ``disk`` or ``r2``.
+        r2_account_id: of Cloudflare; names the endpoint.
+        r2_endpoint_url: of the S3 API, in place of the account's: for R2 in a jurisdiction, or for
+            another S3 store.
+        r2_bucket: that takes the images.
+        r2_access_key_id, r2_secret_access_key: of a token that may read and write the bucket.
+        r2_public_url: the base of the URLs under which the public reads the bucket.
         catalog_url: where records go: ``sqlite:///<path>``.
         max_image_pixels: the most pixels of an image, all frames of an animation together;
             enforced by us: ``validators/pixels.py``.
@@ -118,17 +148,40 @@ class Settings:
     port: int = 8000
     public_url: str = ""
     storage_backend: str = "disk"
+    r2_account_id: str = ""
+    r2_endpoint_url: str = ""
+    r2_bucket: str = ""
+    r2_access_key_id: str = field(default="", repr=False)
+    r2_secret_access_key: str = field(default="", repr=False)
+    r2_public_url: str = ""
     catalog_url: str = ""
     max_image_pixels: int = 50_000_000
     log_level: str = "INFO"
     demo: bool = False
 
     def __post_init__(self) -> None:
-        # Two defaults follow other settings, so they can't stand in the field list.
+        # Some defaults follow other settings, so they can't stand in the field list.
         if not self.public_url:
             object.__setattr__(self, "public_url", f"http://127.0.0.1:{self.port}")
         if not self.catalog_url:
             object.__setattr__(self, "catalog_url", f"sqlite:///{self.data_dir / 'vetrina.sqlite3'}")
+        if not self.r2_endpoint_url and self.r2_account_id:
+            endpoint = f"https://{self.r2_account_id}.r2.cloudflarestorage.com"
+            object.__setattr__(self, "r2_endpoint_url", endpoint)
+        if self.storage_backend == "r2":
+            self.require_r2()
+
+    def require_r2(self) -> None:
+        """Returns if R2 can be used: as the storage, or as the other end of a migration.
+
+        Raises:
+            ConfigError: a setting is missing.
+        """
+        needed = ("r2_endpoint_url", "r2_bucket", "r2_access_key_id", "r2_secret_access_key", "r2_public_url")
+        for name in needed:
+            if not getattr(self, name):
+                variable = "R2_ACCOUNT_ID (or R2_ENDPOINT_URL)" if name == "r2_endpoint_url" else name.upper()
+                raise ConfigError(f"{variable} is missing: the storage backend r2 needs it.")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -138,13 +191,13 @@ class Settings:
             ConfigError: a value can't be used.
         """
         values: dict[str, object] = {}
-        for field in fields(cls):
-            variable = field.name.upper()
+        for setting in fields(cls):
+            variable = setting.name.upper()
             text = environ.get(variable, "").strip()
             if not text:
                 continue
             try:
-                values[field.name] = _PARSERS[field.name](text)
+                values[setting.name] = _PARSERS[setting.name](text)
             except ValueError as error:
                 raise ConfigError(f"{variable} {error}, but is {text!r}.") from None
         return cls(**values)  # type: ignore[arg-type]  # _PARSERS gives each field its type

@@ -50,6 +50,13 @@ class Deadline:
         """The seconds that are left; not less than 0."""
         return max(0.0, self._end - time.monotonic())
 
+    @property
+    def is_over(self) -> bool:
+        """Whether connections were cut. An answer may then seem whole: http.client takes the end of
+        the connection for the end of the head.
+        """
+        return self._over
+
     def watch(self, sock: socket.socket) -> None:
         """Shuts this socket down when the time is over.
 

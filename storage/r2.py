@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -23,17 +23,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import boto3
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
-    ProxyConnectionError,
-    SSLError,
-)
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import HTTPClientError, IncompleteReadError
 
 from storage.base import (
     CONTENT_TYPES,
@@ -45,6 +35,7 @@ from storage.base import (
     check_key,
 )
 from storage.deadline import POOLS, Deadline
+from storage.s3_failures import FAILURES, is_not_found, is_passing, reason
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -63,16 +54,6 @@ RETRY_PAUSE: Final = 1.1
 # As many as a process of gunicorn.conf.py has threads: none waits for another's connection.
 _CONNECTIONS: Final = 16
 
-_TOO_MANY_REQUESTS: Final = 429
-_SERVER_ERROR: Final = 500
-# Client errors by their status that say more of the way than of the request.
-_PASSING_CODES: Final = {"BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown"}
-_NOT_FOUND_CODES: Final = {"NoSuchKey", "NotFound", "404"}
-_REFUSED: Final = {401, 403}
-
-# No answer, or half of one.
-_LOST: Final = (HTTPClientError, IncompleteReadError, HTTPError)
-
 _Answer = TypeVar("_Answer")
 
 
@@ -85,20 +66,15 @@ def _drop_expect(request: AWSPreparedRequest, **_: object) -> None:
         del request.headers["Expect"]
 
 
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _status(error: ClientError) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether the same request may fare better a moment later."""
-    if not isinstance(error, ClientError):
-        return isinstance(error, _LOST)
-    status = _status(error)
-    return status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS or _code(error) in _PASSING_CODES
+@contextmanager
+def _not_found(key: str) -> Iterator[None]:
+    """Turns the store's "no such object" into ours."""
+    try:
+        yield
+    except StorageUnavailable as error:
+        if is_not_found(error.__cause__):
+            raise ObjectNotFound(key) from None
+        raise
 
 
 def _is_key(key: str) -> bool:
@@ -200,41 +176,25 @@ class R2Storage(PublicUrls):
             what: is done, for an error's message.
 
         Raises:
-            ObjectNotFound, StorageUnavailable
+            StorageUnavailable: from what was raised instead.
         """
         try:
             try:
-                return attempt(self._client)
-            except (BotoCoreError, ClientError, HTTPError) as error:
-                if not _is_passing(error) or deadline.remaining <= self._retry_pause:
+                return self._attempt(deadline, attempt)
+            except FAILURES as error:
+                if not is_passing(error) or deadline.remaining <= self._retry_pause:
                     raise
             time.sleep(self._retry_pause)
-            return attempt(self._client)
-        except ClientError as error:
-            if _code(error) in _NOT_FOUND_CODES:
-                raise ObjectNotFound(f"can't {what}") from None
-            raise StorageUnavailable(f"can't {what}: {self._reason(error)}") from error
-        except (BotoCoreError, HTTPError) as error:
-            raise StorageUnavailable(f"can't {what}: {self._reason(error)}") from error
-        except KeyError as error:  # a success without what every S3 store gives
-            raise StorageUnavailable(f"can't {what}: {self._endpoint_url} is no S3 store") from error
+            return self._attempt(deadline, attempt)
+        except FAILURES as error:
+            said = reason(error, self._endpoint_url, self._bucket)
+            raise StorageUnavailable(f"can't {what}: {said}") from error
 
-    def _reason(self, error: Exception) -> str:
-        """What went wrong, for the operator; of the store's own words only the code."""
-        if isinstance(error, ClientError):
-            code = _code(error)
-            if code == "NoSuchBucket":
-                return f"there is no bucket {self._bucket} at {self._endpoint_url}"
-            # R2 calls a key of the wrong length an invalid argument.
-            text = str(error.response.get("Error", {}).get("Message", ""))
-            if _status(error) in _REFUSED or (code == "InvalidArgument" and "access key" in text):
-                return f"{self._endpoint_url} refuses the access key ({code})"
-            return f"{self._endpoint_url} answered {_status(error)} {code}"
-        if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError):
-            return f"{self._endpoint_url} can't be reached"
-        if isinstance(error, _LOST) and not isinstance(error, SSLError):
-            return f"{self._endpoint_url} gave no whole answer in time"
-        return f"{self._endpoint_url}: {error}"
+    def _attempt(self, deadline: Deadline, attempt: Callable[[S3Client], _Answer]) -> _Answer:
+        answer = attempt(self._client)
+        if deadline.is_over:
+            raise HTTPClientError(error="cut at the deadline")
+        return answer
 
     # --- objects
 
@@ -270,9 +230,9 @@ class R2Storage(PublicUrls):
         """Whether the store says, at once, that it has an object of this key and size."""
         try:
             answer = self._client.head_object(Bucket=self._bucket, Key=key)
-        except (BotoCoreError, ClientError, HTTPError):
+        except FAILURES:
             return False
-        return answer.get("ContentLength") == size
+        return "ETag" in answer and answer.get("ContentLength") == size
 
     @contextmanager
     def open(self, key: str) -> Iterator[StoredObject]:
@@ -283,17 +243,19 @@ class R2Storage(PublicUrls):
             answer = client.get_object(Bucket=self._bucket, Key=key)
             with closing(answer["Body"]) as body:
                 data = body.read()
+            if len(data) != answer["ContentLength"]:
+                raise IncompleteReadError(actual_bytes=len(data), expected_bytes=answer["ContentLength"])
             return StoredObject(
                 self._info(key, len(data), answer["LastModified"], answer["ETag"]), io.BytesIO(data)
             )
 
-        with Deadline(self._deadline) as deadline:
+        with Deadline(self._deadline) as deadline, _not_found(key):
             stored = self._call(deadline, f"read {key}", attempt)
         yield stored
 
     def delete(self, key: str) -> None:
         check_key(key)
-        with Deadline(self._deadline) as deadline, suppress(ObjectNotFound):
+        with Deadline(self._deadline) as deadline, suppress(ObjectNotFound), _not_found(key):
             self._call(
                 deadline,
                 f"delete {key}",
@@ -306,17 +268,23 @@ class R2Storage(PublicUrls):
         Each page has a deadline of its own.
         """
         request: ListObjectsV2RequestTypeDef = {"Bucket": self._bucket, "Prefix": prefix}
+
+        def attempt(client: S3Client) -> tuple[Iterable[ObjectInfo], str | None]:
+            page = client.list_objects_v2(**request)
+            found = [
+                self._info(entry["Key"], entry["Size"], entry["LastModified"], entry["ETag"])
+                for entry in page.get("Contents", ())
+                if _is_key(entry["Key"])
+            ]
+            return found, page["NextContinuationToken"] if page["IsTruncated"] else None
+
         while True:
             with Deadline(self._deadline) as deadline:
-                page = self._call(
-                    deadline, f"list {prefix}", lambda client: client.list_objects_v2(**request)
-                )
-            for entry in page.get("Contents", ()):
-                if _is_key(entry["Key"]):
-                    yield self._info(entry["Key"], entry["Size"], entry["LastModified"], entry["ETag"])
-            if not page.get("IsTruncated"):
+                found, following = self._call(deadline, f"list {prefix}", attempt)
+            yield from found
+            if following is None:
                 return
-            request["ContinuationToken"] = page["NextContinuationToken"]
+            request["ContinuationToken"] = following
 
     def check(self) -> None:
         """Looks into the bucket. Only a write shows that writes are allowed: ``doctor`` makes one.
@@ -328,7 +296,7 @@ class R2Storage(PublicUrls):
             self._call(
                 deadline,
                 f"look into the bucket {self._bucket}",
-                lambda client: client.list_objects_v2(Bucket=self._bucket, MaxKeys=1),
+                lambda client: client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)["IsTruncated"],
             )
 
     @staticmethod

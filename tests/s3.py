@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -111,6 +111,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     script: ScriptedS3
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.script.connections.append(connection)
+        return connection, address
+
 
 Answer = Callable[[Handler], None]
 
@@ -121,6 +126,7 @@ class ScriptedS3:
 
     answers: list[Answer]
     requests: list[Received] = field(default_factory=list)
+    connections: list[socket.socket] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
@@ -148,6 +154,9 @@ def scripted(*answers: Answer, port: int = 0) -> Iterator[ScriptedS3]:
         server.shutdown()
         thread.join()
         server.server_close()
+        for connection in script.connections:
+            with suppress(OSError):  # it is closed already
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 # --- answers
@@ -160,12 +169,23 @@ def success(body: bytes = b"", **headers: str) -> Answer:
         handler.send_response(200)
         handler.send_header("ETag", '"0123456789abcdef0123456789abcdef"')
         handler.send_header("Last-Modified", "Wed, 21 Oct 2026 07:28:00 GMT")
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
-        handler.wfile.write(body)
+        if handler.command != "HEAD":
+            handler.wfile.write(body)
 
     return answer
+
+
+def web_page(handler: Handler) -> None:
+    """What a web server says that is no S3 store."""
+    body = b"<html>It works!</html>"
+    handler.send_response(200)
+    handler.send_header("Content-Type", "text/html")
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
 
 
 def error(status: int, code: str | None = None, message: str = "Of no help") -> Answer:

@@ -45,7 +45,11 @@ ALLOWED: dict[str, set[str]] = {
     "storage.disk": {"storage.base"},
     "storage.memory": {"storage.base"},
     "storage.deadline": {"urllib3"},
-    "storage.r2": {"storage.base", "storage.deadline", "boto3", "botocore", "urllib3", "types_boto3_s3"},
+    "storage.s3_failures": {"botocore", "urllib3"},
+    "storage.r2": {
+        *{"storage.base", "storage.deadline", "storage.s3_failures"},
+        *{"boto3", "botocore", "types_boto3_s3"},
+    },
     "catalog": set(),
     "catalog.base": set(),
     "catalog.sqlite": {"catalog.base"},

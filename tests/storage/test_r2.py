@@ -29,6 +29,7 @@ from tests.s3 import (
     scripted,
     silence,
     success,
+    web_page,
 )
 from tests.storage.contract import StorageContract, new_key, put, read
 
@@ -109,7 +110,7 @@ def test_the_checksum_is_the_one_that_the_caller_gave(s3: ScriptedS3) -> None:
 
 def test_an_upload_does_not_wait_for_an_interim_answer(s3: ScriptedS3) -> None:
     storage = r2_storage(s3.url)
-    storage.check()  # makes the client
+    put(storage, new_key(), BODY)  # makes the client
     before = time.monotonic()
     put(storage, new_key(), BODY)
     # botocore, left alone, waits 1 s for a server that does not answer `Expect: 100-continue`.
@@ -149,7 +150,7 @@ REFUSALS: dict[str, Answer] = {
     "a head that never starts": drip(b""),
     "403": error(403, "AccessDenied"),
     "a wrong checksum": error(400, "BadDigest"),
-    "a success without a tag": error(200),
+    "a web page": web_page,
 }
 
 CALLS: dict[str, Callable[[R2Storage], object]] = {
@@ -256,13 +257,12 @@ def test_a_retry_comes_later_than_the_store_counts_writes_to_a_key() -> None:
 
 @pytest.mark.parametrize("refusal", ["429", "503", "a reset"])
 def test_a_write_whose_answer_was_lost_is_no_failure_if_the_store_has_it(refusal: str) -> None:
-    stored = success(Content_Length=str(len(BODY)))
-    with scripted(reset, REFUSALS[refusal], stored) as s3:
+    with scripted(reset, REFUSALS[refusal], success(BODY)) as s3:
         put(r2_storage(s3.url), new_key(), BODY)
         assert s3.methods == ["PUT", "PUT", "HEAD"]
 
 
-@pytest.mark.parametrize("has", [error(404), success(Content_Length="7")])
+@pytest.mark.parametrize("has", [error(404), success(b"another")])
 def test_a_write_that_the_store_does_not_have_is_a_failure(has: Answer) -> None:
     with scripted(reset, error(429, "TooManyRequests"), has) as s3:
         with pytest.raises(StorageUnavailable):
@@ -320,6 +320,18 @@ def test_an_object_is_not_found_with_and_without_a_body_that_says_so(answer: Ans
         with pytest.raises(ObjectNotFound):
             read(r2_storage(s3.url), new_key())
         r2_storage(s3.url).delete(new_key())
+
+
+@pytest.mark.parametrize("call", ["put", "list", "check"])
+def test_a_404_to_anything_but_an_object_is_an_outage(call: str) -> None:
+    with scripted(error(404)) as s3, pytest.raises(StorageUnavailable, match="answered 404"):
+        CALLS[call](r2_storage(s3.url))
+
+
+@pytest.mark.parametrize("call", ["put", "open", "list", "check"])
+def test_a_server_that_is_no_s3_store_is_unavailable(call: str) -> None:
+    with scripted(web_page) as s3, pytest.raises(StorageUnavailable):
+        CALLS[call](r2_storage(s3.url))
 
 
 def test_the_secret_is_in_no_message_and_no_log(caplog: pytest.LogCaptureFixture) -> None:

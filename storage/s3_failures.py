@@ -1,0 +1,77 @@
+"""What it means when a call of botocore's S3 client fails."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ProxyConnectionError,
+    SSLError,
+)
+from urllib3.exceptions import HTTPError
+
+#: All that a call can raise; a KeyError is an answer without what every S3 store gives.
+FAILURES: Final = (BotoCoreError, ClientError, HTTPError, KeyError)
+
+# No answer, or half of one.
+_LOST: Final = (HTTPClientError, IncompleteReadError, HTTPError, KeyError)
+_UNREACHABLE: Final = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+
+_REFUSED: Final = {401, 403}
+_TOO_MANY_REQUESTS: Final = 429
+_SERVER_ERROR: Final = 500
+# Client errors by their status that say more of the way than of the request.
+_PASSING_CODES: Final = {"BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown"}
+# The number is botocore's word for an answer without a body.
+_NOT_FOUND_CODES: Final = {"NoSuchKey", "NotFound", "404"}
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def is_not_found(error: BaseException | None) -> bool:
+    """Whether the object is not there; a missing bucket is another matter."""
+    return isinstance(error, ClientError) and _code(error) in _NOT_FOUND_CODES
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the same request may fare better a moment later."""
+    if not isinstance(error, ClientError):
+        return isinstance(error, _LOST)
+    status = _status(error)
+    return status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS or _code(error) in _PASSING_CODES
+
+
+def reason(error: Exception, endpoint_url: str, bucket: str) -> str:
+    """What went wrong, for the operator; of the store's own words only the code."""
+    if isinstance(error, ClientError):
+        return _refusal(error, endpoint_url, bucket)
+    if isinstance(error, _UNREACHABLE):
+        return f"{endpoint_url} can't be reached"
+    if isinstance(error, KeyError):
+        return f"{endpoint_url} gave half an answer, or is no S3 store"
+    if isinstance(error, _LOST) and not isinstance(error, SSLError):
+        return f"{endpoint_url} gave no whole answer in time"
+    return f"{endpoint_url}: {error}"
+
+
+def _refusal(error: ClientError, endpoint_url: str, bucket: str) -> str:
+    code = _code(error)
+    if code == "NoSuchBucket":
+        return f"there is no bucket {bucket} at {endpoint_url}"
+    # R2 calls a key of the wrong length an invalid argument.
+    text = str(error.response.get("Error", {}).get("Message", ""))
+    if _status(error) in _REFUSED or (code == "InvalidArgument" and "access key" in text):
+        return f"{endpoint_url} refuses the access key ({code})"
+    return f"{endpoint_url} answered {_status(error)} {code}"
