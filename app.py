@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from click import ClickException
 from flask import Flask
 
 from api.errors import register_errors
@@ -13,9 +14,11 @@ from auth.bearer import BearerAuth
 from catalog.base import Catalog
 from catalog.sqlite import SQLiteCatalog
 from cli.demo import demo_command
+from cli.doctor import doctor_command
 from cli.key import key_commands
+from cli.storage import storage_commands
 from cli.workspace import workspace_commands
-from config import Settings
+from config import ConfigError, Settings
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
 from storage.r2 import R2Storage
@@ -78,10 +81,24 @@ def create_app(
     register_errors(app)
     app.register_blueprint(products_blueprint(catalog, storage, auth))
     app.register_blueprint(images_blueprint(uploads, catalog, auth))
-    if not isinstance(storage, R2Storage):  # whose bucket has a web server of its own
+    if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
         app.register_blueprint(media_blueprint(storage))
-
-    app.cli.add_command(workspace_commands(catalog))
-    app.cli.add_command(key_commands(catalog))
-    app.cli.add_command(demo_command(catalog, settings.public_url))
+    _add_commands(app, settings, storage, catalog)
     return app
+
+
+def _add_commands(app: Flask, settings: Settings, storage: StorageBackend, catalog: Catalog) -> None:
+    def storage_named(backend: str) -> StorageBackend:
+        try:
+            return storage if backend == settings.storage_backend else make_storage(settings, backend)
+        except ConfigError as error:
+            raise ClickException(str(error)) from None
+
+    for command in (
+        workspace_commands(catalog),
+        key_commands(catalog),
+        storage_commands(catalog, storage_named),
+        doctor_command(catalog, storage, served_here=not isinstance(storage, R2Storage)),
+        demo_command(catalog, settings.public_url),
+    ):
+        app.cli.add_command(command)

@@ -234,8 +234,7 @@ class R2Storage(PublicUrls):
             return False
         return "ETag" in answer and answer.get("ContentLength") == size
 
-    @contextmanager
-    def open(self, key: str) -> Iterator[StoredObject]:
+    def open(self, key: str) -> StoredObject:
         """Opens an object, which is read whole into memory."""
         check_key(key)
 
@@ -250,8 +249,7 @@ class R2Storage(PublicUrls):
             )
 
         with Deadline(self._deadline) as deadline, _not_found(key):
-            stored = self._call(deadline, f"read {key}", attempt)
-        yield stored
+            return self._call(deadline, f"read {key}", attempt)
 
     def delete(self, key: str) -> None:
         check_key(key)

@@ -31,6 +31,7 @@ from tests.s3 import (
     success,
     web_page,
 )
+from tests.servers import free_port
 from tests.storage.contract import StorageContract, new_key, put, read
 
 BODY = b"the bytes of a picture"
@@ -48,13 +49,6 @@ def storage(moto: str) -> R2Storage:
 def s3() -> Iterator[ScriptedS3]:
     with scripted(success()) as server:
         yield server
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class TestR2Storage(StorageContract):

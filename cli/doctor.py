@@ -1,0 +1,130 @@
+"""``flask --app wsgi doctor``: whether what the server needs works."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Final
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import click
+
+from catalog.base import Catalog, CatalogUnavailable
+from storage.base import ObjectNotFound, StorageBackend, StorageError
+
+#: How long the public URL may take, in seconds.
+TIMEOUT: Final = 5.0
+
+# A transparent PNG of one pixel.
+_PICTURE: Final = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+)
+# Cloudflare turns Python's own name away.
+_HEADERS: Final = {"User-Agent": "vetrina-doctor"}
+
+
+class _Wrong(Exception):
+    """What a check found; the message is one plain sentence."""
+
+
+def _write(storage: StorageBackend, key: str) -> None:
+    storage.check()
+    storage.put(key, _PICTURE, sha256=hashlib.sha256(_PICTURE).digest())
+
+
+def _read_back(storage: StorageBackend, key: str) -> None:
+    try:
+        with storage.open(key) as stored:
+            data = stored.stream.read()
+    except ObjectNotFound:
+        raise _Wrong("the object that was just written is not there") from None
+    if data != _PICTURE:
+        raise _Wrong("the object that was just written reads otherwise")
+
+
+def _fetch(url: str) -> None:
+    """Looks at the public URL of the test object as any client would."""
+    request = Request(url, headers=_HEADERS)  # noqa: S310  # the settings take http and https only
+    try:
+        with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+            data = answer.read(len(_PICTURE) + 1)
+    except HTTPError as error:
+        error.close()
+        raise _Wrong(f"{url} answers {error.code}") from None
+    except URLError as error:
+        raise _Wrong(f"{url} can't be reached: {error.reason}") from None
+    except (OSError, ValueError) as error:  # cut off, too slow, or no HTTP
+        raise _Wrong(f"{url} can't be read: {error}") from None
+    if data != _PICTURE:
+        raise _Wrong(f"{url} serves something else than the store holds")
+
+
+def _delete(storage: StorageBackend, key: str) -> None:
+    storage.delete(key)
+    try:
+        storage.open(key).stream.close()
+    except ObjectNotFound:
+        return
+    raise _Wrong("the object that was just deleted is still there")
+
+
+def _problem(check: Callable[[], None]) -> str:
+    """What is wrong, or ""."""
+    try:
+        check()
+    except (_Wrong, CatalogUnavailable, StorageError) as error:
+        return str(error)
+    return ""
+
+
+def _examine_storage(storage: StorageBackend, *, served_here: bool) -> Iterator[tuple[str, str]]:
+    """Gives for each check of the store its name and what is wrong."""
+    # Beside the keys of products: should a crash leave it, the sweep removes it.
+    key = f"doctor/{secrets.token_hex(16)}.png"
+    deleted = False
+    try:
+        problem = _problem(lambda: _write(storage, key))
+        yield "storage, write", problem
+        if problem:
+            return
+        yield "storage, read", _problem(lambda: _read_back(storage, key))
+        problem = _problem(lambda: _fetch(storage.public_url(key)))
+        if problem and served_here:
+            problem += " (the server itself serves it, so it must be running)"
+        yield "public URL", problem
+        problem = _problem(lambda: _delete(storage, key))
+        deleted = not problem
+        yield "storage, delete", problem
+    finally:
+        if not deleted:
+            with suppress(StorageError):
+                storage.delete(key)
+
+
+def doctor_command(catalog: Catalog, storage: StorageBackend, *, served_here: bool) -> click.Command:
+    """The command.
+
+    Args:
+        served_here: whether this server serves the public URLs of the storage.
+    """
+
+    @click.command("doctor")
+    def doctor() -> None:
+        """Check the catalog, the storage and its public URL, with a test object that is removed again."""
+        results = [("catalog", _problem(catalog.check))]
+        click.echo(_line(*results[0]))
+        for name, problem in _examine_storage(storage, served_here=served_here):
+            click.echo(_line(name, problem))
+            results.append((name, problem))
+        if any(problem for _, problem in results):
+            raise SystemExit(1)
+
+    return doctor
+
+
+def _line(name: str, problem: str) -> str:
+    return f"FAILED  {name}: {problem}" if problem else f"ok      {name}"

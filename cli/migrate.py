@@ -1,0 +1,189 @@
+"""``flask --app wsgi storage migrate``: all images, from one store to another.
+
+The images of a product are copied and compared first; then all its URLs change in one step, which
+holds to the version that was read: what is uploaded or removed meanwhile is not lost, the product is
+only looked at once more. A crash between leaves copies that nothing refers to, and the next run writes
+them again. Copies of what was removed meanwhile are for the sweep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+import click
+
+from catalog.base import Catalog, CatalogUnavailable, Image, Product, ProductNotFound, VersionMismatch
+from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
+
+# What is copied from, by what is copied to.
+_SOURCES: Final = {"disk": "r2", "r2": "disk"}
+
+
+class Migration:
+    """Copies hosted images from ``source`` to ``target``, product by product.
+
+    Attributes:
+        copied: how many images have been copied.
+        changed: how many products have got new URLs.
+        failed: how many products have an image that could not be copied.
+    """
+
+    def __init__(self, catalog: Catalog, source: StorageBackend, target: StorageBackend) -> None:
+        self._catalog = catalog
+        self._source = source
+        self._target = target
+        self.copied = 0
+        self.changed = 0
+        self.failed = 0
+
+    def _due_keys(self, product: Product) -> list[str]:
+        return [
+            image.key
+            for image in product.images
+            if image.key is not None and image.url != self._target.public_url(image.key)
+        ]
+
+    def count(self) -> tuple[int, int]:
+        """How many images, and of how many products, are to be copied."""
+        counts = [len(self._due_keys(product)) for product in self._catalog.iter_products()]
+        return sum(counts), sum(count > 0 for count in counts)
+
+    def check(self) -> None:
+        """Returns if both stores answer.
+
+        Raises:
+            StorageUnavailable
+        """
+        self._source.check()
+        self._target.check()
+
+    def run(self) -> Iterator[tuple[int, str]]:
+        """Migrates; gives for each product how many images are done with, and what failed, or "".
+
+        A product that fails does not stop the others, unless it is a whole store that has failed.
+
+        Raises:
+            StorageUnavailable, CatalogUnavailable
+        """
+        for product in self._catalog.iter_products():
+            if due := self._due_keys(product):
+                problem = ""
+                try:
+                    if missing := self._migrate(product):
+                        problem = f"product {product.id}: not found: {', '.join(missing)}"
+                except StorageUnavailable as error:
+                    self.check()
+                    problem = f"product {product.id}: {error}"
+                self.failed += bool(problem)
+                yield len(due), problem
+
+    def _migrate(self, product: Product) -> list[str]:
+        """Migrates a product; returns the keys of its images that neither store has."""
+        copied: set[str] = set()
+        while True:
+            due = self._due_keys(product)
+            copied.update(key for key in due if key not in copied and self._copy(key))
+            try:
+                if copied.intersection(due):
+                    images = [self._moved(image, copied) for image in product.images]
+                    product = self._catalog.replace_images(
+                        product.workspace_id, product.id, images, expected_version=product.version
+                    )
+                    self.changed += 1
+                # What is missing may have been removed meanwhile.
+                product = self._catalog.get_product(product.workspace_id, product.id)
+            except VersionMismatch:
+                product = self._catalog.get_product(product.workspace_id, product.id)
+                continue
+            except ProductNotFound:
+                return []
+            missing = [key for key in self._due_keys(product) if key in due]
+            if missing == self._due_keys(product):
+                return missing
+
+    def _moved(self, image: Image, copied: set[str]) -> Image:
+        if image.key not in copied:
+            return image
+        return replace(image, url=self._target.public_url(image.key))
+
+    def _copy(self, key: str) -> bool:
+        """Copies an object and compares the copy; False if neither store has it.
+
+        Raises:
+            StorageUnavailable: also if the copy is not what was written.
+        """
+        try:
+            data = self._read(self._source, key)
+        except ObjectNotFound:
+            return self._is_there_already(key)
+        digest = hashlib.sha256(data).digest()
+        self._target.put(key, data, sha256=digest)
+        try:
+            copy = self._read(self._target, key)
+        except ObjectNotFound:
+            copy = b""
+        if hashlib.sha256(copy).digest() != digest:
+            raise StorageUnavailable(f"the copy of {key} differs from the original")
+        self.copied += 1
+        return True
+
+    def _is_there_already(self, key: str) -> bool:
+        """Whether an earlier migration has copied what is no longer at the source."""
+        try:
+            self._target.open(key).stream.close()
+        except ObjectNotFound:
+            return False
+        return True
+
+    @staticmethod
+    def _read(storage: StorageBackend, key: str) -> bytes:
+        with storage.open(key) as stored:
+            return stored.stream.read()
+
+
+def _run(migration: Migration, images: int) -> None:
+    migration.check()
+    with click.progressbar(length=images, label="Copying", file=sys.stderr) as bar:
+        for count, problem in migration.run():
+            if problem:
+                click.echo(f"\n{problem}", err=True)
+            bar.update(count)
+
+
+def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBackend]) -> click.Command:
+    """The command."""
+
+    @click.command("migrate")
+    @click.option("--to", "target", type=click.Choice(list(_SOURCES)), required=True, help="The new store.")
+    @click.option("--dry-run", is_flag=True, help="Only count what there is to do.")
+    def migrate(target: str, dry_run: bool) -> None:  # noqa: FBT001  # click gives a flag so
+        """Copy all images to the other store, and point their products to the copies.
+
+        Each copy is read back and compared before its product is changed; nothing is removed. What is
+        done is skipped, so that it can be stopped and run again: also after the server was restarted
+        with the other STORAGE_BACKEND, for what was uploaded in between.
+        """
+        migration = Migration(catalog, make_storage(_SOURCES[target]), make_storage(target))
+        stopped = False
+        try:
+            images, products = migration.count()
+            if dry_run:
+                click.echo(f"{images} images of {products} products are to be copied to {target}.")
+                return
+            _run(migration, images)
+        except (CatalogUnavailable, StorageUnavailable) as error:
+            click.echo(f"\nStopped: {error}. Run it again to go on.", err=True)
+            stopped = True
+        if not dry_run:
+            click.echo(
+                f"{migration.copied} images copied to {target}, {migration.changed} products changed, "
+                f"{migration.failed} failed."
+            )
+        if stopped or migration.failed:
+            raise SystemExit(1)
+
+    return migrate

@@ -1,0 +1,27 @@
+"""``flask --app wsgi storage``: the stores of image bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from catalog.base import Catalog
+from cli.migrate import migrate_command
+from storage.base import StorageBackend
+
+
+def storage_commands(catalog: Catalog, make_storage: Callable[[str], StorageBackend]) -> click.Group:
+    """The commands about storage.
+
+    Args:
+        make_storage: gives the backend of a name, ``disk`` or ``r2``; raises a ClickException if a
+            setting is missing.
+    """
+
+    @click.group("storage")
+    def group() -> None:
+        """Look after the stored images."""
+
+    group.add_command(migrate_command(catalog, make_storage))
+    return group

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from flask.testing import FlaskCliRunner
+
+from app import create_app, make_storage
+from catalog.base import Catalog
+from config import Settings
+from storage.base import StorageBackend
+from tests.cli.conftest import r2_settings
+from tests.s3 import Answer, ScriptedS3, error, r2_storage, reset, scripted, success
+from tests.servers import free_port, gunicorn
+
+
+def lines(result: Result) -> list[str]:
+    return result.stdout.splitlines()
+
+
+def doctor(settings: Settings, storage: StorageBackend | None = None) -> Result:
+    return create_app(settings, storage=storage).test_cli_runner().invoke(args=["doctor"])
+
+
+@pytest.fixture
+def r2(tmp_path: Path, moto: str, bucket: str) -> Settings:
+    return r2_settings(tmp_path, moto, bucket, backend="r2")
+
+
+def test_all_is_well_with_r2_and_nothing_is_left(r2: Settings) -> None:
+    result = doctor(r2)
+    assert lines(result) == [
+        "ok      catalog",
+        "ok      storage, write",
+        "ok      storage, read",
+        "ok      public URL",
+        "ok      storage, delete",
+    ]
+    assert result.exit_code == 0
+    assert list(make_storage(r2, "r2").list()) == []
+
+
+def test_all_is_well_with_a_server_on_disk(tmp_path: Path) -> None:
+    with gunicorn(tmp_path) as server:
+        said = server.flask("doctor")
+    assert [line.split()[0] for line in said.splitlines()] == ["ok"] * 5
+
+
+def test_on_disk_the_server_must_run_to_serve(tmp_path: Path, storage: StorageBackend) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    result = doctor(Settings(data_dir=tmp_path / "data", public_url=url))
+    assert result.exit_code == 1
+    (failed,) = [line for line in lines(result) if not line.startswith("ok")]
+    assert failed.startswith(f"FAILED  public URL: {url}/media/doctor/")
+    assert "can't be reached: [Errno 111] Connection refused" in failed
+    assert failed.endswith("(the server itself serves it, so it must be running)")
+    assert list(storage.list()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (error(404, "NoSuchBucket"), "there is no bucket pictures at {url}"),
+        (error(403, "SignatureDoesNotMatch"), "{url} refuses the access key (SignatureDoesNotMatch)"),
+        (error(500, "InternalError"), "{url} answered 500 InternalError"),
+        (reset, "{url} gave no whole answer in time"),
+    ],
+)
+def test_what_is_wrong_with_the_store_is_told(settings: Settings, answer: Answer, reason: str) -> None:
+    with scripted(answer) as s3:
+        result = doctor(settings, r2_storage(s3.url))
+        expected = "can't look into the bucket pictures: " + reason.format(url=s3.url)
+    assert lines(result) == ["ok      catalog", f"FAILED  storage, write: {expected}"]
+    assert result.exit_code == 1
+
+
+def test_an_endpoint_that_can_not_be_reached_is_told(settings: Settings) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    result = doctor(settings, r2_storage(url))
+    assert lines(result)[1].endswith(f"{url} can't be reached")
+    assert result.exit_code == 1
+
+
+def test_a_key_that_may_only_read_is_told(settings: Settings) -> None:
+    listing = success(b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+    with scripted(listing, error(403, "AccessDenied")) as s3:
+        result = doctor(settings, r2_storage(s3.url))
+    assert "storage, write: can't write doctor/" in lines(result)[1]
+    assert lines(result)[1].endswith("refuses the access key (AccessDenied)")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (error(404), "answers 404"),
+        (error(403, "AccessDenied"), "answers 403"),
+        (success(b"<html>It works!</html>"), "serves something else than the store holds"),
+        (reset, "can't be re"),
+    ],
+)
+def test_a_public_url_that_does_not_serve_is_told_and_the_object_removed(
+    r2: Settings, answer: Answer, reason: str
+) -> None:
+    storage = make_storage(r2, "r2")
+    with scripted(answer) as website:
+        result = doctor(r2, r2_storage_like(r2, website))
+    (failed,) = [line for line in lines(result) if not line.startswith("ok")]
+    assert failed.startswith(f"FAILED  public URL: {website.url}/doctor/")
+    assert reason in failed
+    assert "must be running" not in failed
+    assert result.exit_code == 1
+    assert list(storage.list()) == []
+
+
+def r2_storage_like(settings: Settings, website: ScriptedS3) -> StorageBackend:
+    """The storage of the settings, but served to the public elsewhere."""
+    return r2_storage(
+        settings.r2_endpoint_url, settings.r2_bucket, public_url=website.url, read_timeout=10, deadline=20
+    )
+
+
+def test_an_object_that_reads_otherwise_is_told_and_removed(
+    settings: Settings, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = storage.put
+    monkeypatch.setattr(storage, "put", lambda key, data, *, sha256: put(key, data[:-1], sha256=sha256))
+    result = doctor(settings, storage)
+    assert "FAILED  storage, read: the object that was just written reads otherwise" in lines(result)
+    assert list(storage.list()) == []
+
+
+def test_a_catalog_that_is_down_is_told(runner: FlaskCliRunner, catalog: Catalog, settings: Settings) -> None:
+    settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+    settings.sqlite_path.write_bytes(b"no database at all " * 100)
+    result = runner.invoke(args=["doctor"])
+    assert lines(result)[0] == "FAILED  catalog: file is not a database"
+    assert result.exit_code == 1

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from click.testing import Result
+from flask.testing import FlaskCliRunner
+
+from app import create_app, make_storage
+from catalog.base import Catalog, CatalogUnavailable, Image, Product, Workspace
+from config import Settings
+from storage.base import StorageBackend, StorageUnavailable
+from storage.r2 import R2Storage
+from tests.catalog.contract import externals, hosted_image, new_product, new_workspace
+from tests.cli.conftest import r2_settings
+from tests.servers import free_port
+from tests.storage.contract import new_key, put, read
+
+
+@pytest.fixture
+def settings(tmp_path: Path, moto: str, bucket: str) -> Settings:
+    return r2_settings(tmp_path, moto, bucket)
+
+
+@pytest.fixture
+def disk(storage: StorageBackend) -> StorageBackend:
+    return storage
+
+
+@pytest.fixture
+def r2(settings: Settings) -> StorageBackend:
+    return make_storage(settings, "r2")
+
+
+@pytest.fixture
+def workspace(catalog: Catalog) -> Workspace:
+    return new_workspace(catalog)
+
+
+Migrate = Callable[..., Result]
+
+
+@pytest.fixture
+def migrate(runner: FlaskCliRunner) -> Migrate:
+    return lambda *args: runner.invoke(args=["storage", "migrate", *(args or ("--to", "r2"))])
+
+
+def stored_image(storage: StorageBackend, data: bytes | None = None) -> Image:
+    """An image whose bytes are in the storage; the client has sent others, with metadata in them."""
+    key = new_key()
+    put(storage, key, data or key.encode())
+    return hosted_image(
+        key=key, url=storage.public_url(key), sha256=sha256(b"as sent" + key.encode()).hexdigest()
+    )
+
+
+def current(catalog: Catalog, product: Product) -> Product:
+    return catalog.get_product(product.workspace_id, product.id)
+
+
+def keys(storage: StorageBackend) -> set[str]:
+    return {info.key for info in storage.list()}
+
+
+def before_the_next(
+    monkeypatch: pytest.MonkeyPatch, owner: object, method: str, happens: Callable[[], object]
+) -> None:
+    """Lets something happen before the next call of a method."""
+    original = getattr(owner, method)
+
+    def call(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(owner, method, original)
+        happens()
+        return original(*args, **options)
+
+    monkeypatch.setattr(owner, method, call)
+
+
+def test_every_hosted_image_is_copied_and_its_url_changed(
+    migrate: Migrate, catalog: Catalog, disk: StorageBackend, r2: StorageBackend, workspace: Workspace
+) -> None:
+    external = externals(1)[0]
+    first = new_product(catalog, workspace, images=(stored_image(disk), external, stored_image(disk)))
+    second = new_product(catalog, new_workspace(catalog), images=(stored_image(disk),))
+    untouched = new_product(catalog, workspace, images=externals(2))
+
+    result = migrate()
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "3 images copied to r2, 2 products changed, 0 failed.\n"
+    for product in (first, second):
+        after = current(catalog, product)
+        assert after.version == product.version + 1
+        assert [image.key for image in after.images] == [image.key for image in product.images]
+        for image in after.images:
+            if image.key:
+                assert image.url == r2.public_url(image.key)
+                assert requests.get(image.url, timeout=10).content == image.key.encode()
+    assert current(catalog, first).images[1] == external
+    assert current(catalog, untouched) == untouched
+    assert keys(disk) == keys(r2)
+
+
+def test_it_goes_back_too(
+    tmp_path: Path, moto: str, bucket: str, catalog: Catalog, disk: StorageBackend, workspace: Workspace
+) -> None:
+    settings = r2_settings(tmp_path, moto, bucket, backend="r2")
+    product = new_product(catalog, workspace, images=(stored_image(make_storage(settings, "r2")),))
+    runner = create_app(settings, catalog=catalog).test_cli_runner()
+    result = runner.invoke(args=["storage", "migrate", "--to", "disk"])
+    assert result.exit_code == 0, result.output
+    (image,) = current(catalog, product).images
+    assert image.url == disk.public_url(image.key or "")
+    assert read(disk, image.key or "") == (image.key or "").encode()
+
+
+def test_a_second_run_has_nothing_to_do(
+    migrate: Migrate, catalog: Catalog, disk: StorageBackend, workspace: Workspace
+) -> None:
+    product = new_product(catalog, workspace, images=(stored_image(disk),))
+    migrate()
+    after = current(catalog, product)
+    result = migrate()
+    assert (result.exit_code, result.stdout) == (0, "0 images copied to r2, 0 products changed, 0 failed.\n")
+    assert current(catalog, product) == after
+
+
+def test_a_dry_run_counts_and_changes_nothing(
+    migrate: Migrate, catalog: Catalog, disk: StorageBackend, r2: StorageBackend, workspace: Workspace
+) -> None:
+    product = new_product(catalog, workspace, images=(stored_image(disk), stored_image(disk)))
+    result = migrate("--to", "r2", "--dry-run")
+    assert result.exit_code == 0
+    assert result.stdout == "2 images of 1 products are to be copied to r2.\n"
+    assert current(catalog, product) == product
+    assert keys(r2) == set()
+
+
+def test_an_upload_that_comes_meanwhile_is_kept_and_migrated(
+    migrate: Migrate,
+    catalog: Catalog,
+    disk: StorageBackend,
+    r2: StorageBackend,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    product = new_product(catalog, workspace, images=(stored_image(disk),))
+    added = stored_image(disk)
+    before_the_next(
+        monkeypatch, catalog, "replace_images", lambda: catalog.append_image(workspace.id, product.id, added)
+    )
+    result = migrate()
+    assert (result.exit_code, result.stdout) == (0, "2 images copied to r2, 1 products changed, 0 failed.\n")
+    after = current(catalog, product)
+    assert [image.key for image in after.images] == [product.images[0].key, added.key]
+    assert [image.url for image in after.images] == [r2.public_url(image.key or "") for image in after.images]
+
+
+def test_a_removal_that_comes_meanwhile_stands(
+    migrate: Migrate,
+    catalog: Catalog,
+    disk: StorageBackend,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = (stored_image(disk), stored_image(disk))
+    product = new_product(catalog, workspace, images=images)
+
+    def remove() -> None:
+        catalog.remove_image(workspace.id, product.id, 0)
+        disk.delete(images[0].key or "")
+
+    before_the_next(monkeypatch, disk, "open", remove)
+    result = migrate()
+    assert result.exit_code == 0, result.output
+    assert [image.key for image in current(catalog, product).images] == [images[1].key]
+
+
+def test_an_image_that_is_nowhere_is_named_and_holds_up_no_other(
+    migrate: Migrate, catalog: Catalog, disk: StorageBackend, r2: StorageBackend, workspace: Workspace
+) -> None:
+    lost = hosted_image(key=new_key())
+    kept = stored_image(disk)
+    product = new_product(catalog, workspace, images=(lost, kept))
+    result = migrate()
+    assert result.exit_code == 1
+    assert result.stdout == "1 images copied to r2, 1 products changed, 1 failed.\n"
+    assert f"product {product.id}: not found: {lost.key}" in result.stderr
+    assert current(catalog, product).image_urls == [lost.url, r2.public_url(kept.key or "")]
+
+
+def test_what_was_copied_before_and_is_gone_at_the_source_counts_as_copied(
+    migrate: Migrate, catalog: Catalog, r2: StorageBackend, workspace: Workspace
+) -> None:
+    put(r2, key := new_key(), b"bytes")
+    product = new_product(catalog, workspace, images=(hosted_image(key=key),))
+    assert migrate().exit_code == 0
+    assert current(catalog, product).image_urls == [r2.public_url(key)]
+
+
+def test_a_copy_that_differs_changes_no_product(
+    migrate: Migrate,
+    catalog: Catalog,
+    disk: StorageBackend,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    product = new_product(catalog, workspace, images=(stored_image(disk),))
+    original = R2Storage.put
+
+    def damage(storage: R2Storage, key: str, data: bytes, *, sha256: bytes) -> None:
+        original(storage, key, data[:-1], sha256=sha256)
+
+    monkeypatch.setattr(R2Storage, "put", damage)
+    result = migrate()
+    assert result.exit_code == 1
+    assert f"the copy of {product.images[0].key} differs from the original" in result.stderr
+    assert current(catalog, product) == product
+    monkeypatch.undo()
+    assert migrate().exit_code == 0
+
+
+def test_a_product_that_fails_holds_up_no_other_and_is_done_by_the_next_run(
+    migrate: Migrate,
+    catalog: Catalog,
+    disk: StorageBackend,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    products = [new_product(catalog, workspace, images=(stored_image(disk),)) for _ in range(3)]
+
+    def fail() -> None:
+        raise StorageUnavailable("can't read this one")
+
+    before_the_next(monkeypatch, disk, "open", fail)
+    result = migrate()
+    assert result.exit_code == 1
+    assert result.stdout == "2 images copied to r2, 2 products changed, 1 failed.\n"
+    assert "can't read this one" in result.stderr
+    result = migrate()
+    assert result.stdout == "1 images copied to r2, 1 products changed, 0 failed.\n"
+    assert result.exit_code == 0
+    assert {current(catalog, product).version for product in products} == {2}
+
+
+def test_it_stops_when_a_store_is_down(
+    tmp_path: Path, catalog: Catalog, disk: StorageBackend, workspace: Workspace
+) -> None:
+    settings = r2_settings(tmp_path, f"http://127.0.0.1:{free_port()}", "pictures")
+    product = new_product(catalog, workspace, images=(stored_image(disk),))
+    runner = create_app(settings, catalog=catalog).test_cli_runner()
+    result = runner.invoke(args=["storage", "migrate", "--to", "r2"])
+    assert result.exit_code == 1
+    assert result.stdout == "0 images copied to r2, 0 products changed, 0 failed.\n"
+    assert "can't be reached. Run it again to go on." in result.stderr
+    assert current(catalog, product) == product
+
+
+def test_it_stops_when_the_catalog_is_down(
+    migrate: Migrate, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise CatalogUnavailable
+
+    before_the_next(monkeypatch, catalog, "iter_products", fail)
+    result = migrate()
+    assert result.exit_code == 1
+    assert "Stopped: The catalog is unavailable." in result.stderr
+
+
+def test_a_missing_setting_is_one_sentence(tmp_path: Path, catalog: Catalog) -> None:
+    runner = create_app(Settings(data_dir=tmp_path / "data"), catalog=catalog).test_cli_runner()
+    result = runner.invoke(args=["storage", "migrate", "--to", "r2"])
+    assert result.exit_code == 1
+    assert (
+        result.stderr
+        == "Error: R2_ACCOUNT_ID (or R2_ENDPOINT_URL) is missing: the storage backend r2 needs it.\n"
+    )
+
+
+@pytest.mark.parametrize("args", [[], ["--to", "tape"]])
+def test_the_target_must_be_one_of_two(runner: FlaskCliRunner, args: list[str]) -> None:
+    assert runner.invoke(args=["storage", "migrate", *args]).exit_code == 2
