@@ -7,6 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.client import HTTPException
 from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -57,7 +58,7 @@ def _fetch(url: str) -> None:
         raise _Wrong(f"{url} answers {error.code}") from None
     except URLError as error:
         raise _Wrong(f"{url} can't be reached: {error.reason}") from None
-    except (OSError, ValueError) as error:  # cut off, too slow, or no HTTP
+    except (OSError, HTTPException) as error:  # cut off, too slow, or no HTTP
         raise _Wrong(f"{url} can't be read: {error}") from None
     if data != _PICTURE:
         raise _Wrong(f"{url} serves something else than the store holds")

@@ -123,6 +123,7 @@ class R2Storage(PublicUrls):
     # --- the client and its calls
 
     def _start_process(self) -> None:
+        # A lock that some thread held at the fork would never be released: each process has its own.
         self._process = os.getpid()
         self._making = threading.Lock()
         self._made: S3Client | None = None

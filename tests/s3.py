@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -116,6 +117,9 @@ class _Server(ThreadingHTTPServer):
         self.script.connections.append(connection)
         return connection, address
 
+    def handle_error(self, *_: object) -> None:
+        """Passes over what a client that was cut off, or cut us off, makes of a connection."""
+
 
 Answer = Callable[[Handler], None]
 
@@ -139,12 +143,15 @@ class ScriptedS3:
 
 
 @contextmanager
-def scripted(*answers: Answer, port: int = 0) -> Iterator[ScriptedS3]:
+def scripted(*answers: Answer, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[ScriptedS3]:
     """Runs a ``ScriptedS3`` on a free port, or on one that is known to be free."""
     script = ScriptedS3(list(answers))
     server = _Server(("127.0.0.1", port), Handler)
     server.script = script
-    script.url = f"http://127.0.0.1:{server.server_port}"
+    script.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
+    if tls:
+        # The handshake is for the connection's own thread.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -7,7 +7,6 @@ from click.testing import Result
 from flask.testing import FlaskCliRunner
 
 from app import create_app, make_storage
-from catalog.base import Catalog
 from config import Settings
 from storage.base import StorageBackend
 from tests.cli.conftest import r2_settings
@@ -130,7 +129,7 @@ def test_an_object_that_reads_otherwise_is_told_and_removed(
     assert list(storage.list()) == []
 
 
-def test_a_catalog_that_is_down_is_told(runner: FlaskCliRunner, catalog: Catalog, settings: Settings) -> None:
+def test_a_catalog_that_is_down_is_told(runner: FlaskCliRunner, settings: Settings) -> None:
     settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
     settings.sqlite_path.write_bytes(b"no database at all " * 100)
     result = runner.invoke(args=["doctor"])

@@ -49,13 +49,12 @@ def migrate(runner: FlaskCliRunner) -> Migrate:
     return lambda *args: runner.invoke(args=["storage", "migrate", *(args or ("--to", "r2"))])
 
 
-def stored_image(storage: StorageBackend, data: bytes | None = None) -> Image:
+def stored_image(storage: StorageBackend) -> Image:
     """An image whose bytes are in the storage; the client has sent others, with metadata in them."""
     key = new_key()
-    put(storage, key, data or key.encode())
-    return hosted_image(
-        key=key, url=storage.public_url(key), sha256=sha256(b"as sent" + key.encode()).hexdigest()
-    )
+    put(storage, key, key.encode())
+    as_sent = sha256(b"as sent" + key.encode()).hexdigest()
+    return hosted_image(key=key, url=storage.public_url(key), sha256=as_sent)
 
 
 def current(catalog: Catalog, product: Product) -> Product:

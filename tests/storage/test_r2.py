@@ -5,18 +5,24 @@ import logging
 import multiprocessing
 import secrets
 import socket
+import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 import requests
+import trustme
 
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 from storage.r2 import CONNECT_TIMEOUT, DEADLINE, READ_TIMEOUT, RETRY_PAUSE, R2Storage
 from tests.s3 import (
     PUBLIC_URL,
+    START_TIMEOUT,
     Answer,
     Handler,
     ScriptedS3,
@@ -214,6 +220,79 @@ def test_the_default_times_answer_any_outage_within_ten_seconds() -> None:
     assert DEADLINE < 10
     assert READ_TIMEOUT + RETRY_PAUSE + CONNECT_TIMEOUT < DEADLINE
     assert RETRY_PAUSE > 1  # R2 takes one write a second to a key
+
+
+# --- over TLS, as in production
+
+
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """What a server on this machine needs for a certificate that botocore trusts."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def test_one_connection_serves_many_calls(tls: ssl.SSLContext) -> None:
+    with scripted(success(), tls=tls) as s3:
+        storage = r2_storage(s3.url)
+        for _ in range(3):
+            put(storage, new_key(), BODY)
+        assert [request.body for request in s3.requests] == [BODY] * 3
+        assert len(s3.connections) == 1
+
+
+@pytest.mark.parametrize("refusal", ["silence", "a reset", "a dripping head", "500"])
+def test_whatever_the_store_does_over_tls_an_upload_is_refused_in_time(
+    refusal: str, tls: ssl.SSLContext
+) -> None:
+    with scripted(success(), REFUSALS[refusal], tls=tls) as s3:
+        storage = r2_storage(s3.url)
+        put(storage, new_key(), BODY)  # so the next one uses a connection that is open
+        before = time.monotonic()
+        with pytest.raises(StorageUnavailable):
+            put(storage, new_key(), BODY)
+        assert time.monotonic() - before < PROMPT
+
+
+def test_a_certificate_that_is_not_trusted_is_unavailable(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    with scripted(success(), tls=tls) as s3:
+        with pytest.raises(StorageUnavailable, match="certificate verify failed"):
+            put(r2_storage(s3.url), new_key(), BODY)
+        assert s3.requests == []
+
+
+@pytest.mark.parametrize("greeting", [b"", b"\x16\x03\x03\x40\x00"])
+def test_a_handshake_that_does_not_end_is_cut(greeting: bytes) -> None:
+    done = threading.Event()
+
+    def never_shake_hands(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    connection.sendall(greeting)
+                    while greeting and not done.wait(0.05):
+                        connection.sendall(b"0")
+                    connection.recv(1)
+                    done.wait(START_TIMEOUT)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=never_shake_hands, args=(listener,))
+        thread.start()
+        before = time.monotonic()
+        with pytest.raises(StorageUnavailable):
+            put(r2_storage("https://127.0.0.1:{1}".format(*listener.getsockname())), new_key(), BODY)
+        assert time.monotonic() - before < PROMPT
+        done.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 # --- retries

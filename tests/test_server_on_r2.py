@@ -1,0 +1,47 @@
+"""gunicorn as it is shipped, with its settings from the environment and a bucket of moto's server."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import requests
+
+from catalog.base import new_id
+from tests.pictures import jpeg
+from tests.s3 import new_bucket
+from tests.servers import gunicorn
+
+
+def test_several_workers_store_in_a_bucket(moto: str, tmp_path: Path) -> None:
+    bucket = new_bucket(moto)
+    environ = {
+        "STORAGE_BACKEND": "r2",
+        "R2_ENDPOINT_URL": moto,
+        "R2_BUCKET": bucket,
+        "R2_ACCESS_KEY_ID": "not-a-key-id",
+        "R2_SECRET_ACCESS_KEY": new_id(),
+        "R2_PUBLIC_URL": f"{moto}/{bucket}",
+        "WEB_CONCURRENCY": "2",
+    }
+    with gunicorn(tmp_path, **environ) as server:
+        workspace = server.flask("workspace", "create", "Acme")
+        headers = {"Authorization": f"Bearer {server.flask('key', 'create', '--workspace', workspace)}"}
+        body = {"name": "Pack", "model": "BP-1", "category": "batteries"}
+        products = f"{server.url}/api/v1/products"
+        product = requests.post(products, json=body, headers=headers, timeout=30).json()
+
+        def upload(_: int) -> requests.Response:
+            return requests.post(
+                f"{products}/{product['_id']}/images",
+                files={"file": ("hero.jpg", jpeg())},
+                headers=headers,
+                timeout=30,
+            )
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(upload, range(8)))
+    assert [answer.status_code for answer in answers] == [201] * 8
+    urls = {answer.json()["imageUrl"] for answer in answers}
+    assert len(urls) == 8
+    assert {requests.get(url, timeout=30).content for url in urls} == {jpeg()}
