@@ -19,7 +19,7 @@ $(VENV)/development: requirements.txt requirements-dev.txt
 	@touch $@
 
 run: $(VENV)/runtime ## Start the server on disk and SQLite, and say how to try it
-	@DEMO=1 exec $(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
+	@DEMO=1 LOG_FORMAT=$${LOG_FORMAT:-text} exec $(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
 
 test: $(VENV)/development ## Run the tests
 	$(BIN)/python -m pytest

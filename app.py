@@ -6,10 +6,12 @@ from click import ClickException
 from flask import Flask
 
 from api.errors import register_errors
+from api.health import health_blueprint
 from api.images import images_blueprint
 from api.media import PREFIX, media_blueprint
+from api.metrics import metrics_blueprint, stage
 from api.products import products_blueprint
-from api.requests import DrainUnreadBody, register_request_ids
+from api.requests import DrainUnreadBody, register_request_log
 from auth.bearer import BearerAuth
 from catalog.base import Catalog
 from catalog.sqlite import SQLiteCatalog
@@ -67,7 +69,7 @@ def create_app(
     settings = settings or Settings.from_env()
     storage = storage or make_storage(settings, settings.storage_backend)
     catalog = catalog or make_catalog(settings)
-    uploads = Uploads(storage, catalog, Limits(max_pixels=settings.max_image_pixels))
+    uploads = Uploads(storage, catalog, Limits(max_pixels=settings.max_image_pixels), stage=stage)
     auth = BearerAuth(catalog)
 
     app = Flask("vetrina", static_folder=None)
@@ -77,12 +79,14 @@ def create_app(
     app.url_map.merge_slashes = False
     app.wsgi_app = DrainUnreadBody(app.wsgi_app)  # type: ignore[method-assign]
 
-    register_request_ids(app)
+    register_request_log(app)
     register_errors(app)
     app.register_blueprint(products_blueprint(catalog, storage, auth))
     app.register_blueprint(images_blueprint(uploads, catalog, auth))
     if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
         app.register_blueprint(media_blueprint(storage))
+    app.register_blueprint(health_blueprint(storage, catalog))
+    app.register_blueprint(metrics_blueprint(settings.metrics_token))
     _add_commands(app, settings, storage, catalog)
     return app
 

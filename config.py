@@ -14,7 +14,6 @@ the code that enforces it:
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -116,6 +115,8 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "catalog_url": _catalog_url,
     "max_image_pixels": _at_least(1, 1_000_000_000),
     "log_level": _log_level,
+    "log_format": _one_of("json", "text"),
+    "metrics_token": str,
     "demo": _flag,
 }
 
@@ -140,6 +141,8 @@ class Settings:
         max_image_pixels: the most pixels of an image, all frames of an animation together;
             enforced by us: ``validators/pixels.py``.
         log_level: the least level that is logged.
+        log_format: ``json``, a line an object for machines, or ``text``, for people.
+        metrics_token: what ``GET /metrics`` asks for as a bearer token; empty: it asks for none.
         demo: whether the server makes a demo workspace at its start and prints how to try it.
     """
 
@@ -157,6 +160,8 @@ class Settings:
     catalog_url: str = ""
     max_image_pixels: int = 50_000_000
     log_level: str = "INFO"
+    log_format: str = "json"
+    metrics_token: str = field(default="", repr=False)
     demo: bool = False
 
     def __post_init__(self) -> None:
@@ -206,8 +211,3 @@ class Settings:
     def sqlite_path(self) -> Path:
         """The file of a ``sqlite:///`` catalog URL (three slashes: relative, four: absolute)."""
         return Path(self.catalog_url.removeprefix("sqlite:///"))
-
-    @property
-    def log_level_number(self) -> int:
-        """``log_level`` as the logging module counts it."""
-        return logging.getLevelNamesMapping()[self.log_level]

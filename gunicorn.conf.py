@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
 
 from config import ConfigError, Settings
+from logs import logging_config
 
 try:
     _settings = Settings.from_env()
@@ -40,9 +43,14 @@ limit_request_field_size = 8190
 control_socket_disable = True
 
 loglevel = _settings.log_level.lower()
-accesslog = "-"
-# Without query and headers: neither may carry a secret into a log.
-access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms'
+# The application writes a line a request itself: it knows the request's id, its workspace and its route.
+accesslog = None
+logconfig_dict = logging_config(_settings.log_format, _settings.log_level)
+
+# Each worker counts in files of its own; any of them can add up all. It is set before the application,
+# and with it prometheus_client, is loaded.
+_metrics = tempfile.TemporaryDirectory(prefix="vetrina-metrics-")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics.name
 
 
 def when_ready(_: Arbiter) -> None:
@@ -52,3 +60,10 @@ def when_ready(_: Arbiter) -> None:
 
         app.cli.commands["demo"].main(args=[], standalone_mode=False)
         sys.stdout.flush()
+
+
+def child_exit(_: Arbiter, worker: Worker) -> None:
+    """Folds what a worker that has ended counted into the totals."""
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415  # needs the folder above
+
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

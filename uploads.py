@@ -24,6 +24,8 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from catalog.base import (
@@ -39,6 +41,8 @@ from catalog.base import (
 from storage.base import StorageBackend, StorageUnavailable
 from validators import validate
 from validators.base import Limits, Upload
+
+Stage = Callable[[str], AbstractContextManager[object]]
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +61,21 @@ class Added:
 
 
 class Uploads:
-    """Takes images into products, and out of them."""
+    """Takes images into products, and out of them.
 
-    def __init__(self, storage: StorageBackend, catalog: Catalog, limits: Limits) -> None:
+    Args:
+        storage, catalog: where bytes and records go.
+        limits: what a picture may cost.
+        stage: gives a context for each stage, by name, which may time it.
+    """
+
+    def __init__(
+        self, storage: StorageBackend, catalog: Catalog, limits: Limits, *, stage: Stage = nullcontext
+    ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._limits = limits
+        self._stage = stage
 
     def admit(self, workspace_id: str, product_id: str, *, skip_present: bool) -> None:
         """Returns if it makes sense to read an upload to this product at all.
@@ -87,7 +100,8 @@ class Uploads:
             StorageUnavailable, CatalogUnavailable: nothing has changed.
             OutcomeUnknown: the image may have been added.
         """
-        validate(upload, self._limits)
+        with self._stage("validate"):
+            validate(upload, self._limits)
         sha256 = upload.sha256.hex()
         if skip_present:
             product = self._catalog.get_product(workspace_id, product_id)
@@ -96,7 +110,8 @@ class Uploads:
         # 128 random bits: who knows one URL can't guess another.
         name = f"{secrets.token_hex(16)}.{upload.image_type.extension}"
         key = f"{workspace_id}/products/{product_id}/images/{name}"
-        self._storage.put(key, upload.file.data, sha256=upload.sha256)
+        with self._stage("store"):
+            self._storage.put(key, upload.file.data, sha256=upload.sha256)
         image = Image(
             url=self._storage.public_url(key),
             key=key,
@@ -111,9 +126,10 @@ class Uploads:
 
     def _append(self, workspace_id: str, product_id: str, image: Image, *, skip_present: bool) -> Added:
         try:
-            appended = self._catalog.append_image(
-                workspace_id, product_id, image, unless_present=skip_present
-            )
+            with self._stage("append"):
+                appended = self._catalog.append_image(
+                    workspace_id, product_id, image, unless_present=skip_present
+                )
         except OutcomeUnknown:
             raise
         except CatalogError:

@@ -14,6 +14,7 @@ from flask import Flask, Response, g, jsonify
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
+from api.metrics import STORE_ERRORS
 from auth.bearer import InsufficientScope, Unauthenticated
 from catalog.base import CatalogError, CatalogUnavailable
 from storage.base import ObjectNotFound, StorageUnavailable
@@ -94,6 +95,7 @@ def _refused_by_catalog(error: CatalogError) -> Response:
 
 def _unavailable(error: CatalogUnavailable | StorageUnavailable) -> Response:
     log.error("store unavailable: %s", error, exc_info=error)
+    STORE_ERRORS.labels("catalog" if isinstance(error, CatalogUnavailable) else "storage").inc()
     response = error_response(503, "Service temporarily unavailable")
     response.headers["Retry-After"] = str(RETRY_AFTER)
     return response

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from api.errors import InvalidRequest
 from api.etags import expected_version
+from api.metrics import UPLOAD_BYTES, count_outcome, stage
 from api.multipart import read_upload
 from auth.bearer import BearerAuth, Principal
 from auth.tokens import WRITE
@@ -26,14 +27,18 @@ def images_blueprint(uploads: Uploads, catalog: Catalog, auth: BearerAuth) -> Bl
     blueprint = Blueprint("images", __name__, url_prefix="/api/v1/products/<product_id>/images")
 
     @blueprint.post("")
+    @count_outcome
     @auth.requires(WRITE)
     def upload_image(principal: Principal, product_id: str) -> ResponseReturnValue:
         skip_present = _if_exists_skip()
         uploads.admit(principal.workspace_id, product_id, skip_present=skip_present)
-        added = uploads.add(principal.workspace_id, product_id, read_upload(), skip_present=skip_present)
+        with stage("parse"):
+            upload = read_upload()
+        added = uploads.add(principal.workspace_id, product_id, upload, skip_present=skip_present)
         body = {"imageUrl": added.image_url, "imageUrls": added.product.image_urls}
         if not added.created:
             return jsonify(body)
+        UPLOAD_BYTES.inc(len(upload.file.data))
         return jsonify(body), 201, {"Location": added.image_url}
 
     @blueprint.delete("/<index>")

@@ -1,7 +1,8 @@
-"""What holds for every request: its id, and the end of a body that nobody read."""
+"""What holds for every request: its id, its line in the log, and the end of a body that nobody read."""
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import time
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import Flask, Response, g, request
 from werkzeug.wsgi import ClosingIterator
 
+import logs
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -19,24 +22,47 @@ MAX_DRAIN_BYTES: Final = 32 * 1024 * 1024
 MAX_DRAIN_SECONDS: Final = 10.0
 _STEP: Final = 1 << 16
 
+access = logging.getLogger("vetrina.access")
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def register_request_ids(app: Flask) -> None:
-    """Gives every request an id, in ``g.request_id`` and the ``X-Request-Id`` of its answer.
+def register_request_log(app: Flask) -> None:
+    """Gives every request an id, in ``g.request_id`` and the ``X-Request-Id`` of its answer, and a line
+    in the log.
 
-    A sane one that the client, or a proxy, sent is kept.
+    A sane id that the client, or a proxy, sent is kept. The line names the route, not the path, so that
+    nothing a client put into an address gets into it.
     """
 
     @app.before_request
     def begin() -> None:
         sent = request.headers.get("X-Request-Id", "")
         g.request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+        g.started = time.monotonic()
+        logs.request_id.set(g.request_id)
 
     @app.after_request
     def end(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
+        route = request.url_rule.rule if request.url_rule else "(none)"
+        fields = {
+            "method": request.method,
+            "route": route,
+            "status": response.status_code,
+            "durationMs": round(1000 * (time.monotonic() - g.started), 1),
+            "bytes": response.content_length,
+            "bytesReceived": request.content_length,
+            "client": request.remote_addr,
+        }
+        access.info("%s %s %d", request.method, route, response.status_code, extra={"fields": fields})
         return response
+
+    @app.teardown_request
+    def forget(_: BaseException | None) -> None:
+        # The thread serves others next.
+        logs.request_id.set(None)
+        logs.workspace_id.set(None)
 
 
 class DrainUnreadBody:

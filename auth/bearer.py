@@ -13,6 +13,7 @@ from flask.typing import ResponseReturnValue
 
 from auth.tokens import digest
 from catalog.base import Catalog, now
+from logs import workspace_id
 
 # RFC 6750 section 2.1: b64token; the scheme's case does not matter (RFC 9110 section 11.1).
 _AUTHORIZATION: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]{1,512}={0,4})", re.IGNORECASE)
@@ -78,6 +79,7 @@ class BearerAuth:
         credential = self._catalog.find_credential(digest(match[1])) if match else None
         if credential is None or not credential.is_live(now()):
             raise Unauthenticated(token_sent=True)
+        workspace_id.set(credential.workspace_id)
         return Principal(credential.workspace_id, credential.scopes)
 
     def requires(self, scope: str) -> Callable[[_PrincipalView[P]], Callable[P, ResponseReturnValue]]:

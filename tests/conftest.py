@@ -20,6 +20,8 @@ from storage.disk import DiskStorage
 from tests.catalog.contract import new_workspace
 from tests.s3 import moto_server
 
+pytest_plugins = ["tests.api.fixtures"]
+
 PUBLIC_URL = "https://images.example.com"
 
 

@@ -21,6 +21,8 @@ def test_the_defaults_need_nothing_from_the_environment() -> None:
         catalog_url="sqlite:///data/vetrina.sqlite3",
         max_image_pixels=50_000_000,
         log_level="INFO",
+        log_format="json",
+        metrics_token="",
         demo=False,
     )
 
@@ -35,6 +37,8 @@ def test_every_setting_comes_from_its_variable() -> None:
         "CATALOG_URL": "sqlite:////srv/catalog.db",
         "MAX_IMAGE_PIXELS": "1000000",
         "LOG_LEVEL": "debug",
+        "LOG_FORMAT": "text",
+        "METRICS_TOKEN": "not-a-real-token",
         "DEMO": "1",
     }
     settings = Settings.from_env(environ)
@@ -47,6 +51,8 @@ def test_every_setting_comes_from_its_variable() -> None:
         catalog_url="sqlite:////srv/catalog.db",
         max_image_pixels=1_000_000,
         log_level="DEBUG",
+        log_format="text",
+        metrics_token="not-a-real-token",  # noqa: S106
         demo=True,
     )
     assert settings.sqlite_path == Path("/srv/catalog.db")

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from catalog.base import Catalog, CatalogUnavailable
 from storage.base import StorageBackend, StorageUnavailable
-from tests.api.conftest import FORM_TYPE, NewProduct, Post, form, images_path
+from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
 from tests.conftest import Tenant
 from tests.pictures import jpeg
 

@@ -12,7 +12,7 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from storage.base import StorageBackend
-from tests.api.conftest import FORM_TYPE, NewProduct, Post, form, images_path
+from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
 from tests.conftest import PUBLIC_URL, Tenant
 from tests.pictures import encoded, jpeg, padded_jpeg, picture, png, png_with_rows, webp
 from tests.storage.contract import read

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from storage.base import StorageBackend
-from tests.api.conftest import Post
+from tests.api.fixtures import Post
 from tests.conftest import PUBLIC_URL
 from tests.pictures import jpeg, png, webp
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.api.conftest import NewProduct, Post
+from tests.api.fixtures import NewProduct, Post
 from tests.conftest import Tenant
 
 MINIMAL = {"name": "48V Li-Ion Pack", "model": "BP-48V-100", "category": "batteries"}

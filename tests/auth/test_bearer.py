@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from auth.tokens import READ, new_api_key
 from catalog.base import Catalog, now
-from tests.api.conftest import FORM_TYPE
+from tests.api.fixtures import FORM_TYPE
 from tests.conftest import Tenant
 
 PATH = "/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0"

@@ -1,0 +1,64 @@
+"""``/healthz``: the process lives. ``/readyz``: its stores answer."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Final
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from api.errors import RETRY_AFTER, error_response
+from catalog.base import Catalog
+from storage.base import StorageBackend
+
+#: How long a store may take to answer, in seconds.
+DEADLINE: Final = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class _Probe:
+    """Asks one store whether it answers; a question that hangs is not asked again meanwhile."""
+
+    def __init__(self, store: StorageBackend | Catalog) -> None:
+        self._store = store
+        self._pool = ThreadPoolExecutor(1, "readyz")
+        self._asked: Future[None] | None = None
+
+    def ask(self) -> Future[None]:
+        if self._asked is None or self._asked.done():
+            self._asked = self._pool.submit(self._store.check)
+        return self._asked
+
+
+def _answered(asked: Future[None]) -> bool:
+    if not asked.done():
+        return False
+    if error := asked.exception():
+        log.warning("a store is not ready: %s", error)
+    return error is None
+
+
+def health_blueprint(storage: StorageBackend, catalog: Catalog) -> Blueprint:
+    """The probes of an orchestrator or a load balancer; neither asks for a token."""
+    blueprint = Blueprint("health", __name__)
+    probes = {"storage": _Probe(storage), "catalog": _Probe(catalog)}
+
+    @blueprint.get("/healthz")
+    def healthz() -> ResponseReturnValue:
+        return jsonify({"status": "ok"})
+
+    @blueprint.get("/readyz")
+    def readyz() -> ResponseReturnValue:
+        asked = {store: probe.ask() for store, probe in probes.items()}
+        wait(asked.values(), timeout=DEADLINE)
+        states = {store: "ok" if _answered(future) else "unavailable" for store, future in asked.items()}
+        if set(states.values()) == {"ok"}:
+            return jsonify({"status": "ok", **states})
+        response = error_response(503, "Not ready", states)
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+        return response
+
+    return blueprint

@@ -1,0 +1,78 @@
+"""How the server logs: one line an event on stdout, JSON for machines or text for people.
+
+A record may carry ``fields``, a dictionary that becomes keys of the JSON object. The id of the request
+that is being served, and its workspace, are added to every record, whoever writes it. What is given to
+a logger must be fit to be kept: no token, no image bytes, no path with a query.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+#: Of the request that the current thread serves.
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+workspace_id: ContextVar[str | None] = ContextVar("workspace_id", default=None)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    context = {"requestId": request_id.get(), "workspace": workspace_id.get()}
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    return {name: value for name, value in {**context, **fields}.items() if value is not None}
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, and the record's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line; a traceback is in ``traceback``."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, Any] = {
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """A line that a person reads: time, level, message, and the fields as ``name=value``."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the base class's name
+        """Returns the first line, to which the base class adds a traceback."""
+        pairs = [f"{name}={value}" for name, value in _fields(record).items()]
+        return "  ".join([super().formatMessage(record), " ".join(pairs)]).rstrip()
+
+
+def logging_config(log_format: str, level: str) -> dict[str, Any]:
+    """The configuration for ``logging.config.dictConfig``: all loggers to stdout, in one format.
+
+    Args:
+        log_format: ``json`` or ``text``.
+        level: the least level that is logged, by name.
+    """
+    formatter = "logs.JSONFormatter" if log_format == "json" else "logs.TextFormatter"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": formatter}},
+        "handlers": {
+            "stdout": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}
+        },
+        "root": {"level": level, "handlers": ["stdout"]},
+        "loggers": {
+            "gunicorn.error": {"level": level, "handlers": [], "propagate": True},
+            # Its lines have the query, which may carry a secret, and would be a second one a request.
+            "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
+        },
+    }

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from app import create_app
+from config import Settings
+from storage.base import StorageBackend, StorageUnavailable
+from tests.api.fixtures import NewProduct, Post
+from tests.pictures import jpeg
+from tests.servers import gunicorn
+
+Samples = dict[tuple[str, str], float]
+
+
+def samples(text: str) -> Samples:
+    """Each sample's value, by its name and its one label's value."""
+    return {
+        (sample.name, next(iter(sample.labels.values()), "")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.name.endswith("_bucket")
+    }
+
+
+def difference(client: FlaskClient, before: Samples) -> Samples:
+    after = samples(client.get("/metrics").text)
+    changes = {key: value - before.get(key, 0) for key, value in after.items()}
+    return {key: change for key, change in changes.items() if change and key[0].startswith("vetrina_")}
+
+
+@pytest.fixture
+def before(anonymous: FlaskClient) -> Samples:
+    return samples(anonymous.get("/metrics").text)
+
+
+def test_an_upload_is_counted_with_its_bytes_and_each_stage(
+    anonymous: FlaskClient, product: dict[str, Any], before: Samples, upload: Post
+) -> None:
+    upload(product)
+    changes = difference(anonymous, before)
+    assert changes["vetrina_uploads_total", "created"] == 1
+    assert changes["vetrina_upload_bytes_total", ""] == len(jpeg())
+    for stage in ("parse", "validate", "store", "append"):
+        assert changes["vetrina_upload_stage_seconds_count", stage] == 1
+        assert changes["vetrina_upload_stage_seconds_sum", stage] > 0
+
+
+def test_a_refused_upload_is_counted_by_its_reason(
+    anonymous: FlaskClient,
+    product: dict[str, Any],
+    before: Samples,
+    upload: Post,
+    new_product: NewProduct,
+    client: FlaskClient,
+) -> None:
+    upload(product)
+    upload(product, query="?ifExists=skip")
+    upload(product, b"GIF89a", "image/png")
+    upload(product, jpeg()[:-2])
+    upload(product, bytes(9_000_000))
+    upload(product, client=client.application.test_client())
+    upload(new_product(imageUrls=[f"https://cdn.example.com/{n}.png" for n in range(20)]))
+    path = f"/api/v1/products/{product['_id']}/images"
+    client.post(path, data=b"--xx", content_type="multipart/form-data; boundary=xx")
+    outcomes = {
+        outcome: count
+        for (name, outcome), count in difference(anonymous, before).items()
+        if name == "vetrina_uploads_total"
+    }
+    assert outcomes == {
+        "created": 1,
+        "present": 1,
+        "unsupported_type": 1,
+        "corrupt_image": 1,
+        "too_large": 1,
+        "unauthenticated": 1,
+        "product_full": 1,
+        "malformed": 1,
+    }
+
+
+def test_a_store_that_fails_is_counted(
+    anonymous: FlaskClient,
+    product: dict[str, Any],
+    before: Samples,
+    upload: Post,
+    storage: StorageBackend,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StorageUnavailable
+
+    monkeypatch.setattr(storage, "put", fail)
+    upload(product)
+    changes = difference(anonymous, before)
+    assert changes["vetrina_store_errors_total", "storage"] == 1
+    assert changes["vetrina_uploads_total", "storage_unavailable"] == 1
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Bearer ", "not-a-real-token", "Bearer é"])
+def test_a_token_guards_the_metrics_when_it_is_set(tmp_path: Path, authorization: str | None) -> None:
+    settings = Settings(data_dir=tmp_path, metrics_token="not-a-real-token")  # noqa: S106
+    client = create_app(settings).test_client()
+    headers = {"Authorization": authorization} if authorization is not None else {}
+    response = client.get("/metrics", headers=headers)
+    assert (response.status_code, response.json) == (401, {"error": "Unauthorized"})
+    good = client.get("/metrics", headers={"Authorization": "Bearer not-a-real-token"})
+    assert good.status_code == 200
+    assert good.content_type.startswith("text/plain")
+
+
+def test_any_worker_tells_what_all_have_counted(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WEB_CONCURRENCY="3") as server:
+        url = f"{server.url}/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0/images"
+        for _ in range(30):  # each over a connection of its own, so that every worker gets some
+            assert requests.post(url, timeout=10).status_code == 401
+        for _ in range(5):
+            text = requests.get(f"{server.url}/metrics", timeout=10).text
+            assert samples(text)["vetrina_uploads_total", "unauthenticated"] == 30
+        assert re.search(r"^# TYPE vetrina_uploads_total counter$", text, re.MULTILINE)
