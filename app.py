@@ -101,7 +101,7 @@ def _add_commands(app: Flask, settings: Settings, storage: StorageBackend, catal
     for command in (
         workspace_commands(catalog),
         key_commands(catalog),
-        storage_commands(catalog, storage_named),
+        storage_commands(catalog, storage, storage_named),
         doctor_command(catalog, storage, served_here=not isinstance(storage, R2Storage)),
         demo_command(catalog, settings.public_url),
     ):

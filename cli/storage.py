@@ -8,13 +8,17 @@ import click
 
 from catalog.base import Catalog
 from cli.migrate import migrate_command
+from cli.sweep import sweep_command
 from storage.base import StorageBackend
 
 
-def storage_commands(catalog: Catalog, make_storage: Callable[[str], StorageBackend]) -> click.Group:
+def storage_commands(
+    catalog: Catalog, storage: StorageBackend, make_storage: Callable[[str], StorageBackend]
+) -> click.Group:
     """The commands about storage.
 
     Args:
+        storage: the configured backend.
         make_storage: gives the backend of a name, ``disk`` or ``r2``; raises a ClickException if a
             setting is missing.
     """
@@ -24,4 +28,5 @@ def storage_commands(catalog: Catalog, make_storage: Callable[[str], StorageBack
         """Look after the stored images."""
 
     group.add_command(migrate_command(catalog, make_storage))
+    group.add_command(sweep_command(catalog, storage))
     return group

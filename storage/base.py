@@ -130,6 +130,9 @@ class StorageBackend(Protocol):
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """The objects whose keys start with ``prefix``, in no order.
 
+        What an interrupted ``put`` may have left comes too, under keys that can be deleted but not
+        opened.
+
         Raises:
             StorageUnavailable
         """

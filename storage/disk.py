@@ -2,9 +2,9 @@
 
     <root>/<companyId>/products/<productId>/images/<imageId>.jpg
 
-A file appears whole or not at all: it is written under a hidden temporary name in its own folder,
-synced, renamed, and the folder is synced. What a crash can leave is a hidden file, which no key can
-name.
+A file appears whole or not at all: it is written under a temporary name in its own folder, synced,
+renamed, and the folder is synced. What a crash can leave is a temporary file, which can't be opened
+but is listed, so that the sweep finds it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from storage.base import (
     check_key,
 )
 
-TEMPORARY_PREFIX: Final = ".incoming-"
+TEMPORARY_EXTENSION: Final = "incoming"
 
 
 def _sync_folder(folder: Path) -> None:
@@ -67,7 +67,7 @@ class DiskStorage(PublicUrls):
 
     def put(self, key: str, data: bytes, *, sha256: bytes) -> None:
         path = self._path(key)
-        temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        temporary = path.parent / f"{secrets.token_hex(16)}.{TEMPORARY_EXTENSION}"
         try:
             self._make_folder(path.parent)
             try:
@@ -98,6 +98,8 @@ class DiskStorage(PublicUrls):
 
     def open(self, key: str) -> StoredObject:
         path = self._path(key)
+        if path.suffix == f".{TEMPORARY_EXTENSION}":
+            raise ObjectNotFound(key)
         try:
             stream = path.open("rb", buffering=0)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -123,7 +125,7 @@ class DiskStorage(PublicUrls):
             for name in names:
                 path = Path(folder, name)
                 key = path.relative_to(self._root).as_posix()
-                if key.startswith(prefix) and not name.startswith("."):
+                if key.startswith(prefix):
                     with suppress(FileNotFoundError):  # deleted meanwhile
                         yield self._info(key, path.stat())
 

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from app import make_storage
 from config import Settings
 from storage.base import StorageBackend
-from tests.api.conftest import Post, images_path
+from tests.api.fixtures import Post, images_path
 from tests.conftest import Tenant
 from tests.pictures import jpeg
 from tests.s3 import Answer, drip, error, new_bucket, r2_storage, reset, scripted, silence

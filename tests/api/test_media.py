@@ -118,7 +118,8 @@ NOT_SERVED = [
     "/media/..%2fvetrina.sqlite3",
     "/media//etc/passwd",
     "/media/%00",
-    "/media/.incoming-0123456789abcdef",
+    "/media/.hidden",
+    "/media/0123456789abcdef.incoming",
     "/media/" + 5000 * "a",
 ]
 

@@ -59,7 +59,7 @@ def test_file_and_folders_are_synced_before_put_returns(
     put(storage, key, b"bytes")
     folders = [folder for folder in (root / key).parents if folder.is_relative_to(root.parent)]
     assert {str(folder) for folder in folders} <= set(synced)
-    assert any(Path(path).name.startswith(".incoming-") for path in synced)
+    assert any(Path(path).name.endswith(".incoming") for path in synced)
     assert synced[-1] == str((root / key).parent)
 
 
@@ -107,14 +107,22 @@ def test_short_writes_are_continued(storage: DiskStorage, monkeypatch: pytest.Mo
     assert read(storage, key) == bytes(range(100))
 
 
-def test_a_temporary_file_is_neither_listed_nor_served(storage: DiskStorage, root: Path) -> None:
-    key = new_key()
-    put(storage, key, b"bytes")
-    temporary = (root / key).with_name(".incoming-0123456789abcdef")
-    temporary.write_bytes(b"half")
-    assert [info.key for info in storage.list()] == [key]
+def test_what_an_interrupted_write_left_is_listed_and_can_be_deleted_but_not_opened(
+    storage: DiskStorage, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", die)
+    with pytest.raises(KeyboardInterrupt):
+        put(storage, new_key(), b"bytes")
+    monkeypatch.undo()
+    ((left),) = [info.key for info in storage.list()]
+    assert (root / left).read_bytes() == b"bytes"
     with pytest.raises(ObjectNotFound):
-        read(storage, str(temporary.relative_to(root)))
+        read(storage, left)
+    storage.delete(left)
+    assert list(storage.list()) == []
 
 
 def test_a_link_out_of_the_root_is_not_followed(storage: DiskStorage, root: Path, tmp_path: Path) -> None:

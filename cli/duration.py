@@ -1,0 +1,29 @@
+"""Durations on the command line: ``90s``, ``30m``, ``24h``, ``7d``."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Final
+
+import click
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
+
+
+class Duration(click.ParamType[timedelta]):
+    """A whole number and its unit, as a ``timedelta``."""
+
+    name = "duration"
+
+    def convert(
+        self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """See click.ParamType."""
+        if isinstance(value, timedelta):
+            return value
+        match = _DURATION.fullmatch(value)
+        if match is None:
+            self.fail(f"{value!r} is not a duration such as 90s, 30m, 24h or 7d.", param, ctx)
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskCliRunner
+
+from catalog.base import Catalog, CatalogUnavailable, Image, Product
+from config import Settings
+from storage.base import StorageBackend, StorageUnavailable
+from tests.catalog.contract import new_product, new_workspace
+from tests.storage.contract import put
+
+Make = Callable[..., str]
+
+
+@pytest.fixture
+def product(catalog: Catalog) -> Product:
+    return new_product(catalog, new_workspace(catalog))
+
+
+@pytest.fixture
+def age(settings: Settings) -> Callable[[str, float], None]:
+    """Makes an object as old as a number of hours."""
+
+    def set_age(key: str, hours: float) -> None:
+        written = time.time() - 3600 * hours
+        os.utime(settings.data_dir / "media" / key, (written, written))
+
+    return set_age
+
+
+@pytest.fixture
+def an_object(storage: StorageBackend, product: Product, age: Callable[[str, float], None]) -> Make:
+    """Stores an object of the product, 25 hours old if nothing else is said."""
+
+    def make(name: str = "0" * 32 + ".png", hours: float = 25, folder: str = "") -> str:
+        key = f"{folder or f'{product.workspace_id}/products/{product.id}/images'}/{name}"
+        put(storage, key, b"12345")
+        age(key, hours)
+        return key
+
+    return make
+
+
+def reference(catalog: Catalog, storage: StorageBackend, product: Product, key: str) -> None:
+    image = Image(url=storage.public_url(key), key=key, sha256=64 * "0")
+    catalog.append_image(product.workspace_id, product.id, image)
+
+
+def keys(storage: StorageBackend) -> set[str]:
+    return {info.key for info in storage.list()}
+
+
+def test_an_old_object_that_nothing_references_is_removed(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
+) -> None:
+    key = an_object()
+    result = runner.invoke(args=["storage", "sweep"])
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{key}\n", "removed 1 objects, 5 bytes\n")
+    assert keys(storage) == set()
+
+
+def test_a_referenced_object_stays_however_old(
+    runner: FlaskCliRunner, storage: StorageBackend, catalog: Catalog, product: Product, an_object: Make
+) -> None:
+    key = an_object(hours=9999)
+    reference(catalog, storage, product, key)
+    left = an_object(name="1" * 32 + ".png")
+    assert runner.invoke(args=["storage", "sweep"]).stdout == f"{left}\n"
+    assert keys(storage) == {key}
+
+
+def test_a_young_object_stays_for_the_append_that_may_come(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
+) -> None:
+    key = an_object(hours=23)
+    assert runner.invoke(args=["storage", "sweep"]).stdout == ""
+    assert keys(storage) == {key}
+    assert runner.invoke(args=["storage", "sweep", "--older-than", "22h"]).stdout == f"{key}\n"
+
+
+@pytest.mark.parametrize(("text", "removed"), [("0s", True), ("30m", True), ("2h", False), ("1d", False)])
+def test_the_grace_period_is_a_duration(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make, text: str, removed: bool
+) -> None:
+    an_object(hours=1)
+    runner.invoke(args=["storage", "sweep", "--older-than", text])
+    assert (keys(storage) == set()) is removed
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1.5h", "1w", "1 h"])
+def test_what_is_no_duration_is_refused(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make, text: str
+) -> None:
+    an_object()
+    result = runner.invoke(args=["storage", "sweep", "--older-than", text])
+    assert result.exit_code == 2
+    assert len(keys(storage)) == 1
+
+
+def test_a_dry_run_lists_and_removes_nothing(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
+) -> None:
+    key = an_object()
+    result = runner.invoke(args=["storage", "sweep", "--dry-run"])
+    assert (result.stdout, result.stderr) == (f"{key}\n", "would remove 1 objects, 5 bytes\n")
+    assert keys(storage) == {key}
+
+
+def test_the_objects_of_a_product_that_is_gone_are_removed(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
+) -> None:
+    an_object(folder="6650a1b2c3d4e5f6a7b8c9d0/products/6650a1b2c3d4e5f6a7b8c9d1/images")
+    runner.invoke(args=["storage", "sweep"])
+    assert keys(storage) == set()
+
+
+def test_what_an_interrupted_write_or_doctor_left_is_removed(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
+) -> None:
+    an_object(name="0" * 32 + ".incoming")
+    an_object(folder="doctor")
+    runner.invoke(args=["storage", "sweep"])
+    assert keys(storage) == set()
+
+
+def test_what_is_not_ours_stays(runner: FlaskCliRunner, storage: StorageBackend, an_object: Make) -> None:
+    key = an_object(folder="backups/2026")
+    runner.invoke(args=["storage", "sweep"])
+    assert keys(storage) == {key}
+
+
+@pytest.mark.parametrize(
+    ("store", "method", "error"),
+    [
+        ("catalog", "get_product", CatalogUnavailable()),
+        ("storage", "delete", StorageUnavailable("can't delete")),
+    ],
+)
+def test_a_store_that_is_down_ends_it_with_an_error_and_removes_nothing(
+    runner: FlaskCliRunner,
+    storage: StorageBackend,
+    catalog: Catalog,
+    an_object: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    store: str,
+    method: str,
+    error: Exception,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    an_object()
+    monkeypatch.setattr({"catalog": catalog, "storage": storage}[store], method, fail)
+    result = runner.invoke(args=["storage", "sweep"])
+    assert (result.exit_code, result.stderr) == (1, f"Error: stopped after 0 objects: {error}\n")
+    assert len(keys(storage)) == 1
+
+
+def test_a_long_run_shows_that_it_lives(
+    runner: FlaskCliRunner, an_object: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.sweep._PROGRESS", 2)
+    for name in range(5):
+        an_object(name=f"{name:032x}.png")
+    lines = runner.invoke(args=["storage", "sweep", "--dry-run"]).stderr.splitlines()
+    assert lines[:2] == ["2 of 5 objects looked at", "4 of 5 objects looked at"]
+
+
+def test_an_empty_store_is_swept(runner: FlaskCliRunner, settings: Settings) -> None:
+    assert not Path(settings.data_dir / "media").exists()
+    result = runner.invoke(args=["storage", "sweep"])
+    assert (result.exit_code, result.stderr) == (0, "removed 0 objects, 0 bytes\n")
