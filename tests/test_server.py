@@ -281,6 +281,35 @@ def test_a_full_product_stays_at_20_under_uploads_at_once(shop: Shop, product_ur
     assert sorted(path.name for path in folder.iterdir()) == sorted(url.split("/")[-1] for url in urls)
 
 
+def test_40_uploads_at_once_to_four_workers_fill_a_product_and_no_more(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WEB_CONCURRENCY="4") as server:
+        shop = open_shop(server)
+        url = shop.new_product()
+        with ThreadPoolExecutor(40) as pool:
+            answers = list(pool.map(lambda _: shop.upload(url), range(40)))
+        assert sorted(answer.status_code for answer in answers) == [201] * 20 + [422] * 20
+        added = {answer.json()["imageUrl"] for answer in answers if answer.status_code == 201}
+        urls = shop.product(url)["imageUrls"]
+        assert set(urls) == added
+        assert all(requests.get(url, timeout=10).content == PICTURE for url in urls)
+        objects = [path for path in (tmp_path / "data" / "media").rglob("*") if path.is_file()]
+        assert len(objects) == 20
+
+
+def test_of_two_deletions_of_the_same_picture_at_once_one_is_refused(shop: Shop, product_url: str) -> None:
+    for _ in range(3):
+        shop.upload(product_url)
+    etag = requests.get(product_url, headers=shop.headers, timeout=10).headers["ETag"]
+
+    def delete(_: int) -> int:
+        headers = {**shop.headers, "If-Match": etag}
+        return requests.delete(f"{product_url}/images/0", headers=headers, timeout=10).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(delete, range(2))) == [200, 412]
+    assert len(shop.product(product_url)["imageUrls"]) == 2
+
+
 def test_a_key_that_a_command_revokes_is_refused_by_every_worker(shop: Shop, product_url: str) -> None:
     workspace_id = shop.server.flask("workspace", "list").split()[0]
     key = shop.server.flask("key", "create", "--workspace", workspace_id, "--label", "short-lived")

@@ -1,0 +1,94 @@
+"""A process that is killed in the middle of an upload or a removal: run as ``python -m tests.crash``.
+
+Arguments: the data folder, the step at which SIGKILL comes, the ids of workspace and product. It uses
+the real stores, and the kill comes right before or right after a real step of theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from app import make_catalog, make_storage
+from catalog.base import Catalog
+from catalog.sqlite import SQLiteCatalog
+from config import Settings
+from storage.base import StorageBackend
+from storage.disk import DiskStorage
+from tests.pictures import jpeg
+from uploads import Uploads
+from validators.base import FilePart, Limits, Upload
+
+
+def die(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(owner: object, name: str) -> None:
+    setattr(owner, name, die)
+
+
+def after(owner: object, name: str) -> None:
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def run_then_die(*args: Any, **options: Any) -> None:
+        original(*args, **options)
+        die()
+
+    setattr(owner, name, run_then_die)
+
+
+class DyingConnection(sqlite3.Connection):
+    """Dies inside the transaction: all is said, and COMMIT is not."""
+
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        if sql == "COMMIT":
+            die()
+        return super().execute(sql, *args)
+
+
+def in_the_transaction() -> None:
+    connect = sqlite3.connect
+    sqlite3.connect = lambda *args, **options: connect(*args, **options, factory=DyingConnection)  # type: ignore[assignment]
+
+
+UPLOAD_STEPS: Final[dict[str, Callable[[StorageBackend, Catalog], None]]] = {
+    "before the bytes are stored": lambda storage, _: before(storage, "put"),
+    "with half of the bytes written": lambda _, __: before(os, "fsync"),
+    "before the file has its name": lambda _, __: before(Path, "rename"),
+    "after the file has its name": lambda _, __: after(Path, "rename"),
+    "after the bytes are stored": lambda storage, _: after(storage, "put"),
+    "in the transaction of the append": lambda _, __: in_the_transaction(),
+    "after the append": lambda _, catalog: after(catalog, "append_image"),
+}
+
+REMOVAL_STEPS: Final[dict[str, Callable[[StorageBackend, Catalog], None]]] = {
+    "before the catalog is asked": lambda _, catalog: before(catalog, "remove_image"),
+    "in the transaction of the removal": lambda _, __: in_the_transaction(),
+    "after the reference is gone": lambda _, catalog: after(catalog, "remove_image"),
+    "after the file is gone": lambda _, __: after(Path, "unlink"),
+    "after the object is deleted": lambda storage, _: after(storage, "delete"),
+}
+
+
+def main(data_dir: str, step: str, workspace_id: str, product_id: str) -> None:
+    settings = Settings(data_dir=Path(data_dir))
+    storage, catalog = make_storage(settings, "disk"), make_catalog(settings)
+    assert isinstance(storage, DiskStorage)
+    assert isinstance(catalog, SQLiteCatalog)
+    uploads = Uploads(storage, catalog, Limits())
+    (UPLOAD_STEPS | REMOVAL_STEPS)[step](storage, catalog)
+    if step in UPLOAD_STEPS:
+        upload = Upload([FilePart("file", jpeg())])
+        uploads.add(workspace_id, product_id, upload, skip_present=False)
+    else:
+        uploads.remove(workspace_id, product_id, 0, expected_version=None)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
