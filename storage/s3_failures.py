@@ -7,6 +7,7 @@ from typing import Final
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,  # noqa: A004  # botocore's: of the way to the store
     ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
@@ -20,7 +21,7 @@ from urllib3.exceptions import HTTPError
 FAILURES: Final = (BotoCoreError, ClientError, HTTPError, KeyError)
 
 # No answer, or half of one.
-_LOST: Final = (HTTPClientError, IncompleteReadError, HTTPError, KeyError)
+_LOST: Final = (ConnectionError, HTTPClientError, IncompleteReadError, HTTPError, KeyError)
 _UNREACHABLE: Final = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 _REFUSED: Final = {401, 403}

@@ -70,8 +70,8 @@ def r2_storage(endpoint_url: str, bucket: str = "pictures", **options: Any) -> R
         "secret_access_key": "not-a-secret",
         "public_url": PUBLIC_URL,
         "connect_timeout": 1.0,
-        "read_timeout": 0.3,
-        "deadline": 1.0,
+        "read_timeout": 0.2,
+        "deadline": 0.6,
         "retry_pause": 0.01,
     }
     return R2Storage(endpoint_url=endpoint_url, bucket=bucket, **{**settings, **options})
@@ -228,13 +228,13 @@ def silence(handler: Handler) -> None:
 
 
 def drip(data: bytes) -> Answer:
-    """Sends a byte of ``data`` every 50 ms, and zeros after them, until the other side has enough."""
+    """Sends a byte of ``data`` every 10 ms, and zeros after them, until the other side has enough."""
 
     def answer(handler: Handler) -> None:
         handler.close_connection = True
         left = iter(data)
         try:
-            while not handler.server.script.stopped.wait(0.05):
+            while not handler.server.script.stopped.wait(0.01):
                 handler.wfile.write(bytes([next(left, 0x30)]))
         except OSError:
             handler.server.script.stopped.wait(0)

@@ -42,7 +42,7 @@ from tests.storage.contract import StorageContract, new_key, put, read
 
 BODY = b"the bytes of a picture"
 
-#: Much more than any call may take with a test's deadline of 1 s, on a busy machine too.
+#: Much more than any call may take with a test's deadline of 0.6 s, on a busy machine too.
 PROMPT = 5.0
 
 
@@ -173,7 +173,7 @@ def test_whatever_the_store_does_an_upload_is_refused_in_time(refusal: str) -> N
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("refusal", ["500", "a reset", "a dripping head", "403"])
+@pytest.mark.parametrize("refusal", ["500", "a dripping head"])
 def test_every_call_is_refused_in_time(call: str, refusal: str) -> None:
     with scripted(REFUSALS[refusal]) as s3:
         before = time.monotonic()
@@ -207,17 +207,16 @@ def test_a_server_that_takes_no_connection_is_unavailable_in_time() -> None:
 def test_a_body_that_does_not_arrive_whole_is_unavailable_in_time(answer: str) -> None:
     head = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 1000\r\n\r\n'
     with scripted({"half": half, "drip": drip(head)}[answer]) as s3:
-        # The first 53 bytes take 2.7 s.
-        storage = r2_storage(s3.url, deadline=1.0 if answer == "half" else 3.5)
+        # The head takes a half second.
+        storage = r2_storage(s3.url, deadline=1.5)
         before = time.monotonic()
         with pytest.raises(StorageUnavailable, match="no whole answer in time"):
             read(storage, new_key())
-        assert time.monotonic() - before < PROMPT + 3
+        assert time.monotonic() - before < PROMPT
 
 
 def test_the_default_times_answer_any_outage_within_ten_seconds() -> None:
-    assert DEADLINE + RETRY_PAUSE < 10.5
-    assert DEADLINE < 10
+    assert DEADLINE + RETRY_PAUSE < 10
     assert READ_TIMEOUT + RETRY_PAUSE + CONNECT_TIMEOUT < DEADLINE
     assert RETRY_PAUSE > 1  # R2 takes one write a second to a key
 
