@@ -8,7 +8,7 @@ from flask.testing import FlaskCliRunner
 
 from app import create_app, make_storage
 from config import Settings
-from storage.base import StorageBackend
+from storage.base import StorageBackend, StorageUnavailable
 from tests.cli.conftest import r2_settings
 from tests.s3 import Answer, ScriptedS3, error, r2_storage, reset, scripted, success
 from tests.servers import free_port, gunicorn
@@ -126,6 +126,21 @@ def test_an_object_that_reads_otherwise_is_told_and_removed(
     monkeypatch.setattr(storage, "put", lambda key, data, *, sha256: put(key, data[:-1], sha256=sha256))
     result = doctor(settings, storage)
     assert "FAILED  storage, read: the object that was just written reads otherwise" in lines(result)
+    assert list(storage.list()) == []
+
+
+def test_an_object_is_removed_even_if_its_write_seems_to_have_failed(
+    settings: Settings, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = storage.put
+
+    def put_and_fail(key: str, data: bytes, *, sha256: bytes) -> None:
+        put(key, data, sha256=sha256)
+        raise StorageUnavailable("no answer")
+
+    monkeypatch.setattr(storage, "put", put_and_fail)
+    result = doctor(settings, storage)
+    assert lines(result) == ["ok      catalog", "FAILED  storage, write: no answer"]
     assert list(storage.list()) == []
 
 

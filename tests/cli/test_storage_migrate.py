@@ -259,6 +259,30 @@ def test_it_stops_when_a_store_is_down(
     assert current(catalog, product) == product
 
 
+def test_it_stops_when_a_store_goes_down_on_the_way(
+    migrate: Migrate,
+    catalog: Catalog,
+    disk: StorageBackend,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for _ in range(3):
+        new_product(catalog, workspace, images=(stored_image(disk),))
+
+    def fail(*_: object) -> None:
+        raise StorageUnavailable("the disk is gone")
+
+    def go_down() -> None:
+        monkeypatch.setattr(disk, "open", fail)
+        monkeypatch.setattr(disk, "check", fail)
+
+    before_the_next(monkeypatch, catalog, "replace_images", go_down)
+    result = migrate()
+    assert result.exit_code == 1
+    assert result.stdout == "1 images copied to r2, 1 products changed, 0 failed.\n"
+    assert result.stderr.endswith("Stopped: the disk is gone. Run it again to go on.\n")
+
+
 def test_it_stops_when_the_catalog_is_down(
     migrate: Migrate, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,14 @@ def test_an_upload_carries_what_r2_needs_and_nothing_that_it_refuses(s3: Scripte
     assert [name for name in sent if name.startswith("x-amz-sdk-checksum")] == []
 
 
+def test_no_checksums_are_asked_for_that_r2_does_not_know(s3: ScriptedS3) -> None:
+    storage = r2_storage(s3.url)
+    read(storage, new_key())
+    assert "x-amz-checksum-mode" not in s3.requests[0].headers
+    config = vars(storage._client.meta.config)["_user_provided_options"]
+    assert config["request_checksum_calculation"] == "when_required"
+
+
 def test_the_checksum_is_the_one_that_the_caller_gave(s3: ScriptedS3) -> None:
     r2_storage(s3.url).put(new_key(), BODY, sha256=bytes(32))
     assert s3.requests[0].headers["x-amz-checksum-sha256"] == base64.b64encode(bytes(32)).decode()
@@ -423,7 +431,12 @@ def test_a_storage_that_was_used_before_a_fork_works_on_both_sides(storage: R2St
     keys = [new_key() for _ in range(3)]
     put(storage, keys[0], BODY)
     client = storage._client
-    child = multiprocessing.get_context("fork").Process(target=put, args=(storage, keys[1], BODY))
+
+    def put_by_another_client() -> None:
+        put(storage, keys[1], BODY)
+        assert storage._client is not client
+
+    child = multiprocessing.get_context("fork").Process(target=put_by_another_client)
     child.start()
     child.join(30)
     assert child.exitcode == 0
