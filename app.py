@@ -84,7 +84,7 @@ def create_app(
     app.register_blueprint(products_blueprint(catalog, storage, auth))
     app.register_blueprint(images_blueprint(uploads, catalog, auth))
     if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
-        app.register_blueprint(media_blueprint(storage))
+        app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))
     app.register_blueprint(health_blueprint(storage, catalog))
     app.register_blueprint(metrics_blueprint(settings.metrics_token))
     _add_commands(app, settings, storage, catalog)

@@ -52,6 +52,12 @@ def _folder(text: str) -> Path:
     return path
 
 
+def _path_prefix(text: str) -> str:
+    if not (text.startswith("/") and text.endswith("/") and text.isascii() and text.isprintable()):
+        raise ValueError("must start and end with a slash, such as /_media/")
+    return text
+
+
 def _http_url(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -113,6 +119,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "r2_secret_access_key": str,
     "r2_public_url": _http_url,
     "catalog_url": _catalog_url,
+    "media_accel_prefix": _path_prefix,
     "max_image_pixels": _at_least(1, 1_000_000_000),
     "log_level": _log_level,
     "log_format": _one_of("json", "text"),
@@ -138,6 +145,8 @@ class Settings:
         r2_access_key_id, r2_secret_access_key: of a token that may read and write the bucket.
         r2_public_url: the base of the URLs under which the public reads the bucket.
         catalog_url: where records go: ``sqlite:///<path>``.
+        media_accel_prefix: nginx's internal location of the disk backend's files, such as ``/_media/``;
+            nginx then sends the files (deploy/nginx.conf).
         max_image_pixels: the most pixels of an image, all frames of an animation together;
             enforced by us: ``validators/pixels.py``.
         log_level: the least level that is logged.
@@ -158,6 +167,7 @@ class Settings:
     r2_secret_access_key: str = field(default="", repr=False)
     r2_public_url: str = ""
     catalog_url: str = ""
+    media_accel_prefix: str = ""
     max_image_pixels: int = 50_000_000
     log_level: str = "INFO"
     log_format: str = "json"

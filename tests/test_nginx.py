@@ -1,0 +1,119 @@
+"""Vetrina behind a real nginx, configured by ``deploy/nginx.conf``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.pictures import jpeg
+from tests.servers import ROOT, Server, accepts, free_port, gunicorn
+from tests.test_server import PICTURE, Shop, open_shop
+
+MAIN = """
+daemon off;
+worker_processes 1;
+error_log {folder}/nginx-error.log;
+pid {folder}/nginx.pid;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/site.conf;
+}}
+"""
+
+
+@contextmanager
+def nginx(folder: Path, server: Server, port: int) -> Iterator[None]:
+    site = (ROOT / "deploy" / "nginx.conf").read_text()
+    for shipped, here in (
+        ("server 127.0.0.1:8000;", f"server 127.0.0.1:{server.port};"),
+        ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("/srv/vetrina/data/media/", f"{folder}/data/media/"),
+    ):
+        assert shipped in site
+        site = site.replace(shipped, here)
+    (folder / "site.conf").write_text(site)
+    (folder / "nginx.conf").write_text(MAIN.format(folder=folder))
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    # As root nginx would run its workers as another user, who may not look into the test's folder.
+    user = ["-g", "user root;"] if os.geteuid() == 0 else []
+    process = subprocess.Popen([program, "-p", str(folder), "-c", str(folder / "nginx.conf"), *user])
+    try:
+        deadline = time.monotonic() + 20
+        while not accepts(port):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    if not (shutil.which("nginx") or Path("/usr/sbin/nginx").exists()) and not os.environ.get("CI"):
+        pytest.skip("nginx is not installed")
+    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
+    public_url = f"http://127.0.0.1:{port}"
+    with gunicorn(folder, PUBLIC_URL=public_url, MEDIA_ACCEL_PREFIX="/_media/") as server:
+        opened = open_shop(server)
+        with nginx(folder, server, port):
+            server.url = public_url
+            yield opened
+
+
+@pytest.fixture
+def image_url(shop: Shop) -> str:
+    return str(shop.upload(shop.new_product()).json()["imageUrl"])
+
+
+def test_a_picture_goes_in_and_comes_out_through_nginx(shop: Shop, image_url: str) -> None:
+    assert image_url.startswith(shop.server.url)
+    response = requests.get(image_url, timeout=10)
+    assert (response.status_code, response.content) == (200, PICTURE)
+
+
+def test_nginx_sends_the_same_headers_as_vetrina_alone(image_url: str) -> None:
+    headers = requests.get(image_url, timeout=10).headers
+    assert headers["Content-Type"] == "image/jpeg"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert headers["Server"] == "nginx"
+    assert "X-Accel-Redirect" not in headers
+
+
+def test_nginx_answers_conditions_and_ranges(image_url: str) -> None:
+    etag = requests.get(image_url, timeout=10).headers["ETag"]
+    assert requests.get(image_url, headers={"If-None-Match": etag}, timeout=10).status_code == 304
+    part = requests.get(image_url, headers={"Range": "bytes=10-19"}, timeout=10)
+    assert (part.status_code, part.content) == (206, PICTURE[10:20])
+
+
+def test_the_files_can_not_be_reached_past_vetrina(shop: Shop, image_url: str) -> None:
+    path = image_url.removeprefix(f"{shop.server.url}/media/")
+    for url in (f"{shop.server.url}/_media/{path}", f"{shop.server.url}/media/../_media/{path}"):
+        assert requests.get(url, timeout=10).status_code == 404
+    missing = requests.get(f"{shop.server.url}/media/nothing.jpg", timeout=10)
+    assert (missing.status_code, missing.json()) == (404, {"error": "Not found"})
+
+
+@pytest.mark.parametrize("size", [9_000_000, 20_000_000])
+def test_a_large_file_is_refused_in_json_by_whoever_refuses_it(shop: Shop, size: int) -> None:
+    response = shop.upload(shop.new_product(), bytes(size))
+    assert (response.status_code, response.json()) == (413, {"error": "Image must be under 5MB"})
+    assert shop.upload(shop.new_product(), jpeg()).status_code == 201
