@@ -74,7 +74,10 @@ def r2_storage(endpoint_url: str, bucket: str = "pictures", **options: Any) -> R
         "deadline": 0.6,
         "retry_pause": 0.01,
     }
-    return R2Storage(endpoint_url=endpoint_url, bucket=bucket, **{**settings, **options})
+    storage = R2Storage(endpoint_url=endpoint_url, bucket=bucket, **{**settings, **options})
+    # On a busy machine boto3 takes longer to make a client than these times allow for a call.
+    assert storage._client
+    return storage
 
 
 @dataclass

@@ -445,8 +445,15 @@ def test_a_storage_that_was_used_before_a_fork_works_on_both_sides(storage: R2St
     assert {info.key for info in storage.list()} == set(keys)
 
 
-def test_no_client_is_made_before_it_is_needed(moto: str) -> None:
-    assert r2_storage(moto)._made is None
+def test_no_client_is_made_before_it_is_needed() -> None:
+    storage = R2Storage(
+        endpoint_url="http://127.0.0.1:9",
+        bucket="b",
+        access_key_id="k",
+        secret_access_key="s",
+        public_url="x",
+    )
+    assert storage._made is None
 
 
 def test_threads_share_one_client(storage: R2Storage) -> None:
