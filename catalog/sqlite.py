@@ -40,8 +40,9 @@ from catalog.base import (
     now,
 )
 
-#: How long a write waits for another process's write, in seconds.
-BUSY_TIMEOUT: Final = 5.0
+#: How long a write waits for the writes of its own process, and then for another's, in seconds: both
+#: together stay below the 10 s within which an outage is answered.
+BUSY_TIMEOUT: Final = 4.0
 
 #: How many products are read at once by what goes through all of them.
 PAGE: Final = 50

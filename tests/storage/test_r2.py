@@ -450,7 +450,7 @@ def test_no_client_is_made_before_it_is_needed() -> None:
         endpoint_url="http://127.0.0.1:9",
         bucket="b",
         access_key_id="k",
-        secret_access_key="s",
+        secret_access_key="not-a-secret",  # noqa: S106
         public_url="x",
     )
     assert storage._made is None
