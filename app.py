@@ -14,6 +14,7 @@ from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
 from auth.bearer import BearerAuth
 from catalog.base import Catalog
+from catalog.mongo import MongoCatalog
 from catalog.sqlite import SQLiteCatalog
 from cli.demo import demo_command
 from cli.doctor import doctor_command
@@ -47,7 +48,16 @@ def make_storage(settings: Settings, backend: str) -> StorageBackend:
 
 
 def make_catalog(settings: Settings) -> Catalog:
-    """The catalog that the settings name."""
+    """The catalog that the settings name.
+
+    Raises:
+        ConfigError: the driver can't read the connection string.
+    """
+    if settings.catalog_url.startswith("mongodb"):
+        try:
+            return MongoCatalog(settings.catalog_url)
+        except ValueError as error:
+            raise ConfigError(f"CATALOG_URL {error}.") from None
     return SQLiteCatalog(settings.sqlite_path)
 
 

@@ -87,10 +87,25 @@ def _matching(pattern: str, description: str) -> Callable[[str], str]:
 
 
 def _catalog_url(text: str) -> str:
-    scheme, separator, rest = text.partition("://")
-    if not separator or scheme != "sqlite" or not rest.startswith("/") or rest == "/":
-        raise ValueError("must look like sqlite:///relative.db or sqlite:////absolute/path.db")
-    return text
+    scheme, _, rest = text.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and rest != "/":
+        return text
+    if scheme in ("mongodb", "mongodb+srv"):
+        servers, _, path = rest.partition("/")
+        if not servers or not path.partition("?")[0]:
+            raise ValueError("must name a server and a database, as in mongodb://127.0.0.1/vetrina")
+        return text
+    raise ValueError(
+        "must look like sqlite:///relative.db, sqlite:////absolute/path.db or mongodb://server/database"
+    )
+
+
+def _without_secrets(text: str) -> str:
+    """A URL, or what was meant to be one, without what could be a password or a piece of one."""
+    scheme, separator, _ = text.partition("://")
+    if scheme == "sqlite":
+        return text
+    return f"{scheme}://***" if separator else "***"
 
 
 def _log_level(text: str) -> str:
@@ -144,7 +159,8 @@ class Settings:
         r2_bucket: that takes the images.
         r2_access_key_id, r2_secret_access_key: of a token that may read and write the bucket.
         r2_public_url: the base of the URLs under which the public reads the bucket.
-        catalog_url: where records go: ``sqlite:///<path>``.
+        catalog_url: where records go: ``sqlite:///<path>`` or a MongoDB connection string with a
+            database, ``mongodb://`` or ``mongodb+srv://``; it may have a password.
         media_accel_prefix: nginx's internal location of the disk backend's files, such as ``/_media/``;
             nginx then sends the files (deploy/nginx.conf).
         max_image_pixels: the most pixels of an image, all frames of an animation together;
@@ -166,7 +182,7 @@ class Settings:
     r2_access_key_id: str = field(default="", repr=False)
     r2_secret_access_key: str = field(default="", repr=False)
     r2_public_url: str = ""
-    catalog_url: str = ""
+    catalog_url: str = field(default="", repr=False)
     media_accel_prefix: str = ""
     max_image_pixels: int = 50_000_000
     log_level: str = "INFO"
@@ -214,7 +230,8 @@ class Settings:
             try:
                 values[setting.name] = _PARSERS[setting.name](text)
             except ValueError as error:
-                raise ConfigError(f"{variable} {error}, but is {text!r}.") from None
+                shown = text if setting.repr else _without_secrets(text)
+                raise ConfigError(f"{variable} {error}, but is {shown!r}.") from None
         return cls(**values)  # type: ignore[arg-type]  # _PARSERS gives each field its type
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from config import Settings
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
 from tests.catalog.contract import new_workspace
+from tests.mongo import MongoServer
 from tests.s3 import moto_server
 
 pytest_plugins = ["tests.api.fixtures"]
@@ -96,3 +98,18 @@ def tenant(new_tenant: Callable[[], Tenant]) -> Tenant:
 def client(tenant: Tenant) -> FlaskClient:
     """A client that sends the tenant's key."""
     return tenant.client
+
+
+@pytest.fixture(scope="session")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """A MongoDB server that all tests share."""
+    server = MongoServer(tmp_path_factory.mktemp("mongodb"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(request: pytest.FixtureRequest) -> str:
+    """Of the server that ``TEST_MONGODB_URI`` names, or of that one."""
+    given = os.environ.get("TEST_MONGODB_URI")
+    return given or str(request.getfixturevalue("mongodb").uri)

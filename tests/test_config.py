@@ -82,14 +82,20 @@ def test_an_empty_variable_means_the_default() -> None:
         (
             "CATALOG_URL",
             "postgres://x/y",
-            "CATALOG_URL must look like sqlite:///relative.db or sqlite:////absolute/path.db, "
-            "but is 'postgres://x/y'.",
+            "CATALOG_URL must look like sqlite:///relative.db, sqlite:////absolute/path.db or "
+            "mongodb://server/database, but is 'postgres://***'.",
         ),
         (
             "CATALOG_URL",
             "sqlite:///",
-            "CATALOG_URL must look like sqlite:///relative.db or sqlite:////absolute/path.db, "
-            "but is 'sqlite:///'.",
+            "CATALOG_URL must look like sqlite:///relative.db, sqlite:////absolute/path.db or "
+            "mongodb://server/database, but is 'sqlite:///'.",
+        ),
+        (
+            "CATALOG_URL",
+            "mongodb://127.0.0.1:27017",
+            "CATALOG_URL must name a server and a database, as in mongodb://127.0.0.1/vetrina, "
+            "but is 'mongodb://***'.",
         ),
         (
             "PUBLIC_URL",

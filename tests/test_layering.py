@@ -55,6 +55,9 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": set(),
     "catalog.base": set(),
     "catalog.sqlite": {"catalog.base"},
+    "catalog.mongo": {"catalog.base", "catalog.mongo_connection", "catalog.mongo_documents", "pymongo"},
+    "catalog.mongo_connection": {"catalog.base", "pymongo", "bson"},
+    "catalog.mongo_documents": {"catalog.base"},
 }
 
 FILES = sorted(

@@ -1,0 +1,227 @@
+"""The catalog for many machines: a MongoDB database, of a replica set or of one server.
+
+Each change of a product is one ``findAndModify`` of its document with its conditions in the filter, so
+that it is the server that decides. pymongo may send it twice when a
+connection breaks; the server tells by its transaction number that it is the same (retryable writes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pymongo import ASCENDING, IndexModel, ReturnDocument
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
+
+from catalog.base import (
+    MAX_IMAGES,
+    Appended,
+    Credential,
+    CredentialNotFound,
+    DuplicateModel,
+    Image,
+    ImageNotFound,
+    Product,
+    ProductFull,
+    ProductNotFound,
+    VersionMismatch,
+    Workspace,
+    WorkspaceNotFound,
+    now,
+)
+from catalog.mongo_connection import Document, MongoConnection
+from catalog.mongo_documents import (
+    credential_of,
+    credential_to_document,
+    image_to_document,
+    product_of,
+    product_to_document,
+    workspace_of,
+    workspace_to_document,
+)
+
+#: The most that a call takes, in seconds. A request makes up to three, and is answered within ten.
+TIMEOUT: Final = 3.0
+
+#: How long an expired credential can still be listed.
+EXPIRED_KEPT_FOR: Final = timedelta(days=7)
+
+#: Creation times are in milliseconds; new ids sort by their making (``catalog.base.new_id``).
+_OLDEST_FIRST: Final = {"createdAt": ASCENDING, "_id": ASCENDING}
+
+_INDEXES: Final = {
+    "credentials": [
+        IndexModel("digest", name="digest", unique=True),
+        IndexModel({"companyId": ASCENDING, **_OLDEST_FIRST}, name="companyId_createdAt"),
+        # A document without the field never expires:
+        # https://www.mongodb.com/docs/manual/core/index-ttl/#expiration-of-data
+        IndexModel("expiresAt", name="expiresAt", expireAfterSeconds=round(EXPIRED_KEPT_FOR.total_seconds())),
+    ],
+    "products": [
+        IndexModel({"companyId": ASCENDING, "model": ASCENDING}, name="companyId_model", unique=True),
+    ],
+}
+
+
+class MongoCatalog:
+    """A catalog in the database that ``uri`` names; its collections and indexes are made at first use.
+
+    Args:
+        uri: a connection string, ``mongodb://`` or ``mongodb+srv://``, with a database.
+        timeout: the most that a call takes, in seconds.
+
+    Raises:
+        ValueError: the connection string can't be used; the message has no part of it.
+    """
+
+    def __init__(self, uri: str, *, timeout: float = TIMEOUT) -> None:
+        self._mongo = MongoConnection(uri, timeout=timeout, indexes=_INDEXES)
+
+    def close(self) -> None:
+        self._mongo.close()
+
+    def check(self) -> None:
+        with self._mongo.call() as database:
+            database.workspaces.find_one({}, {"_id": True})
+
+    # --- workspaces and credentials
+
+    def create_workspace(self, workspace: Workspace) -> None:
+        with self._mongo.call() as database:
+            database.workspaces.insert_one(workspace_to_document(workspace))
+
+    def get_workspace(self, workspace_id: str) -> Workspace:
+        with self._mongo.call() as database:
+            document = database.workspaces.find_one({"_id": workspace_id})
+        if document is None:
+            raise WorkspaceNotFound
+        return workspace_of(document)
+
+    def list_workspaces(self) -> list[Workspace]:
+        with self._mongo.call() as database:
+            return [workspace_of(document) for document in database.workspaces.find().sort(_OLDEST_FIRST)]
+
+    @staticmethod
+    def _require_workspace(database: Database[Document], workspace_id: str) -> None:
+        # MongoDB has no foreign keys; a look beforehand does, since no workspace is ever deleted.
+        if database.workspaces.find_one({"_id": workspace_id}, {"_id": True}) is None:
+            raise WorkspaceNotFound
+
+    def create_credential(self, credential: Credential) -> None:
+        with self._mongo.call() as database:
+            self._require_workspace(database, credential.workspace_id)
+            database.credentials.insert_one(credential_to_document(credential))
+
+    def find_credential(self, digest: bytes) -> Credential | None:
+        with self._mongo.call() as database:
+            # A revocation holds from the next request on, whichever server gets that.
+            document = self._mongo.linearizable(database.credentials).find_one({"digest": digest})
+        return None if document is None else credential_of(document)
+
+    def list_credentials(self, workspace_id: str | None = None) -> list[Credential]:
+        wanted = {} if workspace_id is None else {"companyId": workspace_id}
+        with self._mongo.call() as database:
+            return [
+                credential_of(document) for document in database.credentials.find(wanted).sort(_OLDEST_FIRST)
+            ]
+
+    def revoke_credential(self, credential_id: str, at: datetime) -> None:
+        with self._mongo.call() as database:
+            matched = database.credentials.update_one(
+                {"_id": credential_id}, [{"$set": {"revokedAt": {"$ifNull": ["$revokedAt", at]}}}]
+            ).matched_count
+        if not matched:
+            raise CredentialNotFound
+
+    # --- products
+
+    def create_product(self, product: Product) -> None:
+        with self._mongo.call() as database:
+            self._require_workspace(database, product.workspace_id)
+            try:
+                database.products.insert_one(product_to_document(product))
+            except DuplicateKeyError:
+                raise DuplicateModel from None
+
+    def get_product(self, workspace_id: str, product_id: str) -> Product:
+        with self._mongo.call() as database:
+            document = database.products.find_one({"_id": product_id, "companyId": workspace_id})
+        if document is None:
+            raise ProductNotFound
+        return product_of(document)
+
+    @staticmethod
+    def _newest(database: Database[Document], workspace_id: str, product_id: str) -> Product:
+        """The product as a filter finds it: with changes that a majority does not have yet."""
+        products = database.products.with_options(read_concern=ReadConcern("local"))
+        document = products.find_one({"_id": product_id, "companyId": workspace_id})
+        if document is None:
+            raise ProductNotFound
+        return product_of(document)
+
+    # --- images
+
+    def append_image(
+        self, workspace_id: str, product_id: str, image: Image, *, unless_present: bool = False
+    ) -> Appended:
+        room: dict[str, Any] = {
+            "_id": product_id,
+            "companyId": workspace_id,
+            f"images.{MAX_IMAGES - 1}": {"$exists": False},
+        }
+        sha256 = image.sha256 if unless_present else None
+        if sha256:
+            room["images.sha256"] = {"$ne": sha256}
+        change = {"$push": {"images": image_to_document(image)}, **_new_version()}
+        with self._mongo.call() as database:
+            while True:
+                after = database.products.find_one_and_update(
+                    room, change, return_document=ReturnDocument.AFTER
+                )
+                if after is not None:
+                    return Appended(product_of(after), image)
+                # Why not? If there is no reason any more, an image was removed since: again.
+                product = self._newest(database, workspace_id, product_id)
+                if sha256 and (present := product.image_with(sha256)):
+                    return Appended(product, present)
+                if len(product.images) >= MAX_IMAGES:
+                    raise ProductFull
+
+    def remove_image(
+        self, workspace_id: str, product_id: str, index: int, *, expected_version: int | None = None
+    ) -> tuple[Product, Image]:
+        with self._mongo.call() as database:
+            while True:
+                product = self._newest(database, workspace_id, product_id)
+                if expected_version not in (None, product.version):
+                    raise VersionMismatch
+                if not 0 <= index < len(product.images):
+                    raise ImageNotFound
+                images = list(product.images)
+                removed = images.pop(index)
+                if after := self._replace_images(database, product, images):
+                    return after, removed
+
+    @staticmethod
+    def _replace_images(
+        database: Database[Document], product: Product, images: Sequence[Image]
+    ) -> Product | None:
+        """Gives the product other images, unless it is not at its version any more: then None.
+
+        Of those who replace a version at once one succeeds, so whoever looks and tries again gets
+        there, or to the end of the call's time with nothing done.
+        """
+        after = database.products.find_one_and_update(
+            {"_id": product.id, "companyId": product.workspace_id, "version": product.version},
+            {"$set": {"images": [image_to_document(image) for image in images]}, **_new_version()},
+            return_document=ReturnDocument.AFTER,
+        )
+        return None if after is None else product_of(after)
+
+
+def _new_version() -> Document:
+    """What each change of a product does besides. A clock set back does not turn time round."""
+    return {"$inc": {"version": 1}, "$max": {"updatedAt": now()}}

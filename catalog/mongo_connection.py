@@ -1,0 +1,212 @@
+"""The way to MongoDB: one client for each process, one deadline for each call, and what a failure means."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, Final, TypeAlias
+
+import pymongo
+from bson.codec_options import CodecOptions
+from pymongo import IndexModel, MongoClient, ReadPreference
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from catalog.base import CatalogUnavailable, OutcomeUnknown
+
+Document: TypeAlias = dict[str, Any]
+
+#: The commands that our writes are, as the wire names them.
+_WRITES: Final = {"insert", "update", "delete", "findAndModify"}
+
+# What a server answers to a write that it has certainly not done (src/mongo/base/error_codes.yml).
+# Not among them: MaxTimeMSExpired, a shutdown, a step-down and the like, which also come while a
+# write that was done waits for its majority.
+_REFUSED: Final = {
+    13,  # Unauthorized
+    18,  # AuthenticationFailed
+    20,  # IllegalOperation
+    112,  # WriteConflict
+    121,  # DocumentValidationFailure
+    10107,  # NotWritablePrimary
+    10334,  # BSONObjectTooLarge
+    13435,  # NotPrimaryNoSecondaryOk
+    14031,  # OutOfDiskSpace
+}
+
+
+class _Thread(threading.local):
+    in_doubt: int = 0
+
+
+class _Writes(CommandListener):
+    """Counts, for each thread, the writes that went out and that no answer has settled.
+
+    The exception that pymongo raises does not tell: a connection that breaks is AutoReconnect before
+    the command was sent and after it, and where pymongo tried twice, the last failure hides the
+    first. A listener sees every attempt, on the calling thread, just before its bytes are sent.
+    """
+
+    def __init__(self) -> None:
+        self._thread = _Thread()
+
+    def begin(self) -> None:
+        self._thread.in_doubt = 0
+
+    @property
+    def in_doubt(self) -> bool:
+        return self._thread.in_doubt > 0
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name in _WRITES:
+            self._thread.in_doubt += 1
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        # Done, but not (yet) by a majority: a new primary may not know of it.
+        if event.command_name in _WRITES and "writeConcernError" not in event.reply:
+            # The attempts before it, if any, were the same write: they carry one transaction number.
+            self._thread.in_doubt = 0
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        if event.command_name in _WRITES and _is_refusal(event.failure):
+            self._thread.in_doubt -= 1
+
+
+def _is_refusal(failure: Mapping[str, Any]) -> bool:
+    # A write concern error has codes too, but no "ok"; a broken connection has neither.
+    return failure.get("ok") == 0 and (
+        failure.get("code") in _REFUSED or "NoWritesPerformed" in failure.get("errorLabels", ())
+    )
+
+
+@dataclass
+class _Process:
+    """What one process has of the connection; pymongo's clients can't cross a fork."""
+
+    client: MongoClient[Document]
+    database: Database[Document]
+    ready: bool = False
+    replicated: bool = False
+
+
+class MongoConnection:
+    """Gives each call to the catalog its database, and tells in the catalog's words how it failed.
+
+    Writes are acknowledged by a majority, from its journals; reads come from the primary and see
+    only what a majority has. So nothing is shown, or answered, that a failover takes back.
+
+    Args:
+        uri: a connection string that names a database.
+        timeout: the most that a call takes, in seconds.
+        indexes: for each collection, what is made at the first call of a process.
+
+    Raises:
+        ValueError: the connection string can't be used; the message has no part of it.
+    """
+
+    def __init__(self, uri: str, *, timeout: float, indexes: Mapping[str, Sequence[IndexModel]]) -> None:
+        self._uri = uri
+        self._timeout = timeout
+        self._indexes = indexes
+        self._writes = _Writes()
+        self._processes: dict[int, _Process] = {}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # of an option that is misspelt, say
+                self._open()
+        except (PyMongoError, ValueError, TypeError, OSError, Warning):
+            # Without pymongo's own words: they may quote a piece of the password.
+            raise ValueError(
+                "must be a MongoDB connection string with a database, such as mongodb://127.0.0.1/vetrina, "
+                "its user name and password percent-encoded, its options known to pymongo"
+            ) from None
+
+    def _open(self) -> _Process:
+        milliseconds = round(self._timeout * 1000)
+        client: MongoClient[Document] = MongoClient(
+            self._uri,
+            connect=False,
+            event_listeners=[self._writes],
+            serverSelectionTimeoutMS=milliseconds,
+            connectTimeoutMS=milliseconds,
+            socketTimeoutMS=milliseconds,
+        )
+        database = client.get_default_database(
+            codec_options=CodecOptions(tz_aware=True, tzinfo=UTC),
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=WriteConcern("majority", j=True),
+            read_concern=ReadConcern("majority"),
+        )
+        return _Process(client, database)
+
+    def _process(self) -> _Process:
+        pid = os.getpid()
+        process = self._processes.get(pid)
+        if process is None:
+            # Threads may make one each, which opens nothing yet; setdefault() lets one of them win.
+            # A parent's is kept where it is: closing it here would end the parent's sessions.
+            process = self._processes.setdefault(pid, self._open())
+        if not process.ready:
+            self._prepare(process)
+        return process
+
+    def _prepare(self, process: _Process) -> None:
+        """Makes the indexes that are missing; a server that is down is asked again by the next call.
+
+        Not under the call's deadline: that is also sent to the server, which would give up building
+        an index on a large collection, again and again. Without it the server goes on when we hang
+        up, and the calls fail until the index is there.
+        """
+        hello = process.database.command("hello")
+        process.replicated = "setName" in hello or hello.get("msg") == "isdbgrid"
+        for collection, indexes in self._indexes.items():
+            process.database[collection].create_indexes(list(indexes))
+        process.ready = True
+
+    @contextmanager
+    def call(self) -> Iterator[Database[Document]]:
+        """One call to the catalog, with one deadline for all that it asks of the database.
+
+        Raises:
+            CatalogUnavailable: it failed before a write was sent, or the server refused the write.
+            OutcomeUnknown: it failed with a write sent, and no answer that settles it.
+        """
+        self._writes.begin()
+        try:
+            process = self._process()
+            with pymongo.timeout(self._timeout):
+                yield process.database
+        except PyMongoError as error:
+            unavailable = OutcomeUnknown if self._writes.in_doubt else CatalogUnavailable
+            raise unavailable(str(error)) from error
+
+    def linearizable(self, collection: Collection[Document]) -> Collection[Document]:
+        """The collection, read so that a write which was acknowledged before is always seen.
+
+        A primary that was cut off answers other reads for some seconds after its successor was
+        elected. It costs a round trip between the members. A single server refuses it, and needs it
+        as little.
+        """
+        if not self._process().replicated:
+            return collection
+        return collection.with_options(read_concern=ReadConcern("linearizable"))
+
+    def close(self) -> None:
+        """Closes the client of this process; the next call makes another."""
+        process = self._processes.pop(os.getpid(), None)
+        if process is not None:
+            process.client.close()

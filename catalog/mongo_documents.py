@@ -1,0 +1,139 @@
+"""The catalog's records as MongoDB's documents, and back.
+
+Field names are the contract's. A value that is None is left out. Times are BSON dates: milliseconds,
+UTC. ``defaultFieldValues`` is JSON text, because its keys may be empty or have dots and dollars, and
+its numbers may be beyond 64 bits.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from catalog.base import Credential, CredentialKind, Image, Plan, Product, Workspace
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def workspace_to_document(workspace: Workspace) -> dict[str, Any]:
+    """A document of the collection ``workspaces``."""
+    return {
+        "_id": workspace.id,
+        "name": workspace.name,
+        "plan": workspace.plan.value,
+        "createdAt": workspace.created_at,
+    }
+
+
+def workspace_of(document: dict[str, Any]) -> Workspace:
+    """The workspace of a document."""
+    return Workspace(
+        id=document["_id"],
+        name=document["name"],
+        plan=Plan(document["plan"]),
+        created_at=document["createdAt"],
+    )
+
+
+def credential_to_document(credential: Credential) -> dict[str, Any]:
+    """A document of the collection ``credentials``."""
+    return _without_none(
+        {
+            "_id": credential.id,
+            "digest": credential.digest,
+            "kind": credential.kind.value,
+            "companyId": credential.workspace_id,
+            "scopes": sorted(credential.scopes),
+            "label": credential.label,
+            "createdAt": credential.created_at,
+            "expiresAt": credential.expires_at,
+            "revokedAt": credential.revoked_at,
+        }
+    )
+
+
+def credential_of(document: dict[str, Any]) -> Credential:
+    """The credential of a document."""
+    return Credential(
+        id=document["_id"],
+        digest=document["digest"],
+        kind=CredentialKind(document["kind"]),
+        workspace_id=document["companyId"],
+        scopes=frozenset(document["scopes"]),
+        label=document["label"],
+        created_at=document["createdAt"],
+        expires_at=document.get("expiresAt"),
+        revoked_at=document.get("revokedAt"),
+    )
+
+
+def image_to_document(image: Image) -> dict[str, Any]:
+    """An element of a product's ``images``."""
+    return _without_none(
+        {
+            "url": image.url,
+            "key": image.key,
+            "sha256": image.sha256,
+            "contentType": image.content_type,
+            "size": image.size,
+            "width": image.width,
+            "height": image.height,
+            "createdAt": image.created_at,
+        }
+    )
+
+
+def image_of(document: dict[str, Any]) -> Image:
+    """The image of an element."""
+    return Image(
+        url=document["url"],
+        key=document.get("key"),
+        sha256=document.get("sha256"),
+        content_type=document.get("contentType"),
+        size=document.get("size"),
+        width=document.get("width"),
+        height=document.get("height"),
+        created_at=document.get("createdAt"),
+    )
+
+
+def product_to_document(product: Product) -> dict[str, Any]:
+    """A document of the collection ``products``."""
+    return _without_none(
+        {
+            "_id": product.id,
+            "companyId": product.workspace_id,
+            "name": product.name,
+            "model": product.model,
+            "category": product.category,
+            "description": product.description,
+            "defaultFieldValues": json.dumps(product.default_field_values, ensure_ascii=False),
+            "images": [image_to_document(image) for image in product.images],
+            "status": product.status,
+            "sourceLocale": product.source_locale,
+            "version": product.version,
+            "createdAt": product.created_at,
+            "updatedAt": product.updated_at,
+        }
+    )
+
+
+def product_of(document: dict[str, Any]) -> Product:
+    """The product of a document."""
+    return Product(
+        id=document["_id"],
+        workspace_id=document["companyId"],
+        name=document["name"],
+        model=document["model"],
+        category=document["category"],
+        description=document.get("description"),
+        default_field_values=json.loads(document["defaultFieldValues"]),
+        images=tuple(image_of(image) for image in document["images"]),
+        status=document["status"],
+        source_locale=document["sourceLocale"],
+        version=document["version"],
+        created_at=document["createdAt"],
+        updated_at=document["updatedAt"],
+    )

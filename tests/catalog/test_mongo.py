@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import multiprocessing
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from app import make_catalog
+from auth.tokens import new_api_key
+from catalog.base import CatalogUnavailable, now
+from catalog.mongo import TIMEOUT, MongoCatalog
+from config import ConfigError, Settings
+from tests.catalog.contract import (
+    CatalogContract,
+    a_product,
+    externals,
+    hosted_image,
+    new_product,
+    new_workspace,
+)
+from tests.mongo import MongoServer, connect, database_uri, new_database
+
+
+@pytest.fixture
+def uri(mongodb_uri: str) -> Iterator[str]:
+    with new_database(mongodb_uri) as uri:
+        yield uri
+
+
+@pytest.fixture
+def catalog(uri: str) -> Iterator[MongoCatalog]:
+    catalog = MongoCatalog(uri)
+    yield catalog
+    catalog.close()
+
+
+class TestMongoCatalog(CatalogContract):
+    @pytest.fixture
+    def catalog(self, uri: str) -> Iterator[MongoCatalog]:
+        catalog = MongoCatalog(uri)
+        yield catalog
+        catalog.close()
+
+
+@pytest.fixture
+def database(uri: str) -> Iterator[Database[dict[str, Any]]]:
+    with connect(uri) as client:
+        yield client.get_default_database()
+
+
+# --- what is in the database
+
+
+def test_a_product_is_a_document_in_the_words_of_the_contract(
+    catalog: MongoCatalog, database: Database[dict[str, Any]]
+) -> None:
+    workspace = new_workspace(catalog)
+    image = hosted_image()
+    product = new_product(
+        catalog, workspace, images=(*externals(1), image), default_field_values={"a.b": 2**70}
+    )
+    document = database.products.find_one()
+    assert document == {
+        "_id": product.id,
+        "companyId": workspace.id,
+        "name": product.name,
+        "model": product.model,
+        "category": "batteries",
+        "defaultFieldValues": '{"a.b": 1180591620717411303424}',
+        "images": [
+            {"url": "https://cdn.example.com/0.png"},
+            {
+                "url": image.url,
+                "key": image.key,
+                "sha256": image.sha256,
+                "contentType": "image/png",
+                "size": 1234,
+                "width": 640,
+                "height": 480,
+                "createdAt": image.created_at and image.created_at.replace(tzinfo=None),
+            },
+        ],
+        "status": "active",
+        "sourceLocale": "en",
+        "version": 1,
+        "createdAt": product.created_at.replace(tzinfo=None),
+        "updatedAt": product.updated_at.replace(tzinfo=None),
+    }
+
+
+def test_no_secret_is_in_the_database(catalog: MongoCatalog, database: Database[dict[str, Any]]) -> None:
+    secret, credential = new_api_key(new_workspace(catalog).id)
+    catalog.create_credential(credential)
+    (document,) = database.credentials.find()
+    assert document["digest"] == credential.digest
+    assert secret.removeprefix("tp_") not in str(document)
+
+
+def test_the_indexes_are_made_by_whoever_comes_first_and_kept_by_the_others(
+    uri: str, database: Database[dict[str, Any]]
+) -> None:
+    catalogs = [MongoCatalog(uri) for _ in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda catalog: catalog.check(), [*catalogs, *catalogs]))
+    for catalog in catalogs:
+        catalog.close()
+    assert {
+        name: (list(index["key"]), index.get("unique", False), index.get("expireAfterSeconds"))
+        for collection in (database.credentials, database.products)
+        for name, index in collection.index_information().items()
+        if name != "_id_"
+    } == {
+        "digest": ([("digest", 1)], True, None),
+        "companyId_createdAt": ([("companyId", 1), ("createdAt", 1), ("_id", 1)], False, None),
+        "expiresAt": ([("expiresAt", 1)], False, 7 * 24 * 3600),
+        "companyId_model": ([("companyId", 1), ("model", 1)], True, None),
+    }
+
+
+def test_a_credential_without_an_expiry_has_no_date_that_the_server_could_expire_it_by(
+    catalog: MongoCatalog, database: Database[dict[str, Any]]
+) -> None:
+    catalog.create_credential(new_api_key(new_workspace(catalog).id)[1])
+    (document,) = database.credentials.find()
+    assert "expiresAt" not in document
+
+
+def asked(uri: str, call: Callable[[], object]) -> list[dict[str, Any]]:
+    """The commands that the server gets while ``call`` runs, as its profiler tells."""
+    with connect(uri) as client:
+        database = client.get_default_database()
+        database.command("profile", 2)
+        call()
+        database.command("profile", 0)
+        return [entry["command"] for entry in database["system.profile"].find()]
+
+
+def test_an_append_is_one_command_whose_filter_has_the_limit(uri: str, catalog: MongoCatalog) -> None:
+    product = new_product(catalog, workspace := new_workspace(catalog))
+    image = hosted_image()
+    (command,) = asked(
+        uri, lambda: catalog.append_image(workspace.id, product.id, image, unless_present=True)
+    )
+    assert command["findAndModify"] == "products"
+    assert command["query"] == {
+        "_id": product.id,
+        "companyId": workspace.id,
+        "images.19": {"$exists": False},
+        "images.sha256": {"$ne": image.sha256},
+    }
+
+
+@pytest.mark.parametrize(
+    "options", ["", "?w=1&journal=false&readPreference=secondary&readConcernLevel=local&timeoutMS=60000"]
+)
+def test_writes_wait_for_a_majority_and_reads_see_one_whatever_the_options_say(
+    uri: str, options: str
+) -> None:
+    catalog = MongoCatalog(uri + options)
+    workspace = new_workspace(catalog)
+    product = a_product(workspace)
+    _, credential = new_api_key(workspace.id)
+
+    def calls() -> None:
+        catalog.create_product(product)
+        catalog.create_credential(credential)
+        catalog.append_image(workspace.id, product.id, hosted_image())
+        catalog.revoke_credential(credential.id, now())
+        catalog.get_product(workspace.id, product.id)
+        catalog.list_credentials()
+
+    commands = asked(uri, calls)
+    catalog.close()
+    writes = [command for command in commands if "find" not in command]
+    assert len(writes) == 4
+    assert all(command["writeConcern"] == {"w": "majority", "j": True} for command in writes)
+    reads = [command for command in commands if "find" in command]
+    assert all(command["readConcern"] == {"level": "majority"} for command in reads)
+    assert all(0 < command["maxTimeMS"] <= TIMEOUT * 1000 for command in commands)
+
+
+def test_a_credential_is_looked_up_where_a_revocation_can_not_be_missed(
+    uri: str, catalog: MongoCatalog
+) -> None:
+    _, credential = new_api_key(new_workspace(catalog).id)
+    catalog.create_credential(credential)
+    (command,) = asked(uri, lambda: catalog.find_credential(credential.digest))
+    assert command["readConcern"] == {"level": "linearizable"}
+
+
+def test_a_single_server_is_not_asked_for_what_only_replica_sets_know(tmp_path: Path) -> None:
+    server = MongoServer(tmp_path, "--standalone")
+    try:
+        uri = database_uri(server.uri, "single")
+        catalog = MongoCatalog(uri)
+        product = new_product(catalog, workspace := new_workspace(catalog))
+        catalog.append_image(workspace.id, product.id, hosted_image())
+        _, credential = new_api_key(workspace.id)
+        catalog.create_credential(credential)
+        (command,) = asked(uri, lambda: catalog.find_credential(credential.digest))
+        assert command["readConcern"] == {"level": "majority"}
+        catalog.close()
+    finally:
+        server.kill()
+
+
+# --- threads and processes
+
+
+def test_what_is_made_within_a_millisecond_keeps_its_order(catalog: MongoCatalog) -> None:
+    moment = now()
+    workspace = new_workspace(catalog)
+    credentials = [replace(new_api_key(workspace.id)[1], created_at=moment) for _ in range(20)]
+    for credential in credentials:
+        catalog.create_credential(credential)
+    assert catalog.list_credentials() == credentials
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_catalog_that_was_used_before_a_fork_works_on_both_sides(catalog: MongoCatalog) -> None:
+    product = new_product(catalog, workspace := new_workspace(catalog))
+
+    def append() -> None:
+        catalog.append_image(workspace.id, product.id, hosted_image())
+
+    def append_and_close() -> None:
+        append()
+        catalog.close()
+
+    child = multiprocessing.get_context("fork").Process(target=append_and_close)
+    child.start()
+    child.join(20)
+    assert child.exitcode == 0
+    append()
+    assert len(catalog.get_product(workspace.id, product.id).images) == 2
+
+
+def test_many_threads_that_come_first_share_a_client(uri: str) -> None:
+    catalog = MongoCatalog(uri)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: catalog.check(), range(16)))
+    assert len(catalog._mongo._processes) == 1
+    catalog.close()
+
+
+# --- connection strings
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://u:hun/ter2@127.0.0.1/vetrina",
+        "mongodb://u:hun@ter2@127.0.0.1/vetrina",
+        "mongodb://u:hun:ter2@127.0.0.1/vetrina",
+        "mongodb://u:hun%ter2@127.0.0.1/vetrina",
+        "mongodb://u:hunter2@127.0.0.1:port/vetrina",
+        "mongodb://u:hunter2@127.0.0.1/",
+        "mongodb://u:hunter2@127.0.0.1/vetrina?retryWrits=true",
+        "mongodb://u:hunter2@127.0.0.1/vetrina?w=-1",
+        "mongodb://u:hunter2@127.0.0.1/vetrina?tlsCAFile=/hunter2",
+        "mongodb+srv://u:hunter2@a.example.com:1/vetrina",
+    ],
+)
+def test_a_connection_string_that_can_not_be_read_is_refused_without_a_word_of_it(uri: str) -> None:
+    with pytest.raises(ValueError, match="must be a MongoDB connection string") as caught:
+        MongoCatalog(uri)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "hun" not in shown.split("ValueError", 1)[1]
+    assert "ter2" not in shown.split("ValueError", 1)[1]
+    settings = Settings(catalog_url=uri)
+    assert "hun" not in repr(settings)
+    with pytest.raises(ConfigError, match="CATALOG_URL must be a MongoDB connection string") as refused:
+        make_catalog(settings)
+    assert "hun" not in str(refused.value)
+
+
+def test_a_catalog_url_makes_a_mongo_catalog(uri: str) -> None:
+    catalog = make_catalog(Settings.from_env({"CATALOG_URL": uri}))
+    assert isinstance(catalog, MongoCatalog)
+    workspace = new_workspace(catalog)
+    assert catalog.list_workspaces() == [workspace]
+    catalog.close()
+
+
+def test_a_password_is_in_no_error_and_no_log(mongodb: MongoServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    catalog = MongoCatalog(f"mongodb://someone:hunter2@127.0.0.1:{mongodb.port}/vetrina")
+    with pytest.raises(CatalogUnavailable, match="uthentication failed") as caught:
+        catalog.check()
+    catalog.close()
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+    assert "hunter2" not in repr(catalog)
+    assert "hunter2" not in caplog.text

@@ -1,0 +1,170 @@
+"""A MongoDB server for tests, and a proxy that comes between it and its clients.
+
+The server is SecantusDB: MongoDB's wire protocol over its storage engine, as a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pymongo import MongoClient
+
+from tests.servers import free_port
+
+START_MILLISECONDS = 30_000
+
+
+def database_uri(uri: str, name: str) -> str:
+    """The connection string of a server, with this database."""
+    return urlsplit(uri)._replace(path=f"/{name}").geturl()
+
+
+@contextmanager
+def new_database(uri: str) -> Iterator[str]:
+    """The connection string of an empty database, which is dropped when the block ends."""
+    name = f"vetrina-test-{secrets.token_hex(8)}"
+    yield database_uri(uri, name)
+    with connect(uri) as client:
+        client.drop_database(name)
+
+
+def connect(uri: str) -> MongoClient[dict[str, Any]]:
+    return MongoClient(uri, serverSelectionTimeoutMS=START_MILLISECONDS)
+
+
+class MongoServer:
+    """A server on a free port of the loopback interface, with its data in ``folder``."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._options = options
+        self.port = free_port()
+        self.uri = f"mongodb://127.0.0.1:{self.port}/"
+        self._folder = folder
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, again on the same port and data if it ran before, and waits until it answers."""
+        command = [sys.executable, "-m", "secantus", "--port", str(self.port), "--log-level", "ERROR"]
+        command += ["--storage-path", str(self._folder / "data"), "--cache-size", "64M"]
+        command += ["--enable-test-commands", *self._options]  # for configureFailPoint
+        with (self._folder / "mongo.log").open("a") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env={"PATH": os.environ["PATH"], "HOME": str(self._folder)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        with connect(self.uri) as client:
+            client.admin.command("ping")
+
+    def kill(self) -> None:
+        """Ends it as a crash does."""
+        self._process.kill()
+        self._process.wait(10)
+
+    @contextmanager
+    def failing(self, *commands: str, times: int | None = None, **fault: Any) -> Iterator[None]:
+        """Puts a fault into these commands, the next ``times`` or all, until the block ends.
+
+        See https://github.com/mongodb/mongo/wiki/The-%22failCommand%22-fail-point.
+        """
+        fail_point = {"configureFailPoint": "failCommand"}
+        mode = "alwaysOn" if times is None else {"times": times}
+        with connect(self.uri) as client:
+            client.admin.command({**fail_point, "mode": mode, "data": {"failCommands": commands, **fault}})
+            yield
+            client.admin.command({**fail_point, "mode": "off"})
+
+
+@dataclass
+class Fault:
+    """What befalls the messages that have ``command`` in them, the next ``times``.
+
+    Attributes:
+        answer: whether the answer is lost, so that the server has done what it was told; otherwise
+            the request is.
+        hangs: whether the connection stays open then, and silent.
+    """
+
+    command: bytes
+    answer: bool = True
+    hangs: bool = False
+    times: int = 1_000_000
+
+
+class Proxy:
+    """Passes on what clients and a server say to each other, but for ``fault``."""
+
+    def __init__(self, server_port: int) -> None:
+        self.fault = Fault(b"", times=0)
+        self._server = ("127.0.0.1", server_port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        # Otherwise the server tells its own address, and the client goes there.
+        self.uri = f"mongodb://127.0.0.1:{self._listener.getsockname()[1]}/?directConnection=true"
+        self._stop, self._stopping = socket.socketpair()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def close(self) -> None:
+        self._stop.close()
+        for thread in self._threads:
+            thread.join(10)
+        self._stopping.close()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._listener, self._stopping], [], [])
+            if self._stopping in ready:
+                return
+            thread = threading.Thread(target=self._serve, args=[self._listener.accept()[0]])
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError), socket.create_connection(self._server) as server:
+            self._pass_on(client, server)
+
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        fault: Fault | None = None
+        while True:
+            ready, _, _ = select.select([client, server, self._stopping], [], [])
+            if self._stopping in ready:
+                return
+            for source in ready:
+                data = source.recv(1 << 16)
+                if not data:
+                    return
+                if source is client:
+                    fault = self._fault_of(data)
+                if fault is None or (source is client and fault.answer):
+                    (server if source is client else client).sendall(data)
+                elif not fault.hangs:
+                    return
+
+    def _fault_of(self, request: bytes) -> Fault | None:
+        if self.fault.times and self.fault.command in request:
+            self.fault.times -= 1
+            return self.fault
+        return None
+
+
+@contextmanager
+def proxy_of(server: MongoServer) -> Iterator[Proxy]:
+    """A proxy that runs until the block ends."""
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.close()
