@@ -1,8 +1,8 @@
 """The catalog for many machines: a MongoDB database, of a replica set or of one server.
 
 Each change of a product is one ``findAndModify`` of its document with its conditions in the filter, so
-that it is the server that decides. pymongo may send it twice when a
-connection breaks; the server tells by its transaction number that it is the same (retryable writes).
+it is the server that decides. When a connection breaks, pymongo sends a write again; it is done once
+(``MongoConnection.repeated``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
@@ -24,6 +25,7 @@ from catalog.base import (
     DuplicateModel,
     Image,
     ImageNotFound,
+    OutcomeUnknown,
     Product,
     ProductFull,
     ProductNotFound,
@@ -87,11 +89,20 @@ class MongoCatalog:
         with self._mongo.call() as database:
             database.workspaces.find_one({}, {"_id": True})
 
+    def _insert(self, collection: Collection[Document], document: Document) -> None:
+        """Raises DuplicateKeyError, unless it was this very document that was in the way."""
+        try:
+            collection.insert_one(document)
+        except DuplicateKeyError:
+            ours = self._mongo.repeated and _latest(collection).find_one({"_id": document["_id"]})
+            if not ours:
+                raise
+
     # --- workspaces and credentials
 
     def create_workspace(self, workspace: Workspace) -> None:
         with self._mongo.call() as database:
-            database.workspaces.insert_one(workspace_to_document(workspace))
+            self._insert(database.workspaces, workspace_to_document(workspace))
 
     def get_workspace(self, workspace_id: str) -> Workspace:
         with self._mongo.call() as database:
@@ -113,7 +124,7 @@ class MongoCatalog:
     def create_credential(self, credential: Credential) -> None:
         with self._mongo.call() as database:
             self._require_workspace(database, credential.workspace_id)
-            database.credentials.insert_one(credential_to_document(credential))
+            self._insert(database.credentials, credential_to_document(credential))
 
     def find_credential(self, digest: bytes) -> Credential | None:
         with self._mongo.call() as database:
@@ -142,7 +153,7 @@ class MongoCatalog:
         with self._mongo.call() as database:
             self._require_workspace(database, product.workspace_id)
             try:
-                database.products.insert_one(product_to_document(product))
+                self._insert(database.products, product_to_document(product))
             except DuplicateKeyError:
                 raise DuplicateModel from None
 
@@ -155,9 +166,7 @@ class MongoCatalog:
 
     @staticmethod
     def _newest(database: Database[Document], workspace_id: str, product_id: str) -> Product:
-        """The product as a filter finds it: with changes that a majority does not have yet."""
-        products = database.products.with_options(read_concern=ReadConcern("local"))
-        document = products.find_one({"_id": product_id, "companyId": workspace_id})
+        document = _latest(database.products).find_one({"_id": product_id, "companyId": workspace_id})
         if document is None:
             raise ProductNotFound
         return product_of(document)
@@ -172,6 +181,8 @@ class MongoCatalog:
             "companyId": workspace_id,
             f"images.{MAX_IMAGES - 1}": {"$exists": False},
         }
+        if image.key:
+            room["images.key"] = {"$ne": image.key}  # not twice
         sha256 = image.sha256 if unless_present else None
         if sha256:
             room["images.sha256"] = {"$ne": sha256}
@@ -185,6 +196,8 @@ class MongoCatalog:
                     return Appended(product_of(after), image)
                 # Why not? If there is no reason any more, an image was removed since: again.
                 product = self._newest(database, workspace_id, product_id)
+                if image.key and image.key in [other.key for other in product.images]:
+                    return Appended(product, image)
                 if sha256 and (present := product.image_with(sha256)):
                     return Appended(product, present)
                 if len(product.images) >= MAX_IMAGES:
@@ -205,9 +218,8 @@ class MongoCatalog:
                 if after := self._replace_images(database, product, images):
                     return after, removed
 
-    @staticmethod
     def _replace_images(
-        database: Database[Document], product: Product, images: Sequence[Image]
+        self, database: Database[Document], product: Product, images: Sequence[Image]
     ) -> Product | None:
         """Gives the product other images, unless it is not at its version any more: then None.
 
@@ -219,7 +231,15 @@ class MongoCatalog:
             {"$set": {"images": [image_to_document(image) for image in images]}, **_new_version()},
             return_document=ReturnDocument.AFTER,
         )
+        if after is None and self._mongo.repeated:
+            # By another's change, or by our own first attempt? Trying again could take a second image.
+            raise OutcomeUnknown
         return None if after is None else product_of(after)
+
+
+def _latest(collection: Collection[Document]) -> Collection[Document]:
+    """The collection, read as a filter does it: with what a majority does not have yet."""
+    return collection.with_options(read_concern=ReadConcern("local"))
 
 
 def _new_version() -> Document:

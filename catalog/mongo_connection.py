@@ -51,6 +51,7 @@ _REFUSED: Final = {
 
 class _Thread(threading.local):
     in_doubt: int = 0
+    repeated: bool = False
 
 
 class _Writes(CommandListener):
@@ -71,6 +72,10 @@ class _Writes(CommandListener):
     def in_doubt(self) -> bool:
         return self._thread.in_doubt > 0
 
+    @property
+    def repeated(self) -> bool:
+        return self._thread.repeated
+
     def started(self, event: CommandStartedEvent) -> None:
         if event.command_name in _WRITES:
             self._thread.in_doubt += 1
@@ -78,7 +83,7 @@ class _Writes(CommandListener):
     def succeeded(self, event: CommandSucceededEvent) -> None:
         # Done, but not (yet) by a majority: a new primary may not know of it.
         if event.command_name in _WRITES and "writeConcernError" not in event.reply:
-            # The attempts before it, if any, were the same write: they carry one transaction number.
+            self._thread.repeated = self._thread.in_doubt > 1
             self._thread.in_doubt = 0
 
     def failed(self, event: CommandFailedEvent) -> None:
@@ -193,6 +198,16 @@ class MongoConnection:
         except PyMongoError as error:
             unavailable = OutcomeUnknown if self._writes.in_doubt else CatalogUnavailable
             raise unavailable(str(error)) from error
+
+    @property
+    def repeated(self) -> bool:
+        """Whether this thread's last write was answered only after an attempt that was not.
+
+        MongoDB knows the attempts of a write by their transaction number and does it once. Not all
+        that speaks its protocol does (SecantusDB forgets when the time limit differs), and then the
+        answer may be about the second attempt alone.
+        """
+        return self._writes.repeated
 
     def linearizable(self, collection: Collection[Document]) -> Collection[Document]:
         """The collection, read so that a write which was acknowledged before is always seen.

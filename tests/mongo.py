@@ -76,17 +76,18 @@ class MongoServer:
         self._process.wait(10)
 
     @contextmanager
-    def failing(self, *commands: str, times: int | None = None, **fault: Any) -> Iterator[None]:
-        """Puts a fault into these commands, the next ``times`` or all, until the block ends.
+    def failing(self, *commands: str, mode: Any = "alwaysOn", **fault: Any) -> Iterator[None]:
+        """Puts a fault into these commands until the block ends.
 
         See https://github.com/mongodb/mongo/wiki/The-%22failCommand%22-fail-point.
         """
         fail_point = {"configureFailPoint": "failCommand"}
-        mode = "alwaysOn" if times is None else {"times": times}
         with connect(self.uri) as client:
             client.admin.command({**fail_point, "mode": mode, "data": {"failCommands": commands, **fault}})
-            yield
-            client.admin.command({**fail_point, "mode": "off"})
+            try:
+                yield
+            finally:
+                client.admin.command({**fail_point, "mode": "off"})
 
 
 @dataclass

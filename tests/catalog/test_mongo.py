@@ -4,6 +4,7 @@ import multiprocessing
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,17 +36,15 @@ def uri(mongodb_uri: str) -> Iterator[str]:
 
 @pytest.fixture
 def catalog(uri: str) -> Iterator[MongoCatalog]:
-    catalog = MongoCatalog(uri)
-    yield catalog
-    catalog.close()
+    with closing(MongoCatalog(uri)) as catalog:
+        yield catalog
 
 
 class TestMongoCatalog(CatalogContract):
     @pytest.fixture
     def catalog(self, uri: str) -> Iterator[MongoCatalog]:
-        catalog = MongoCatalog(uri)
-        yield catalog
-        catalog.close()
+        with closing(MongoCatalog(uri)) as catalog:
+            yield catalog
 
 
 @pytest.fixture
@@ -152,6 +151,7 @@ def test_an_append_is_one_command_whose_filter_has_the_limit(uri: str, catalog: 
         "_id": product.id,
         "companyId": workspace.id,
         "images.19": {"$exists": False},
+        "images.key": {"$ne": image.key},
         "images.sha256": {"$ne": image.sha256},
     }
 

@@ -1,0 +1,334 @@
+"""What a catalog in MongoDB says, and how soon, when the server or the way to it fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.errors import ConfigurationError
+from pymongo.synchronous import srv_resolver
+
+from catalog.base import CatalogUnavailable, DuplicateModel, OutcomeUnknown, Product, new_id
+from catalog.mongo import TIMEOUT, MongoCatalog
+from tests.catalog.contract import a_product, externals, hosted_image, new_product, new_workspace
+from tests.mongo import Fault, MongoServer, Proxy, database_uri, new_database, proxy_of
+
+#: For what lasts as long as the catalog waits, in seconds.
+SHORT_TIMEOUT = 0.5
+#: Within this a call that waits so long is over, on a slow machine too.
+BOUND = 4 * SHORT_TIMEOUT
+
+APPEND = b"findAndModify"
+
+
+@pytest.fixture
+def uri(mongodb: MongoServer) -> Iterator[str]:
+    with new_database(mongodb.uri) as uri:
+        yield uri
+
+
+@pytest.fixture
+def catalog(uri: str) -> Iterator[MongoCatalog]:
+    """Goes to the server directly."""
+    with closing(MongoCatalog(uri)) as catalog:
+        yield catalog
+
+
+@pytest.fixture
+def proxy(mongodb: MongoServer) -> Iterator[Proxy]:
+    with proxy_of(mongodb) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def far(proxy: Proxy, uri: str) -> Iterator[MongoCatalog]:
+    """Goes to the same database through the proxy."""
+    database = database_uri(proxy.uri, uri.rpartition("/")[2])
+    with closing(MongoCatalog(database, timeout=SHORT_TIMEOUT)) as catalog:
+        yield catalog
+
+
+@pytest.fixture
+def patient(proxy: Proxy, uri: str) -> Iterator[MongoCatalog]:
+    """Goes the same way, and waits long enough to look for the server again."""
+    with closing(MongoCatalog(database_uri(proxy.uri, uri.rpartition("/")[2]))) as catalog:
+        catalog.check()
+        yield catalog
+
+
+@pytest.fixture
+def hasty(uri: str) -> Iterator[MongoCatalog]:
+    """Goes to the server directly, and waits a short time only."""
+    with closing(MongoCatalog(uri, timeout=SHORT_TIMEOUT)) as catalog:
+        catalog.check()
+        yield catalog
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[MongoServer]:
+    """A server for one test, which may kill it."""
+    server = MongoServer(tmp_path)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def product(catalog: MongoCatalog) -> Product:
+    return new_product(catalog, new_workspace(catalog), images=externals(1))
+
+
+def current(catalog: MongoCatalog, product: Product) -> Product:
+    return catalog.get_product(product.workspace_id, product.id)
+
+
+@contextmanager
+def soon(seconds: float = BOUND) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < seconds
+
+
+@contextmanager
+def raises_exactly(error: type[Exception]) -> Iterator[None]:
+    """OutcomeUnknown is a CatalogUnavailable too; the difference is what these tests are about."""
+    with pytest.raises(error) as caught:
+        yield
+    assert caught.type is error
+
+
+def test_a_request_of_three_calls_is_answered_within_ten_seconds() -> None:
+    assert 3 * TIMEOUT < 10
+
+
+# --- the connection breaks or goes silent
+
+
+def test_an_append_whose_answer_is_lost_is_asked_for_again_and_done_once(
+    proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog, product: Product
+) -> None:
+    proxy.fault = Fault(APPEND, times=1)
+    image = hosted_image()
+    appended = patient.append_image(product.workspace_id, product.id, image)
+    assert proxy.fault.times == 0
+    assert appended.product.images == (*product.images, image)
+    assert current(catalog, product) == appended.product
+
+
+def test_a_removal_whose_answer_is_lost_is_done_once(
+    proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog
+) -> None:
+    product = new_product(catalog, new_workspace(catalog), images=externals(5))
+    proxy.fault = Fault(APPEND, times=1)
+    # The second attempt of it is answered well by MongoDB. SecantusDB takes it for another removal,
+    # finds the version gone, and leaves it open who has changed it.
+    with suppress(OutcomeUnknown):
+        patient.remove_image(product.workspace_id, product.id, 1)
+    assert proxy.fault.times == 0
+    assert current(catalog, product).images == (product.images[0], *product.images[2:])
+
+
+def test_an_append_unless_present_whose_answer_is_lost_knows_its_own_image(
+    proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog, product: Product
+) -> None:
+    proxy.fault = Fault(APPEND, times=1)
+    image = hosted_image()
+    appended = patient.append_image(product.workspace_id, product.id, image, unless_present=True)
+    assert proxy.fault.times == 0
+    assert appended.image is image  # otherwise its object would be taken for a second one, and deleted
+    assert current(catalog, product).images == (*product.images, image)
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["breaks", "hangs"])
+def test_when_no_answer_comes_the_outcome_is_unknown_and_the_append_may_be_there(
+    proxy: Proxy, far: MongoCatalog, catalog: MongoCatalog, product: Product, hangs: bool
+) -> None:
+    far.check()
+    proxy.fault = Fault(APPEND, hangs=hangs)
+    image = hosted_image()
+    with soon(), raises_exactly(OutcomeUnknown):
+        far.append_image(product.workspace_id, product.id, image)
+    assert current(catalog, product).images == (*product.images, image)
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["breaks", "hangs"])
+def test_when_the_request_is_lost_the_outcome_is_as_unknown_and_it_may_not_be_there(
+    proxy: Proxy, far: MongoCatalog, catalog: MongoCatalog, product: Product, hangs: bool
+) -> None:
+    far.check()
+    proxy.fault = Fault(APPEND, answer=False, hangs=hangs)
+    with soon(), raises_exactly(OutcomeUnknown):
+        far.append_image(product.workspace_id, product.id, hosted_image())
+    assert current(catalog, product) == product
+
+
+def test_a_product_whose_creation_is_not_answered_may_be_there(
+    proxy: Proxy, far: MongoCatalog, catalog: MongoCatalog
+) -> None:
+    product = a_product(new_workspace(catalog))
+    far.check()
+    proxy.fault = Fault(b"insert", hangs=True)
+    with soon(), raises_exactly(OutcomeUnknown):
+        far.create_product(product)
+    assert current(catalog, product) == product
+
+
+def test_a_creation_whose_answer_is_lost_is_no_duplicate_of_itself(
+    proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog
+) -> None:
+    product = a_product(new_workspace(catalog))
+    proxy.fault = Fault(b"insert", times=1)
+    patient.create_product(product)
+    assert current(catalog, product) == product
+    with pytest.raises(DuplicateModel):
+        patient.create_product(replace(product, id=new_id()))
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["breaks", "hangs"])
+def test_a_read_that_is_not_answered_is_unavailable(
+    proxy: Proxy, far: MongoCatalog, product: Product, hangs: bool
+) -> None:
+    far.check()
+    proxy.fault = Fault(b"find", hangs=hangs)
+    with soon(), raises_exactly(CatalogUnavailable):
+        current(far, product)
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["breaks", "hangs"])
+def test_a_server_that_accepts_connections_and_says_nothing_is_unavailable_for_writes_too(
+    proxy: Proxy, far: MongoCatalog, product: Product, hangs: bool
+) -> None:
+    proxy.fault = Fault(b"", answer=False, hangs=hangs)
+    with soon(), raises_exactly(CatalogUnavailable):
+        far.append_image(product.workspace_id, product.id, hosted_image())
+
+
+def test_the_way_back_is_found_without_a_new_catalog(
+    proxy: Proxy, patient: MongoCatalog, product: Product
+) -> None:
+    proxy.fault = Fault(b"", answer=False)
+    with raises_exactly(CatalogUnavailable):
+        current(patient, product)
+    proxy.fault = Fault(b"", times=0)
+    assert current(patient, product) == product
+
+
+# --- the server says no
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"errorCode": 13},  # Unauthorized
+        {"errorCode": 14031},  # OutOfDiskSpace
+        {"errorCode": 10107, "errorLabels": []},  # NotWritablePrimary
+        {"errorCode": 11600, "errorLabels": ["NoWritesPerformed"]},  # InterruptedAtShutdown
+    ],
+    ids=str,
+)
+def test_what_the_server_refuses_has_not_happened(
+    mongodb: MongoServer, hasty: MongoCatalog, catalog: MongoCatalog, product: Product, fault: dict[str, Any]
+) -> None:
+    with mongodb.failing("findAndModify", **fault), raises_exactly(CatalogUnavailable):
+        hasty.append_image(product.workspace_id, product.id, hosted_image())
+    assert current(catalog, product) == product
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"errorCode": 50},  # MaxTimeMSExpired
+        {"errorCode": 11602, "errorLabels": []},  # InterruptedDueToReplStateChange
+        {"errorCode": 189, "errorLabels": []},  # PrimarySteppedDown
+        {"closeConnection": True},
+    ],
+    ids=str,
+)
+def test_what_the_server_could_not_finish_may_have_happened(
+    mongodb: MongoServer, hasty: MongoCatalog, product: Product, fault: dict[str, Any]
+) -> None:
+    with mongodb.failing("findAndModify", **fault), soon(), raises_exactly(OutcomeUnknown):
+        hasty.append_image(product.workspace_id, product.id, hosted_image())
+
+
+def test_of_two_attempts_the_one_without_an_answer_counts(
+    proxy: Proxy, mongodb: MongoServer, patient: MongoCatalog, catalog: MongoCatalog, product: Product
+) -> None:
+    proxy.fault = Fault(APPEND, times=1)
+    image = hosted_image()
+    # The first attempt gets through, its answer is lost; the second is refused.
+    with mongodb.failing("findAndModify", mode={"skip": 1}, errorCode=13), raises_exactly(OutcomeUnknown):
+        patient.append_image(product.workspace_id, product.id, image)
+    assert current(catalog, product).images == (*product.images, image)
+
+
+@pytest.mark.parametrize("code", [64, 100, 10107, 91])
+def test_what_was_done_but_not_by_a_majority_may_be_lost_again(
+    mongodb: MongoServer, hasty: MongoCatalog, catalog: MongoCatalog, product: Product, code: int
+) -> None:
+    image = hosted_image()
+    error = {"code": code, "errmsg": "not replicated"}
+    with mongodb.failing("findAndModify", writeConcernError=error), raises_exactly(OutcomeUnknown):
+        hasty.append_image(product.workspace_id, product.id, image)
+    assert current(catalog, product).images == (*product.images, image)
+
+
+def test_so_may_a_product_that_was_created(mongodb: MongoServer, catalog: MongoCatalog) -> None:
+    product = a_product(new_workspace(catalog))
+    error = {"code": 64, "errmsg": "waiting for replication timed out"}
+    with mongodb.failing("insert", writeConcernError=error), raises_exactly(OutcomeUnknown):
+        catalog.create_product(product)
+
+
+def test_a_look_that_fails_after_an_append_was_refused_leaves_no_doubt(
+    mongodb: MongoServer, catalog: MongoCatalog
+) -> None:
+    product = new_product(catalog, new_workspace(catalog), images=externals(20))
+    with mongodb.failing("find", errorCode=13), raises_exactly(CatalogUnavailable):
+        catalog.append_image(product.workspace_id, product.id, hosted_image())
+
+
+# --- the server is down
+
+
+def test_a_server_that_was_killed_is_unavailable_until_it_is_back(server: MongoServer) -> None:
+    with closing(MongoCatalog(database_uri(server.uri, "vetrina"), timeout=2)) as catalog:
+        product = new_product(catalog, new_workspace(catalog))
+        appended = catalog.append_image(product.workspace_id, product.id, hosted_image())
+        server.kill()
+        with soon(4), raises_exactly(CatalogUnavailable):
+            current(catalog, product)
+        server.start()
+        assert current(catalog, product) == appended.product
+        catalog.append_image(product.workspace_id, product.id, hosted_image())
+
+
+def test_a_server_that_is_down_at_the_start_is_used_when_it_is_up(server: MongoServer) -> None:
+    server.kill()
+    with closing(MongoCatalog(database_uri(server.uri, "vetrina"), timeout=2)) as catalog:
+        with soon(4), raises_exactly(CatalogUnavailable):
+            new_workspace(catalog)
+        server.start()
+        workspace = new_workspace(catalog)
+        assert catalog.list_workspaces() == [workspace]
+
+
+def test_a_name_that_does_not_resolve_is_unavailable_and_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def fail(name: str, *_: object, **__: object) -> None:
+        asked.append(name)
+        raise ConfigurationError("The resolution lifetime expired")
+
+    monkeypatch.setattr(srv_resolver, "_resolve", fail)
+    with closing(MongoCatalog("mongodb+srv://catalog.example.com/vetrina")) as catalog:
+        for _ in range(2):
+            with raises_exactly(CatalogUnavailable):
+                catalog.check()
+    assert asked == ["_mongodb._tcp.catalog.example.com"] * 2
