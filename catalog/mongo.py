@@ -7,7 +7,7 @@ it is the server that decides. When a connection breaks, pymongo sends a write a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -47,6 +47,9 @@ from catalog.mongo_documents import (
 
 #: The most that a call takes, in seconds. A request makes up to three, and is answered within ten.
 TIMEOUT: Final = 3.0
+
+#: How many products are read at once by what goes through all of them.
+PAGE: Final = 50
 
 #: How long an expired credential can still be listed.
 EXPIRED_KEPT_FOR: Final = timedelta(days=7)
@@ -171,6 +174,17 @@ class MongoCatalog:
             raise ProductNotFound
         return product_of(document)
 
+    def iter_products(self) -> Iterator[Product]:
+        last = ""
+        while True:
+            with self._mongo.call() as database:
+                found = database.products.find({"_id": {"$gt": last}}).sort("_id").limit(PAGE)
+                page = [product_of(document) for document in found]
+            yield from page
+            if len(page) < PAGE:
+                return
+            last = page[-1].id
+
     # --- images
 
     def append_image(
@@ -217,6 +231,17 @@ class MongoCatalog:
                 removed = images.pop(index)
                 if after := self._replace_images(database, product, images):
                     return after, removed
+
+    def replace_images(
+        self, workspace_id: str, product_id: str, images: Sequence[Image], *, expected_version: int
+    ) -> Product:
+        with self._mongo.call() as database:
+            product = self._newest(database, workspace_id, product_id)
+            if product.version == expected_version:
+                after = self._replace_images(database, product, images)
+                if after is not None:
+                    return after
+        raise VersionMismatch
 
     def _replace_images(
         self, database: Database[Document], product: Product, images: Sequence[Image]

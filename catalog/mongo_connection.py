@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,6 +97,11 @@ def _is_refusal(failure: Mapping[str, Any]) -> bool:
     return failure.get("ok") == 0 and (
         failure.get("code") in _REFUSED or "NoWritesPerformed" in failure.get("errorLabels", ())
     )
+
+
+def _sentence(error: PyMongoError) -> str:
+    """What pymongo says, without its dumps of the topology and of the server's whole answer."""
+    return re.split(", (?:Timeout: |full error: )", str(error))[0]
 
 
 @dataclass
@@ -197,7 +203,7 @@ class MongoConnection:
                 yield process.database
         except PyMongoError as error:
             unavailable = OutcomeUnknown if self._writes.in_doubt else CatalogUnavailable
-            raise unavailable(str(error)) from error
+            raise unavailable(_sentence(error)) from error
 
     @property
     def repeated(self) -> bool:
