@@ -5,6 +5,7 @@ from __future__ import annotations
 from click import ClickException
 from flask import Flask
 
+from api.docs import docs_blueprint
 from api.errors import register_errors
 from api.health import health_blueprint
 from api.images import images_blueprint
@@ -95,6 +96,7 @@ def create_app(
     app.register_blueprint(images_blueprint(uploads, catalog, auth))
     if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
         app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))
+    app.register_blueprint(docs_blueprint())
     app.register_blueprint(health_blueprint(storage, catalog))
     app.register_blueprint(metrics_blueprint(settings.metrics_token))
     _add_commands(app, settings, storage, catalog)

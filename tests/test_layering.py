@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "api": {
         *{"api", "auth", "uploads", "storage.base", "catalog.base"},
         *{"validators.base", "validators.presence", "validators.size"},
-        *{"flask", "werkzeug", "pydantic", "multipart", "prometheus_client", "logs"},
+        *{"flask", "werkzeug", "pydantic", "multipart", "prometheus_client", "yaml", "logs"},
     },
     "auth": {"auth", "catalog.base", "flask", "logs"},
     "auth.tokens": {"catalog.base"},

@@ -1,0 +1,146 @@
+"""The description and the server are held to each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+import pytest
+import schemathesis
+import yaml
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, Phase, given, settings
+from openapi_spec_validator import validate
+from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+
+from api.docs import spec
+from tests.conftest import Tenant
+
+METHODS = {"get", "post", "patch", "delete", "put"}
+#: Routes that are no part of the API: pictures, the page about it, and what Prometheus reads.
+BESIDE = ("/media/", "/docs", "/metrics")
+
+
+@pytest.fixture
+def described(anonymous: FlaskClient) -> Any:
+    return anonymous.get("/api/v1/openapi.json").json
+
+
+def calls_of_the_server(app: Flask) -> set[tuple[str, str]]:
+    return {
+        (method.lower(), re.sub(r"<(?:\w+:)?(?:\w+_)?(\w+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if not rule.rule.startswith(BESIDE)
+    }
+
+
+def test_the_description_is_valid_openapi_3_1(described: Any) -> None:
+    assert described["openapi"] == "3.1.0"
+    validate(described)
+
+
+def test_json_and_yaml_say_the_same(anonymous: FlaskClient, described: Any) -> None:
+    response = anonymous.get("/api/v1/openapi.yaml")
+    assert response.content_type == "application/yaml"
+    assert yaml.safe_load(response.data) == described
+
+
+def test_every_call_is_described_and_no_other(app: Flask, described: Any) -> None:
+    calls = {
+        (method, path) for path, item in described["paths"].items() for method in item if method in METHODS
+    }
+    assert calls == calls_of_the_server(app)
+
+
+def test_every_quoted_error_text_has_its_example(described: Any) -> None:
+    text = json.dumps(described, ensure_ascii=False)
+    for quoted in (
+        "No file provided. Send as multipart/form-data with field name 'file'.",
+        "Image must be under 5MB",
+        "Unsupported MIME type — accepts image/png, image/jpeg, image/webp",
+        "Product already has 20 images (max). Delete one first.",
+        "Image is corrupt or incomplete",
+        "Image has too many pixels",
+        "Send exactly one file per request, in the field 'file'.",
+    ):
+        assert quoted in text
+
+
+def test_the_page_needs_no_other_host_and_no_inline_script(anonymous: FlaskClient) -> None:
+    page = anonymous.get("/docs")
+    assert page.content_type == "text/html; charset=utf-8"
+    assert "script-src 'self';" in page.headers["Content-Security-Policy"]
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(links) == 4
+    for link in links:
+        assert link.startswith(("/docs/", "data:"))
+        if link.startswith("/"):
+            assert anonymous.get(link).status_code == 200
+    assert re.search(r"<script>|onload=|<style", page.text) is None
+
+
+@pytest.mark.parametrize("path", ["/docs/nothing", "/docs/../app.py", "/docs/js/", "/docs/__init__.py"])
+def test_the_page_serves_nothing_else(anonymous: FlaskClient, path: str) -> None:
+    response = anonymous.get(path)
+    assert (response.status_code, response.json) == (404, {"error": "Not found"})
+
+
+# --- what schemathesis finds when it calls the server as described
+
+load_all_checks()
+#: Checks that do not hold of this API by intent.
+LEFT_OUT = {
+    "positive_data_acceptance": "a random id names no product, and random bytes are no picture",
+    "missing_required_header": "no header is required but the token, which is tested elsewhere",
+}
+CHECKED: list[Any] = [check for check in CHECKS.get_all() if check.__name__ not in LEFT_OUT]
+
+
+#: Each call, and whether it takes anything that could be sent wrong.
+OPERATIONS = {
+    call["operationId"]: "parameters" in item or "parameters" in call or "requestBody" in call
+    for item in spec()["paths"].values()
+    for name, call in item.items()
+    if name in METHODS
+}
+RUNS = [
+    (operation_id, mode)
+    for operation_id, takes_input in OPERATIONS.items()
+    for mode in GenerationMode
+    if takes_input or mode is GenerationMode.POSITIVE
+]
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))
+
+
+@pytest.fixture
+def api(app: Flask, product: dict[str, Any]) -> Any:
+    """The description as schemathesis reads it from the server, with the id of a product that exists."""
+    schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app)
+    schema.config.parameters["path.id"] = product["_id"]
+    return schema
+
+
+@pytest.mark.parametrize(("operation_id", "mode"), RUNS)
+def test_every_answer_is_as_described(
+    api: Any, tenant: Tenant, operation_id: str, mode: GenerationMode
+) -> None:
+    operation = api.find_operation_by_id(operation_id)
+
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def call(case: schemathesis.Case[Any]) -> None:
+        case.call_and_validate(headers={"Authorization": f"Bearer {tenant.key}"}, checks=CHECKED)
+
+    call()
