@@ -16,10 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypedDict
 
 #: The most images of a product, external URLs included: CONTRACT "at most 20 images a product".
 MAX_IMAGES: Final = 20
+
+#: The statuses of a product.
+ACTIVE: Final = "active"
+ARCHIVED: Final = "archived"
 
 
 class CatalogError(Exception):
@@ -210,7 +214,7 @@ class Product:
     description: str | None = None
     default_field_values: Mapping[str, Any] = field(default_factory=dict)
     images: Sequence[Image] = ()
-    status: str = "active"
+    status: str = ACTIVE
     source_locale: str = "en"
     version: int = 1
     created_at: datetime
@@ -235,6 +239,58 @@ class Appended:
 
     product: Product
     image: Image
+
+
+class ProductChanges(TypedDict, total=False):
+    """The fields of a product that change; ``images`` is a whole list, of at most ``MAX_IMAGES``."""
+
+    name: str
+    model: str
+    category: str
+    description: str | None
+    default_field_values: Mapping[str, Any]
+    images: Sequence[Image]
+    status: str
+    source_locale: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductQuery:
+    """Which of a workspace's products are wanted.
+
+    Attributes:
+        page: from 1.
+        limit: products a page.
+        category, status: those of this one only; None: of any, but archived ones as below.
+        search: those whose name or model has these characters, all taken literally, in any case
+            (Unicode's full case folding); empty: those of any name.
+        show_archived: whether archived ones come without being asked for by ``status``.
+    """
+
+    page: int = 1
+    limit: int = 20
+    category: str | None = None
+    status: str | None = None
+    search: str = ""
+    show_archived: bool = False
+
+    @property
+    def only_status(self) -> str | None:
+        """The one status that is wanted; None if any is."""
+        return self.status or (None if self.show_archived else ACTIVE)
+
+    @property
+    def offset(self) -> int:
+        """How many products come before the page."""
+        return (self.page - 1) * self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class ProductPage:
+    """A page of products, and how many there are on all pages together."""
+
+    items: Sequence[Product]
+    total: int
 
 
 class Catalog(Protocol):
@@ -287,6 +343,43 @@ class Catalog(Protocol):
         version that it had meanwhile; one that is created or deleted meanwhile may come or not.
         """
 
+    def list_products(self, workspace_id: str, query: ProductQuery) -> ProductPage:
+        """A page of a workspace's products, newest first; one past the last page has no items.
+
+        Products of the same millisecond come by id, so that pages neither overlap nor have gaps.
+        """
+
+    def update_product(
+        self,
+        workspace_id: str,
+        product_id: str,
+        changes: ProductChanges,
+        *,
+        expected_version: int | None = None,
+    ) -> Product:
+        """Changes some fields of a product, in one atomic step; no changes make no new version.
+
+        Returns:
+            The product after it.
+
+        Raises:
+            ProductNotFound, DuplicateModel
+            VersionMismatch: the product is not at ``expected_version``; checked first.
+        """
+
+    def delete_product(
+        self, workspace_id: str, product_id: str, *, expected_version: int | None = None
+    ) -> Product:
+        """Removes a product for good.
+
+        Returns:
+            The product as it was.
+
+        Raises:
+            ProductNotFound
+            VersionMismatch: the product is not at ``expected_version``.
+        """
+
     def append_image(
         self, workspace_id: str, product_id: str, image: Image, *, unless_present: bool = False
     ) -> Appended:
@@ -310,19 +403,6 @@ class Catalog(Protocol):
         Raises:
             ProductNotFound, ImageNotFound
             VersionMismatch: the product is not at ``expected_version``; checked before the index.
-        """
-
-    def replace_images(
-        self, workspace_id: str, product_id: str, images: Sequence[Image], *, expected_version: int
-    ) -> Product:
-        """Puts another list in the place of the product's images, in one atomic step.
-
-        Returns:
-            The product after it.
-
-        Raises:
-            ProductNotFound
-            VersionMismatch: the product is not at ``expected_version``.
         """
 
     def check(self) -> None:

@@ -90,8 +90,11 @@ class Migration:
             try:
                 if copied.intersection(due):
                     images = [self._moved(image, copied) for image in product.images]
-                    product = self._catalog.replace_images(
-                        product.workspace_id, product.id, images, expected_version=product.version
+                    product = self._catalog.update_product(
+                        product.workspace_id,
+                        product.id,
+                        {"images": images},
+                        expected_version=product.version,
                     )
                     self.changed += 1
                 # What is missing may have been removed meanwhile.

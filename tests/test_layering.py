@@ -54,10 +54,16 @@ ALLOWED: dict[str, set[str]] = {
     },
     "catalog": set(),
     "catalog.base": set(),
-    "catalog.sqlite": {"catalog.base"},
     "catalog.mongo": {"catalog.base", "catalog.mongo_connection", "catalog.mongo_documents", "pymongo"},
     "catalog.mongo_connection": {"catalog.base", "pymongo", "bson"},
     "catalog.mongo_documents": {"catalog.base"},
+    "catalog.sqlite": {
+        *{"catalog.base", "catalog.sqlite_connection", "catalog.sqlite_records", "catalog.sqlite_search"}
+    },
+    "catalog.sqlite_connection": {"catalog.base", "catalog.sqlite_schema", "catalog.sqlite_search"},
+    "catalog.sqlite_records": {"catalog.base"},
+    "catalog.sqlite_schema": {"catalog.base"},
+    "catalog.sqlite_search": {"catalog.base", "catalog.sqlite_records"},
 }
 
 FILES = sorted(

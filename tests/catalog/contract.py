@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -21,8 +21,11 @@ from catalog.base import (
     ImageNotFound,
     Plan,
     Product,
+    ProductChanges,
     ProductFull,
     ProductNotFound,
+    ProductPage,
+    ProductQuery,
     VersionMismatch,
     Workspace,
     WorkspaceNotFound,
@@ -74,6 +77,77 @@ def hosted_image(**fields: Any) -> Image:
 
 def externals(count: int) -> tuple[Image, ...]:
     return tuple(Image(url=f"https://cdn.example.com/{index}.png") for index in range(count))
+
+
+#: Names of products, whose models are M-0, M-1 and so on.
+NAMES: Final = [
+    "5*5 (x) [y] ^z$ .+",
+    "Desk LAMP",
+    "it's",
+    "a lamp_post",
+    "C:\\temp",
+    'say "bye"',
+    "100% wool",
+    "ZÜRICH",
+    "Zürich West",
+    "Große Straße",
+    "press",
+    "ΣΊΣΥΦΟΣ",
+    "電池 pack",
+    "a 🎁 b",
+    "a\u0000b",
+]
+
+#: What each search finds.
+FOUND: dict[str, list[str]] = {
+    "m-3": ["a lamp_post"],
+    "M-14": ["a\u0000b"],
+    "lamp": ["Desk LAMP", "a lamp_post"],
+    "LAMP": ["Desk LAMP", "a lamp_post"],
+    "p_p": ["a lamp_post"],
+    "100%": ["100% wool"],
+    "%": ["100% wool"],
+    "_": ["a lamp_post"],
+    "\\": ["C:\\temp"],
+    "\\t": ["C:\\temp"],
+    '"b': ['say "bye"'],
+    '"': ['say "bye"'],
+    "'": ["it's"],
+    "ye* OR": [],
+    "*": ["5*5 (x) [y] ^z$ .+"],
+    "(x) [y] ^z$ .+": ["5*5 (x) [y] ^z$ .+"],
+    "?": [],
+    ".": ["5*5 (x) [y] ^z$ .+"],
+    "zürich": ["ZÜRICH", "Zürich West"],
+    "ZÜRICH": ["ZÜRICH", "Zürich West"],
+    "ü": ["ZÜRICH", "Zürich West"],
+    "zurich": [],
+    "STRASSE": ["Große Straße"],
+    "straße": ["Große Straße"],
+    "ß": ["Große Straße", "press"],
+    "σίσυφος": ["ΣΊΣΥΦΟΣ"],
+    "電池": ["電池 pack"],
+    "池": ["電池 pack"],
+    "🎁": ["a 🎁 b"],
+    "a\u0000b": ["a\u0000b"],
+    "\u0000": ["a\u0000b"],
+    "k\u0000": [],
+    " ": [
+        "5*5 (x) [y] ^z$ .+",
+        "Desk LAMP",
+        "a lamp_post",
+        'say "bye"',
+        "100% wool",
+        "Zürich West",
+        "Große Straße",
+        "電池 pack",
+        "a 🎁 b",
+    ],
+    "pressm": [],
+    "press\n": [],
+    "Desk LAMP and more": [],
+    "x" * 600: [],
+}
 
 
 class CatalogContract:
@@ -171,7 +245,9 @@ class CatalogContract:
             lambda: catalog.get_product(workspace.id, product.id),
             lambda: catalog.append_image(workspace.id, product.id, hosted_image()),
             lambda: catalog.remove_image(workspace.id, product.id, 0),
-            lambda: catalog.replace_images(workspace.id, product.id, [], expected_version=1),
+            lambda: catalog.update_product(workspace.id, product.id, {"name": "mine"}),
+            lambda: catalog.update_product(workspace.id, product.id, {}),
+            lambda: catalog.delete_product(workspace.id, product.id),
         ]
         for call in calls:
             with pytest.raises(ProductNotFound):
@@ -344,44 +420,84 @@ class CatalogContract:
         assert sorted(removed) == sorted(product.image_urls)
         assert catalog.get_product(workspace.id, product.id).images == ()
 
-    def test_all_images_are_replaced_at_once(self, catalog: Catalog, workspace: Workspace) -> None:
-        product = new_product(catalog, workspace, images=(*externals(2), hosted_image()))
-        images = (hosted_image(), *externals(1))
-        after = catalog.replace_images(workspace.id, product.id, images, expected_version=product.version)
-        assert after.images == images
-        assert after.version == product.version + 1
+    # --- changes
+
+    def test_all_fields_can_be_changed(self, catalog: Catalog, workspace: Workspace) -> None:
+        product = new_product(catalog, workspace, description="old", images=externals(2))
+        changes: ProductChanges = {
+            "name": "Zürich 'box' \u0000 🎁",
+            "model": "BP-99",
+            "category": "toys",
+            "description": None,
+            "default_field_values": {"a.b": {"$c": [1, 2.5, None, True, 2**80]}, "": "empty"},
+            "images": (hosted_image(), *externals(1)),
+            "status": "archived",
+            "source_locale": "it",
+        }
+        after = catalog.update_product(workspace.id, product.id, changes)
+        assert after == replace(product, **changes, version=2, updated_at=after.updated_at)
         assert after.updated_at >= product.updated_at
         assert catalog.get_product(workspace.id, product.id) == after
 
-    def test_all_images_can_be_taken_away(self, catalog: Catalog, workspace: Workspace) -> None:
-        product = new_product(catalog, workspace, images=externals(2))
-        after = catalog.replace_images(workspace.id, product.id, [], expected_version=product.version)
-        assert after.images == ()
+    def test_what_is_not_changed_stays(self, catalog: Catalog, workspace: Workspace) -> None:
+        product = new_product(catalog, workspace, description="old", images=(hosted_image(),))
+        after = catalog.update_product(workspace.id, product.id, {"name": "New"})
+        assert after == replace(product, name="New", version=2, updated_at=after.updated_at)
         assert catalog.get_product(workspace.id, product.id) == after
 
-    def test_a_replacement_loses_no_change_that_its_caller_has_not_seen(
+    def test_no_changes_make_no_new_version(self, catalog: Catalog, workspace: Workspace) -> None:
+        product = new_product(catalog, workspace)
+        assert catalog.update_product(workspace.id, product.id, {}) == product
+        assert catalog.get_product(workspace.id, product.id) == product
+        with pytest.raises(VersionMismatch):
+            catalog.update_product(workspace.id, product.id, {}, expected_version=2)
+
+    def test_the_model_of_another_product_can_not_be_taken(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        new_product(catalog, workspace, model="taken")
+        product = new_product(catalog, workspace, model="BP-48V")
+        with pytest.raises(DuplicateModel):
+            catalog.update_product(workspace.id, product.id, {"name": "New", "model": "taken"})
+        assert catalog.get_product(workspace.id, product.id) == product
+        after = catalog.update_product(workspace.id, product.id, {"model": "BP-48V"})
+        assert after.model == "BP-48V"
+
+    def test_a_model_that_is_no_longer_used_is_free(self, catalog: Catalog, workspace: Workspace) -> None:
+        first, second = (new_product(catalog, workspace, model=model) for model in ("a", "b"))
+        catalog.update_product(workspace.id, first.id, {"model": "c"})
+        catalog.update_product(workspace.id, second.id, {"model": "a"})
+        catalog.delete_product(workspace.id, second.id)
+        new_product(catalog, workspace, model="a")
+
+    def test_a_change_loses_none_that_its_caller_has_not_seen(
         self, catalog: Catalog, workspace: Workspace
     ) -> None:
         product = new_product(catalog, workspace, images=externals(2))
         appended = catalog.append_image(workspace.id, product.id, hosted_image())
         with pytest.raises(VersionMismatch):
-            catalog.replace_images(workspace.id, product.id, [], expected_version=product.version)
+            catalog.update_product(workspace.id, product.id, {"images": []}, expected_version=product.version)
         assert catalog.get_product(workspace.id, product.id) == appended.product
+        after = catalog.update_product(
+            workspace.id, product.id, {"images": []}, expected_version=appended.product.version
+        )
+        assert after.images == ()
+        assert catalog.get_product(workspace.id, product.id) == after
 
-    def test_the_images_of_no_product_can_not_be_replaced(
-        self, catalog: Catalog, workspace: Workspace
-    ) -> None:
+    def test_no_product_can_not_be_changed(self, catalog: Catalog, workspace: Workspace) -> None:
         with pytest.raises(ProductNotFound):
-            catalog.replace_images(workspace.id, new_id(), [], expected_version=1)
+            catalog.update_product(workspace.id, new_id(), {"name": "New"}, expected_version=1)
 
-    def test_of_two_replacements_that_expect_the_same_version_one_succeeds(
+    def test_of_two_changes_that_expect_the_same_version_one_succeeds(
         self, catalog: Catalog, workspace: Workspace
     ) -> None:
         product = new_product(catalog, workspace, images=externals(2))
 
         def attempt(image: Image) -> Image | None:
             try:
-                catalog.replace_images(workspace.id, product.id, [image], expected_version=product.version)
+                catalog.update_product(
+                    workspace.id, product.id, {"images": [image]}, expected_version=product.version
+                )
             except VersionMismatch:
                 return None
             return image
@@ -390,6 +506,161 @@ class CatalogContract:
             outcomes = list(pool.map(attempt, [hosted_image() for _ in range(8)]))
         (succeeded,) = [image for image in outcomes if image]
         assert catalog.get_product(workspace.id, product.id).images == (succeeded,)
+
+    def test_changes_of_different_fields_at_once_are_all_kept(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        product = new_product(catalog, workspace)
+        changes: list[ProductChanges] = [
+            {"name": "New"},
+            {"description": "new"},
+            {"category": "toys"},
+            {"source_locale": "it"},
+            {"status": "archived"},
+        ]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda change: catalog.update_product(workspace.id, product.id, change), changes))
+        after = catalog.get_product(workspace.id, product.id)
+        assert (after.name, after.description, after.category) == ("New", "new", "toys")
+        assert (after.source_locale, after.status, after.version) == ("it", "archived", 6)
+
+    def test_a_product_can_be_deleted(self, catalog: Catalog, workspace: Workspace) -> None:
+        product = new_product(catalog, workspace, images=(hosted_image(),))
+        other = new_product(catalog, workspace)
+        assert catalog.delete_product(workspace.id, product.id) == product
+        for _ in range(2):
+            with pytest.raises(ProductNotFound):
+                catalog.delete_product(workspace.id, product.id)
+        with pytest.raises(ProductNotFound):
+            catalog.append_image(workspace.id, product.id, hosted_image())
+        assert list(catalog.iter_products()) == [other]
+
+    def test_a_deletion_holds_to_the_expected_version(self, catalog: Catalog, workspace: Workspace) -> None:
+        product = new_product(catalog, workspace)
+        with pytest.raises(VersionMismatch):
+            catalog.delete_product(workspace.id, product.id, expected_version=2)
+        assert catalog.get_product(workspace.id, product.id) == product
+        catalog.delete_product(workspace.id, product.id, expected_version=1)
+
+    def test_of_many_deletions_at_once_one_succeeds(self, catalog: Catalog, workspace: Workspace) -> None:
+        product = new_product(catalog, workspace)
+
+        def delete(_: int) -> bool:
+            try:
+                catalog.delete_product(workspace.id, product.id)
+            except ProductNotFound:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(delete, range(8))) == 1
+
+    # --- lists
+
+    def test_a_workspace_without_products_has_an_empty_list(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        new_product(catalog, new_workspace(catalog))
+        assert catalog.list_products(workspace.id, ProductQuery()) == ProductPage([], 0)
+        assert catalog.list_products(workspace.id, ProductQuery(search="pack")) == ProductPage([], 0)
+
+    def test_products_are_listed_newest_first_in_pages(self, catalog: Catalog, workspace: Workspace) -> None:
+        products = [new_product(catalog, workspace, images=externals(index % 3)) for index in range(7)]
+        newest_first = products[::-1]
+        for page in range(1, 6):
+            query = ProductQuery(page=page, limit=2)
+            expected = ProductPage(newest_first[2 * page - 2 : 2 * page], 7)
+            assert catalog.list_products(workspace.id, query) == expected
+        for query in (ProductQuery(page=10**30), ProductQuery(page=10**30, search="pack")):
+            assert catalog.list_products(workspace.id, query) == ProductPage([], 7)
+
+    def test_products_of_one_millisecond_are_listed_by_id(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        moment = now()
+        products = [
+            new_product(catalog, workspace, id=f"{digit:024x}", created_at=moment) for digit in (3, 1, 9, 5)
+        ]
+        old = new_product(catalog, workspace, id="f" * 24, created_at=moment - timedelta(milliseconds=1))
+        expected = [*sorted(products, key=lambda product: product.id, reverse=True), old]
+        for search in ("", "Li-Ion"):
+            found = [
+                catalog.list_products(workspace.id, ProductQuery(page=page, limit=1, search=search)).items
+                for page in range(1, 6)
+            ]
+            assert found == [[product] for product in expected]
+
+    def test_archived_products_are_listed_only_when_they_are_asked_for(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        active = new_product(catalog, workspace)
+        archived = new_product(catalog, workspace)
+        archived = catalog.update_product(workspace.id, archived.id, {"status": "archived"})
+        for search in ("", "pack", "k"):
+            for query, expected in (
+                (ProductQuery(search=search), [active]),
+                (ProductQuery(search=search, show_archived=True), [archived, active]),
+                (ProductQuery(search=search, status="archived"), [archived]),
+                (ProductQuery(search=search, status="active"), [active]),
+                (ProductQuery(search=search, status="active", show_archived=True), [active]),
+                (ProductQuery(search=search, status="archived", show_archived=True), [archived]),
+            ):
+                assert catalog.list_products(workspace.id, query) == ProductPage(expected, len(expected))
+
+    def test_products_are_listed_by_category(self, catalog: Catalog, workspace: Workspace) -> None:
+        categories = ("toys", "iron-steel", "toys", "batteries")
+        products = [new_product(catalog, workspace, category=category) for category in categories]
+        archived = catalog.update_product(workspace.id, products[0].id, {"status": "archived"})
+        for search in ("", "pack", "pa"):
+            for query, expected in (
+                (ProductQuery(search=search, category="toys"), [products[2]]),
+                (ProductQuery(search=search, category="iron-steel"), [products[1]]),
+                (ProductQuery(search=search, category="tyres"), []),
+                (ProductQuery(search=search, category="toys", show_archived=True), [products[2], archived]),
+                (ProductQuery(search=search, category="toys", status="archived"), [archived]),
+            ):
+                assert catalog.list_products(workspace.id, query) == ProductPage(expected, len(expected))
+
+    def test_a_list_follows_every_change(self, catalog: Catalog, workspace: Workspace) -> None:
+        product = new_product(catalog, workspace, name="Lamp", model="L-1")
+        other = new_product(catalog, workspace, name="Other", model="O-1")
+
+        def totals(**fields: Any) -> list[int]:
+            queries = [ProductQuery(search=search, **fields) for search in ("", "lamp", "torch", "T-1", "L")]
+            return [catalog.list_products(workspace.id, query).total for query in queries]
+
+        assert totals() == [2, 1, 0, 0, 1]
+        catalog.update_product(workspace.id, product.id, {"name": "Torch"})
+        assert totals() == [2, 0, 1, 0, 1]
+        catalog.update_product(workspace.id, product.id, {"model": "T-1", "category": "toys"})
+        assert totals() == [2, 0, 1, 1, 0]
+        assert totals(category="toys") == [1, 0, 1, 1, 0]
+        assert totals(category="batteries") == [1, 0, 0, 0, 0]
+        catalog.update_product(workspace.id, product.id, {"status": "archived"})
+        assert totals() == [1, 0, 0, 0, 0]
+        assert totals(status="archived") == [1, 0, 1, 1, 0]
+        catalog.update_product(workspace.id, product.id, {"status": "active"})
+        catalog.append_image(workspace.id, product.id, hosted_image())
+        assert totals() == [2, 0, 1, 1, 0]
+        catalog.delete_product(workspace.id, product.id)
+        assert totals() == [1, 0, 0, 0, 0]
+        catalog.delete_product(workspace.id, other.id)
+        assert totals(show_archived=True) == [0, 0, 0, 0, 0]
+
+    def test_a_search_takes_every_character_literally_in_any_case(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        stranger = new_workspace(catalog)
+        for index, name in enumerate(NAMES):
+            new_product(catalog, workspace, name=name, model=f"M-{index}")
+            new_product(catalog, stranger, name=name, model=f"M-{index}")
+
+        def find(search: str) -> list[str]:
+            page = catalog.list_products(workspace.id, ProductQuery(search=search, limit=100))
+            assert page.total == len(page.items)
+            return [product.name for product in page.items][::-1]
+
+        assert {search: find(search) for search in FOUND} == FOUND
 
     # --- the store itself
 

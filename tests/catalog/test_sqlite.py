@@ -4,14 +4,34 @@ import multiprocessing
 import os
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from auth.tokens import new_api_key
-from catalog.base import CatalogUnavailable, ProductNotFound, new_id
-from catalog.sqlite import MIGRATIONS, SQLiteCatalog
-from tests.catalog.contract import CatalogContract, hosted_image, new_product, new_workspace
+from catalog.base import (
+    CatalogUnavailable,
+    DuplicateModel,
+    ProductNotFound,
+    ProductPage,
+    ProductQuery,
+    new_id,
+    now,
+)
+from catalog.sqlite import SQLiteCatalog
+from catalog.sqlite_records import product_columns
+from catalog.sqlite_schema import MIGRATIONS
+from catalog.sqlite_search import add_to_index
+from tests.catalog.contract import (
+    CatalogContract,
+    a_product,
+    externals,
+    hosted_image,
+    new_product,
+    new_workspace,
+)
 
 
 @pytest.fixture
@@ -35,7 +55,7 @@ class TestSQLiteCatalog(CatalogContract):
 
 
 def test_every_commit_is_synced_in_wal_mode(catalog: SQLiteCatalog) -> None:
-    with catalog._connection() as connection:
+    with catalog._file.connection() as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
 
@@ -99,12 +119,121 @@ def test_an_old_schema_is_migrated_and_keeps_its_rows(path: Path, monkeypatch: p
     workspace = new_workspace(old)
     old.close()
     step = ("ALTER TABLE workspaces ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'",)
-    monkeypatch.setattr("catalog.sqlite.MIGRATIONS", (*MIGRATIONS, step))
+    monkeypatch.setattr("catalog.sqlite_schema.MIGRATIONS", (*MIGRATIONS, step))
     new = SQLiteCatalog(path)
     assert new.get_workspace(workspace.id) == workspace
-    with new._connection() as connection:
+    with new._file.connection() as connection:
         assert connection.execute("SELECT colour FROM workspaces").fetchone()[0] == "red"
     new.close()
+
+
+def test_the_products_of_a_database_of_version_1_are_listed_and_found(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.sqlite_schema.MIGRATIONS", MIGRATIONS[:1])
+    old = SQLiteCatalog(path)
+    workspace = new_workspace(old)
+    images = (*externals(1), hosted_image())
+    products = [
+        a_product(workspace, name="Zürich", category="toys", images=images, version=7),
+        a_product(workspace, name="Straße", status="archived", created_at=now() + timedelta(days=1)),
+    ]
+    with old._file.connection() as connection:
+        for product in products:
+            columns = product_columns(product)
+            row = {name: columns[name] for name in columns if not name.startswith("folded_")}
+            connection.execute(
+                f"INSERT INTO products ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608
+                tuple(row.values()),
+            )
+    old.close()
+    monkeypatch.undo()
+    new = SQLiteCatalog(path)
+    assert [new.get_product(workspace.id, product.id) for product in products] == products
+    everything = ProductQuery(show_archived=True)
+    assert new.list_products(workspace.id, everything) == ProductPage(products[::-1], 2)
+    assert new.list_products(workspace.id, ProductQuery()) == ProductPage(products[:1], 1)
+    assert new.list_products(workspace.id, ProductQuery(search="ZÜR")) == ProductPage(products[:1], 1)
+    assert new.list_products(workspace.id, ProductQuery(search="strasse", status="archived")).total == 1
+    new.delete_product(workspace.id, products[1].id)
+    assert new.list_products(workspace.id, everything) == ProductPage(products[:1], 1)
+    with pytest.raises(DuplicateModel):
+        new_product(new, workspace, model=products[0].model)
+    new.close()
+
+
+def test_vacuum_leaves_the_search_as_it_is(catalog: SQLiteCatalog) -> None:
+    workspace = new_workspace(catalog)
+    products = [new_product(catalog, workspace, name=f"Lamp {index}") for index in range(5)]
+    catalog.delete_product(workspace.id, products[0].id)
+    with catalog._file.connection() as connection:
+        connection.execute("VACUUM")
+    for product in products[1:]:
+        assert catalog.list_products(workspace.id, ProductQuery(search=product.name)).items == [product]
+
+
+def test_the_search_index_forgets_what_is_gone(catalog: SQLiteCatalog) -> None:
+    workspace = new_workspace(catalog)
+    products = [new_product(catalog, workspace, name=name) for name in ("Straße 9", "Zürich \0 電池", "a")]
+    catalog.update_product(workspace.id, products[0].id, {"name": "x", "status": "archived"})
+    for product in products:
+        catalog.delete_product(workspace.id, product.id)
+    with catalog._file.connection() as connection:
+        connection.execute("INSERT INTO product_grams (product_grams) VALUES ('optimize')")
+        connection.execute("CREATE VIRTUAL TABLE temp.grams USING fts5vocab (main, product_grams, row)")
+        assert connection.execute("SELECT term FROM temp.grams").fetchall() == []
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SQLiteCatalog, str, list[str]]]:
+    """A catalog whose workspace has more products than a search looks at one by one; their names."""
+    catalog = SQLiteCatalog(tmp_path_factory.mktemp("large") / "vetrina.sqlite3")
+    workspace = new_workspace(catalog)
+    names = [f"Lamp {index:04d} {'odd' if index % 2 else 'even'}" for index in range(1200)]
+    template = a_product(workspace)
+    with catalog._file.write() as connection:
+        for index, name in enumerate(names):
+            product = replace(
+                template,
+                id=f"{index:024x}",
+                name=name,
+                model=f"L-{index}",
+                category="toys" if index % 3 else "tyres",
+                created_at=template.created_at + timedelta(milliseconds=index // 2),
+            )
+            columns = product_columns(product)
+            places = ", ".join("?" * len(columns))
+            connection.execute(
+                f"INSERT INTO products ({', '.join(columns)}) VALUES ({places})",  # noqa: S608
+                tuple(columns.values()),
+            )
+            add_to_index(connection, product.id)
+    yield catalog, workspace.id, names
+    catalog.close()
+
+
+@pytest.mark.parametrize("category", [None, "toys"])
+@pytest.mark.parametrize(
+    "search", ["", "L", "lamp", "LAMP 0", "MP 00", "odd", "1 odd", "0777", "7", "lamp odd", "z"]
+)
+def test_a_search_with_many_candidates_finds_what_a_look_at_each_finds(
+    large: tuple[SQLiteCatalog, str, list[str]], search: str, category: str | None
+) -> None:
+    catalog, workspace_id, names = large
+    expected = [
+        f"{index:024x}"
+        for index, name in reversed(list(enumerate(names)))
+        if (search.lower() in name.lower() or search.lower() in f"l-{index}")
+        and (category is None or index % 3)
+    ]
+    pages = -(-len(expected) // 100)
+    found = []
+    for page in range(1, pages + 2):
+        query = ProductQuery(page=page, limit=100, search=search, category=category)
+        products = catalog.list_products(workspace_id, query)
+        assert products.total == len(expected)
+        found += [product.id for product in products.items]
+    assert found == expected
 
 
 def test_a_migration_that_fails_leaves_the_old_schema(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,21 +241,21 @@ def test_a_migration_that_fails_leaves_the_old_schema(path: Path, monkeypatch: p
     workspace = new_workspace(old)
     old.close()
     broken = ("CREATE TABLE half (x INTEGER) STRICT", "CREATE NONSENSE")
-    monkeypatch.setattr("catalog.sqlite.MIGRATIONS", (*MIGRATIONS, broken))
+    monkeypatch.setattr("catalog.sqlite_schema.MIGRATIONS", (*MIGRATIONS, broken))
     new = SQLiteCatalog(path)
     with pytest.raises(CatalogUnavailable):
         new.check()
     monkeypatch.undo()
     old = SQLiteCatalog(path)
     assert old.get_workspace(workspace.id) == workspace
-    with old._connection() as connection:
+    with old._file.connection() as connection:
         assert not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'half'").fetchall()
     old.close()
 
 
 def test_a_schema_of_a_newer_program_is_refused(catalog: SQLiteCatalog) -> None:
     catalog.check()
-    with catalog._connection() as connection:
+    with catalog._file.connection() as connection:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     catalog.close()
     with pytest.raises(CatalogUnavailable, match="written by a newer one"):

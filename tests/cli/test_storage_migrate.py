@@ -150,7 +150,7 @@ def test_an_upload_that_comes_meanwhile_is_kept_and_migrated(
     product = new_product(catalog, workspace, images=(stored_image(disk),))
     added = stored_image(disk)
     before_the_next(
-        monkeypatch, catalog, "replace_images", lambda: catalog.append_image(workspace.id, product.id, added)
+        monkeypatch, catalog, "update_product", lambda: catalog.append_image(workspace.id, product.id, added)
     )
     result = migrate()
     assert (result.exit_code, result.stdout) == (0, "2 images copied to r2, 1 products changed, 0 failed.\n")
@@ -276,7 +276,7 @@ def test_it_stops_when_a_store_goes_down_on_the_way(
         monkeypatch.setattr(disk, "open", fail)
         monkeypatch.setattr(disk, "check", fail)
 
-    before_the_next(monkeypatch, catalog, "replace_images", go_down)
+    before_the_next(monkeypatch, catalog, "update_product", go_down)
     result = migrate()
     assert result.exit_code == 1
     assert result.stdout == "1 images copied to r2, 1 products changed, 0 failed.\n"

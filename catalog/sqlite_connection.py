@@ -1,0 +1,152 @@
+"""The way to the SQLite file: connections, transactions, and what a failure means.
+
+Each thread has its own connection, made at first use. A write is ``BEGIN IMMEDIATE`` … ``COMMIT``
+with ``synchronous=FULL``: when it returns, it is on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from catalog.base import CatalogUnavailable, OutcomeUnknown
+from catalog.sqlite_schema import migrate
+from catalog.sqlite_search import add_functions
+
+# Failures after which SQLite has certainly not committed: the primary result codes of section 3 of
+# https://www.sqlite.org/rescode.html. Any other (an I/O error at COMMIT, say) leaves it open.
+_NOT_COMMITTED: Final = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,
+}
+
+
+class SQLiteConnections:
+    """The connections to one file, of which each is used by one thread at a time.
+
+    Args:
+        path: of the database; the file and its folder are made at first use.
+        busy_timeout: how long a write waits for other writers, in seconds.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout: float) -> None:
+        self._path = Path(os.path.abspath(path))
+        self._busy_timeout = busy_timeout
+        self._start_process()
+
+    def _start_process(self) -> None:
+        self._process = os.getpid()
+        self._idle: deque[sqlite3.Connection] = deque()
+        # SQLite's waiting writers poll. Those of one process queue here instead, so that they only
+        # poll for other processes.
+        self._writing = threading.Lock()
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self._path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            add_functions(connection)
+            migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection that no other thread uses meanwhile. One that failed is not used again."""
+        if self._process != os.getpid():
+            # A connection must not be used across a fork, nor closed on the other side of it:
+            # https://www.sqlite.org/howtocorrupt.html section 2.7.
+            self._inherited = self._idle
+            self._start_process()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._open()
+        try:
+            yield connection
+        except sqlite3.IntegrityError:
+            self._idle.append(connection)  # the statement was refused, the connection is sound
+            raise
+        except sqlite3.Error:
+            connection.close()
+            raise
+        except BaseException:
+            self._idle.append(connection)
+            raise
+        else:
+            self._idle.append(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self.connection() as connection:
+                yield connection
+        except (sqlite3.Error, OSError) as error:
+            raise CatalogUnavailable(str(error)) from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A read whose statements all see the database as of one moment.
+
+        Raises:
+            CatalogUnavailable
+        """
+        with self.read() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that commits when the block ends and rolls back when it raises."""
+        if not self._writing.acquire(timeout=self._busy_timeout):
+            raise CatalogUnavailable("the database is busy")
+        writing = self._writing
+        try:
+            with self.connection() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    # A statement that failed may have ended the transaction itself.
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+        except sqlite3.IntegrityError:
+            raise
+        except OSError as error:
+            raise CatalogUnavailable(str(error)) from error
+        except sqlite3.Error as error:
+            # The low byte of an extended code is its primary code.
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_INTERNAL) & 0xFF
+            unavailable = CatalogUnavailable if code in _NOT_COMMITTED else OutcomeUnknown
+            raise unavailable(str(error)) from error
+        finally:
+            writing.release()
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()

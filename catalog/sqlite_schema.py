@@ -1,0 +1,177 @@
+"""The schema of the embedded catalog, and how an older one becomes it.
+
+The statements may call the functions of ``catalog/sqlite_search.py``, which every connection has.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from catalog.base import CatalogUnavailable
+
+#: One script a schema version, applied in order and never changed afterwards.
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """
+        CREATE TABLE workspaces (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            plan TEXT NOT NULL,
+            created_at INTEGER NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE credentials (
+            id TEXT PRIMARY KEY,
+            digest BLOB NOT NULL UNIQUE,
+            kind TEXT NOT NULL,
+            workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+            scopes TEXT NOT NULL,
+            label TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER,
+            revoked_at INTEGER
+        ) STRICT
+        """,
+        "CREATE INDEX credentials_of_workspace ON credentials (workspace_id)",
+        """
+        CREATE TABLE products (
+            id TEXT PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+            name TEXT NOT NULL,
+            model TEXT NOT NULL,
+            category TEXT NOT NULL,
+            description TEXT,
+            default_field_values TEXT NOT NULL,
+            images TEXT NOT NULL,
+            status TEXT NOT NULL,
+            source_locale TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL,
+            UNIQUE (workspace_id, model)
+        ) STRICT
+        """,
+    ),
+    (
+        # The products get a number that VACUUM does not change, which the full-text index knows them by,
+        # and the texts that a search looks into. What a listing reads comes before what may be long.
+        "ALTER TABLE products RENAME TO old_products",
+        """
+        CREATE TABLE products (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+            created_at INTEGER NOT NULL,
+            status TEXT NOT NULL,
+            category TEXT NOT NULL,
+            folded_name TEXT NOT NULL,
+            folded_model TEXT NOT NULL,
+            name TEXT NOT NULL,
+            model TEXT NOT NULL,
+            description TEXT,
+            default_field_values TEXT NOT NULL,
+            images TEXT NOT NULL,
+            source_locale TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL,
+            UNIQUE (workspace_id, model)
+        ) STRICT
+        """,
+        """
+        INSERT INTO products (
+            id, workspace_id, created_at, status, category, folded_name, folded_model, name, model,
+            description, default_field_values, images, source_locale, version, updated_at
+        )
+        SELECT
+            id, workspace_id, created_at, status, category, casefold(name), casefold(model), name, model,
+            description, default_field_values, images, source_locale, version, updated_at
+        FROM old_products
+        ORDER BY created_at, id
+        """,
+        "DROP TABLE old_products",
+        # One index for each filter, in the order of the list. The first has all that a search reads.
+        """
+        CREATE INDEX products_newest ON products (
+            workspace_id, created_at, id, status, category, folded_name, folded_model
+        )
+        """,
+        "CREATE INDEX products_by_status ON products (workspace_id, status, created_at, id)",
+        "CREATE INDEX products_by_category ON products (workspace_id, category, created_at, id)",
+        """
+        CREATE INDEX products_by_category_and_status ON products (
+            workspace_id, category, status, created_at, id
+        )
+        """,
+        # Totals are kept, for a count reads all that it counts.
+        """
+        CREATE TABLE product_counts (
+            workspace_id TEXT NOT NULL,
+            category TEXT NOT NULL,
+            status TEXT NOT NULL,
+            count INTEGER NOT NULL,
+            PRIMARY KEY (workspace_id, category, status)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        INSERT INTO product_counts
+        SELECT workspace_id, category, status, count(*) FROM products GROUP BY 1, 2, 3
+        """,
+        """
+        CREATE TRIGGER count_inserted_product AFTER INSERT ON products BEGIN
+            INSERT INTO product_counts VALUES (new.workspace_id, new.category, new.status, 1)
+            ON CONFLICT DO UPDATE SET count = count + 1;
+        END
+        """,
+        """
+        CREATE TRIGGER count_deleted_product AFTER DELETE ON products BEGIN
+            UPDATE product_counts SET count = count - 1
+            WHERE (workspace_id, category, status) = (old.workspace_id, old.category, old.status);
+        END
+        """,
+        """
+        CREATE TRIGGER count_changed_product AFTER UPDATE OF category, status ON products BEGIN
+            UPDATE product_counts SET count = count - 1
+            WHERE (workspace_id, category, status) = (old.workspace_id, old.category, old.status);
+            INSERT INTO product_counts VALUES (new.workspace_id, new.category, new.status, 1)
+            ON CONFLICT DO UPDATE SET count = count + 1;
+        END
+        """,
+        # The grams (catalog/sqlite_search.py) of each product, under its number.
+        """
+        CREATE VIRTUAL TABLE product_grams USING fts5 (
+            grams, content = '', detail = none, tokenize = ascii
+        )
+        """,
+        """
+        INSERT INTO product_grams (rowid, grams)
+        SELECT number, grams(workspace_id, status, category, folded_name, folded_model) FROM products
+        """,
+    ),
+)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the schema to the newest version; ``PRAGMA user_version`` counts the steps done."""
+    (done,) = connection.execute("PRAGMA user_version").fetchone()
+    if done == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have done it between the two looks.
+        (done,) = connection.execute("PRAGMA user_version").fetchone()
+        if done > len(MIGRATIONS):
+            raise CatalogUnavailable(
+                f"the database has schema version {done}, this program knows {len(MIGRATIONS)}: "
+                "it was written by a newer one"
+            )
+        for step in MIGRATIONS[done:]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,171 @@
+"""The lists of products in SQLite: pages by indexes, and a search that reads only what may match.
+
+A *gram* is one, two or three characters in a row of a product's folded name or model. A full-text
+index has the grams of every product, so a search finds its candidates as those with all grams of
+what is searched; what they really have in them is looked at afterwards. A search of up to three
+characters is a gram itself. FTS5's own trigram tokenizer is not used: it folds fewer letters, stops at
+a NUL, and knows no shorter searches. Each gram is indexed together with its workspace, so that none
+pays for another's products.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Self
+
+from catalog.base import ProductPage, ProductQuery
+from catalog.sqlite_records import product_of
+
+#: Characters in the longest gram.
+_LONGEST: Final = 3
+
+#: Up to so many candidates are looked at one by one and sorted. With more, matches are frequent enough
+#: to meet a page of them soon on a walk from the newest on.
+_MAX_CANDIDATES: Final = 1000
+
+#: Enough to find few candidates.
+_MAX_GRAMS: Final = 32
+
+#: Which index has a list in its order: by whether it is of one category, and of one status.
+_INDEXES: Final = {
+    (False, False): "products_newest",
+    (False, True): "products_by_status",
+    (True, False): "products_by_category",
+    (True, True): "products_by_category_and_status",
+}
+
+# Not LIKE, which has wildcards and folds ASCII only.
+_CONTAINS: Final = "(instr(folded_name, ?) OR instr(folded_model, ?))"
+
+_INDEXED: Final = "number, grams(workspace_id, status, category, folded_name, folded_model) FROM products"
+
+
+def _token(workspace_id: str, kind: str, text: str) -> str:
+    # Only ASCII letters and digits are part of a token.
+    return workspace_id + kind + text.encode().hex()
+
+
+def _grams(workspace_id: str, status: str, category: str, *texts: str) -> str:
+    """What the full-text index gets of a product: tokens, with spaces between them."""
+    tokens = {_token(workspace_id, "s", status), _token(workspace_id, "k", category)}
+    for text in texts:
+        for length in range(1, _LONGEST + 1):
+            ends = range(length, len(text) + 1)
+            tokens.update(_token(workspace_id, "g", text[end - length : end]) for end in ends)
+    return " ".join(tokens)
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Gives a connection the functions that the schema's statements and those below call."""
+    connection.create_function("casefold", 1, str.casefold, deterministic=True)
+    connection.create_function("grams", -1, _grams, deterministic=True)
+
+
+def add_to_index(connection: sqlite3.Connection, product_id: str) -> None:
+    """Makes a product that was just written one that a search finds."""
+    connection.execute(
+        f"INSERT INTO product_grams (rowid, grams) SELECT {_INDEXED} WHERE id = ?", (product_id,)
+    )
+
+
+def remove_from_index(connection: sqlite3.Connection, product_id: str) -> None:
+    """Undoes that; before the product's row changes, because the index must be told what it was."""
+    connection.execute(
+        f"INSERT INTO product_grams (product_grams, rowid, grams) SELECT 'delete', {_INDEXED} WHERE id = ?",
+        (product_id,),
+    )
+
+
+def find_page(connection: sqlite3.Connection, workspace_id: str, query: ProductQuery) -> ProductPage:
+    """The products that are asked for; the caller sees to it that all statements see one moment."""
+    ids, total = (_search if query.search else _browse)(connection, workspace_id, query)
+    rows = connection.execute(
+        "SELECT * FROM products WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
+    )
+    products = {row["id"]: product_of(row) for row in rows}
+    return ProductPage([products[product_id] for product_id in ids], total)
+
+
+class _Filter(NamedTuple):
+    """A condition, and its parameters."""
+
+    condition: str
+    parameters: Sequence[str]
+
+    @classmethod
+    def of(cls, workspace_id: str, query: ProductQuery) -> Self:
+        wanted = {"workspace_id": workspace_id, "category": query.category, "status": query.only_status}
+        columns = {name: value for name, value in wanted.items() if value is not None}
+        return cls(" AND ".join(f"{name} = ?" for name in columns), tuple(columns.values()))
+
+    def containing(self, folded: str) -> Self:
+        return type(self)(f"{self.condition} AND {_CONTAINS}", (*self.parameters, folded, folded))
+
+
+def _browse(
+    connection: sqlite3.Connection, workspace_id: str, query: ProductQuery
+) -> tuple[Sequence[str], int]:
+    wanted = _Filter.of(workspace_id, query)
+    (total,) = connection.execute(
+        f"SELECT coalesce(sum(count), 0) FROM product_counts WHERE {wanted.condition}",  # noqa: S608  # ours
+        wanted.parameters,
+    ).fetchone()
+    index = _INDEXES[query.category is not None, query.only_status is not None]
+    return _walk(connection, index, wanted, query, total), total
+
+
+def _search(
+    connection: sqlite3.Connection, workspace_id: str, query: ProductQuery
+) -> tuple[Sequence[str], int]:
+    folded = query.search.casefold()
+    candidates = "SELECT rowid FROM product_grams WHERE product_grams MATCH ?"
+    match = _match(workspace_id, query, folded)
+    found = connection.execute(f"{candidates} LIMIT {_MAX_CANDIDATES + 1}", (match,)).fetchall()
+    if len(found) <= _MAX_CANDIDATES:
+        rows = connection.execute(
+            f"SELECT id FROM products WHERE number IN ({candidates}) AND {_CONTAINS}"  # noqa: S608  # ours
+            " ORDER BY created_at DESC, id DESC",
+            (match, folded, folded),
+        ).fetchall()
+        return [row["id"] for row in rows[query.offset : query.offset + query.limit]], len(rows)
+    wanted = _Filter.of(workspace_id, query).containing(folded)
+    if len(folded) <= _LONGEST:  # the search is a gram, so the candidates are the matches
+        counted = connection.execute(f"SELECT count(*) FROM ({candidates})", (match,))  # noqa: S608  # ours
+    else:
+        count = f"SELECT count(*) FROM products INDEXED BY products_newest WHERE {wanted.condition}"  # noqa: S608
+        counted = connection.execute(count, wanted.parameters)
+    (total,) = counted.fetchone()
+    return _walk(connection, "products_newest", wanted, query, total), total
+
+
+def _match(workspace_id: str, query: ProductQuery, folded: str) -> str:
+    """The full-text query of the candidates: the filters, and grams that cover what is searched."""
+    tokens = []
+    if query.category is not None:
+        tokens.append(_token(workspace_id, "k", query.category))
+    if query.only_status is not None:
+        tokens.append(_token(workspace_id, "s", query.only_status))
+    length = min(len(folded), _LONGEST)
+    starts = sorted({*range(0, len(folded) - length, length), len(folded) - length})[:_MAX_GRAMS]
+    tokens += [_token(workspace_id, "g", folded[start : start + length]) for start in starts]
+    return " AND ".join(tokens)
+
+
+def _walk(
+    connection: sqlite3.Connection, index: str, wanted: _Filter, query: ProductQuery, total: int
+) -> Sequence[str]:
+    """The ids of a page, along an index from the end that is nearer."""
+    limit = min(query.limit, total - query.offset)
+    if limit <= 0:
+        return []
+    before, after = query.offset, total - query.offset - limit
+    order, offset = ("DESC", before) if before <= after else ("ASC", after)
+    rows = connection.execute(
+        f"SELECT id FROM products INDEXED BY {index} WHERE {wanted.condition}"  # noqa: S608  # ours
+        f" ORDER BY created_at {order}, id {order} LIMIT ? OFFSET ?",
+        (*wanted.parameters, limit, offset),
+    ).fetchall()
+    ids = [row["id"] for row in rows]
+    return ids if order == "DESC" else ids[::-1]
