@@ -23,6 +23,7 @@ from cli.key import key_commands
 from cli.storage import storage_commands
 from cli.workspace import workspace_commands
 from config import ConfigError, Settings
+from products import Products
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
 from storage.r2 import R2Storage
@@ -92,7 +93,7 @@ def create_app(
 
     register_request_log(app)
     register_errors(app)
-    app.register_blueprint(products_blueprint(catalog, storage, auth))
+    app.register_blueprint(products_blueprint(Products(storage, catalog), catalog, storage, auth))
     app.register_blueprint(images_blueprint(uploads, catalog, auth))
     if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
         app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))

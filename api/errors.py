@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from api.metrics import STORE_ERRORS
 from auth.bearer import InsufficientScope, Unauthenticated
 from catalog.base import CatalogError, CatalogUnavailable
+from products import ImageUrlsRefused, NotInPlan
 from storage.base import ObjectNotFound, StorageUnavailable
 from validators.base import Rejected
 
@@ -34,6 +35,8 @@ STATUS: Final = {
     # auth
     "unauthenticated": 401,
     "insufficient_scope": 403,
+    # products
+    "not_in_plan": 403,
     # catalog
     "workspace_not_found": 404,
     "product_not_found": 404,
@@ -89,7 +92,7 @@ def _insufficient_scope(error: InsufficientScope) -> Response:
     return response
 
 
-def _refused_by_catalog(error: CatalogError) -> Response:
+def _refused(error: CatalogError | NotInPlan) -> Response:
     return error_response(STATUS[error.code], str(error))
 
 
@@ -109,6 +112,10 @@ def _object_not_found(_: ObjectNotFound) -> Response:
 
 def _invalid_request(error: InvalidRequest) -> Response:
     return error_response(400, "Validation error", {"fieldErrors": error.field_errors})
+
+
+def _image_urls_refused(error: ImageUrlsRefused) -> Response:
+    return _invalid_request(InvalidRequest({"imageUrls": list(error.reasons)}))
 
 
 #: What pydantic says that a client would rather read in other words.
@@ -151,7 +158,9 @@ def register_errors(app: Flask) -> None:
         Rejected: _rejected,
         Unauthenticated: _unauthenticated,
         InsufficientScope: _insufficient_scope,
-        CatalogError: _refused_by_catalog,
+        NotInPlan: _refused,
+        ImageUrlsRefused: _image_urls_refused,
+        CatalogError: _refused,
         CatalogUnavailable: _unavailable,
         StorageUnavailable: _unavailable,
         ObjectNotFound: _object_not_found,

@@ -9,33 +9,82 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.body import read_body
-from api.etags import product_etag
-from api.schemas import ProductCreate, product_json
+from api.etags import expected_version, product_etag
+from api.schemas import (
+    ProductCreate,
+    ProductListQuery,
+    ProductPatch,
+    deleted_json,
+    product_json,
+    product_list_json,
+)
 from auth.bearer import BearerAuth, Principal
 from auth.tokens import READ, WRITE
-from catalog.base import Catalog, Image, Product, new_id, now
+from catalog.base import ARCHIVED, Catalog, Image, Product, ProductChanges, new_id, now
+from products import Products
 from storage.base import StorageBackend
 
 MAX_JSON_BODY: Final = 1 << 20
 
+_CACHING: Final = {"Cache-Control": "private, no-cache"}
 
-def products_blueprint(catalog: Catalog, storage: StorageBackend, auth: BearerAuth) -> Blueprint:
+
+def products_blueprint(
+    products: Products, catalog: Catalog, storage: StorageBackend, auth: BearerAuth
+) -> Blueprint:
     """The product calls."""
     blueprint = Blueprint("products", __name__, url_prefix="/api/v1/products")
 
     @blueprint.post("")
     @auth.requires(WRITE)
     def create_product(principal: Principal) -> ResponseReturnValue:
-        sent = ProductCreate.model_validate_json(_json_body(), context={"key_of": storage.key_of})
+        sent = ProductCreate.model_validate_json(_json_body(), context={"storage": storage})
         product = _new_product(principal.workspace_id, sent)
         catalog.create_product(product)
         return _product_response(product), 201, {"Location": f"{request.path}/{product.id}"}
+
+    @blueprint.get("")
+    @auth.requires(READ)
+    def list_products(principal: Principal) -> ResponseReturnValue:
+        query = ProductListQuery.model_validate(request.args.to_dict()).query()
+        page = catalog.list_products(principal.workspace_id, query)
+        return jsonify(product_list_json(page, query)), 200, _CACHING
 
     @blueprint.get("/<product_id>")
     @auth.requires(READ)
     def get_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         product = catalog.get_product(principal.workspace_id, product_id)
         return _product_response(product).make_conditional(request)
+
+    @blueprint.patch("/<product_id>")
+    @auth.requires(WRITE)
+    def update_product(principal: Principal, product_id: str) -> ResponseReturnValue:
+        sent = ProductPatch.model_validate_json(_json_body())
+        version = expected_version(catalog, principal.workspace_id, product_id)
+        product = products.change(
+            principal.workspace_id,
+            product_id,
+            sent.changes(),
+            image_urls=sent.urls(),
+            expected_version=version,
+        )
+        return _product_response(product)
+
+    @blueprint.post("/<product_id>/archive")
+    @auth.requires(WRITE)
+    def archive_product(principal: Principal, product_id: str) -> ResponseReturnValue:
+        version = expected_version(catalog, principal.workspace_id, product_id)
+        archived: ProductChanges = {"status": ARCHIVED}
+        return _product_response(
+            products.change(principal.workspace_id, product_id, archived, expected_version=version)
+        )
+
+    @blueprint.delete("/<product_id>")
+    @auth.requires(WRITE)
+    def delete_product(principal: Principal, product_id: str) -> ResponseReturnValue:
+        version = expected_version(catalog, principal.workspace_id, product_id)
+        deleted = products.delete(principal.workspace_id, product_id, expected_version=version)
+        return jsonify(deleted_json(deleted))
 
     return blueprint
 
@@ -67,5 +116,5 @@ def _new_product(workspace_id: str, sent: ProductCreate) -> Product:
 def _product_response(product: Product) -> Response:
     response = jsonify(product_json(product))
     response.set_etag(product_etag(product))
-    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers.update(_CACHING)
     return response

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +20,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from catalog.base import MAX_IMAGES, Image, Product
+from catalog.base import MAX_IMAGES, Image, Product, ProductChanges, ProductPage, ProductQuery
+from products import Deleted, refusals
+from storage.base import StorageBackend
 
 Category = Literal[
     "batteries",
@@ -53,6 +55,8 @@ _ISO_639_1: Final = frozenset(
 
 _MAX_URL: Final = 2048
 
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+
 
 def _canonical_category(value: object) -> object:
     return _CATEGORY_ALIASES.get(value, value) if isinstance(value, str) else value
@@ -72,40 +76,103 @@ def _iso_639_1(value: str) -> str:
     return value
 
 
-def _image_url(value: str, info: ValidationInfo) -> str:
-    context: Mapping[str, Callable[[str], str | None]] = info.context or {}
-    if context["key_of"](value) is not None:
-        raise ValueError("An image of another product can't be used: upload it to this one")
-    try:
-        parts = urlsplit(value)
-        good = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        good = False
-    if not good or not value.isprintable() or " " in value:
-        raise ValueError("Not an https URL")
+def _external_url(value: str, info: ValidationInfo) -> str:
+    context: Mapping[str, StorageBackend] = info.context or {}
+    if reasons := refusals(context["storage"], value):
+        raise ValueError(reasons[0])
     return value
 
 
-ImageUrl = Annotated[str, StringConstraints(max_length=_MAX_URL), AfterValidator(_image_url)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Model = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+CategoryName = Annotated[Category, BeforeValidator(_canonical_category)]
+Description = Annotated[str, StringConstraints(max_length=2000)]
+FieldValues = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
+Locale = Annotated[str, AfterValidator(_iso_639_1)]
+Status = Literal["active", "archived"]
+Url = Annotated[str, StringConstraints(max_length=_MAX_URL)]
+ExternalUrl = Annotated[Url, AfterValidator(_external_url)]
+
+_BODY: Final = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
 
 class ProductCreate(BaseModel):
     """The body of ``POST /api/v1/products``: CONTRACT "Products".
 
-    Validate it with the context ``{"key_of": StorageBackend.key_of}``, which tells hosted URLs.
+    Validate it with the context ``{"storage": StorageBackend}``, which tells hosted URLs.
     """
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+    model_config = _BODY
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    model: Annotated[str, StringConstraints(min_length=1, max_length=100)]
-    category: Annotated[Category, BeforeValidator(_canonical_category)]
-    description: Annotated[str, StringConstraints(max_length=2000)] | None = None
-    default_field_values: Annotated[dict[str, JsonValue], AfterValidator(_finite)] = Field(
-        default_factory=dict
-    )
-    image_urls: Annotated[list[ImageUrl], Field(max_length=MAX_IMAGES)] = Field(default_factory=list)
-    source_locale: Annotated[str, AfterValidator(_iso_639_1)] = "en"
+    name: Name
+    model: Model
+    category: CategoryName
+    description: Description | None = None
+    default_field_values: FieldValues = Field(default_factory=dict)
+    image_urls: Annotated[list[ExternalUrl], Field(max_length=MAX_IMAGES)] = Field(default_factory=list)
+    source_locale: Locale = "en"
+
+
+class ProductPatch(BaseModel):
+    """The body of ``PATCH /api/v1/products/{id}``: every field may be left out.
+
+    The defaults say only that; no one reads them. Which URLs of ``image_urls`` a product may have
+    depends on the product: ``products.py`` tells.
+    """
+
+    model_config = _BODY
+
+    name: Name = ""
+    model: Model = ""
+    category: CategoryName = "batteries"
+    description: Description | None = None
+    default_field_values: FieldValues = Field(default_factory=dict)
+    image_urls: Annotated[list[Url], Field(max_length=MAX_IMAGES)] = Field(default_factory=list)
+    status: Status = "active"
+    source_locale: Locale = "en"
+
+    def changes(self) -> ProductChanges:
+        """What was sent, but for ``image_urls``."""
+        sent = {name: getattr(self, name) for name in self.model_fields_set - {"image_urls"}}
+        return cast("ProductChanges", sent)
+
+    def urls(self) -> list[str] | None:
+        """The ``image_urls``, if they were sent."""
+        return self.image_urls if "image_urls" in self.model_fields_set else None
+
+
+def _whole_number(maximum: int) -> BeforeValidator:
+    def parse(value: str) -> int:
+        # Stricter than int(), which takes signs, spaces, underscores and the digits of other scripts.
+        number = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else 0
+        if not 1 <= number <= maximum:
+            raise ValueError(f"Must be a whole number from 1 to {maximum}")
+        return number
+
+    return BeforeValidator(parse)
+
+
+def _flag(value: str) -> bool:
+    if value not in _FLAGS:
+        raise ValueError("Must be 'true', 'false', '1' or '0'")
+    return _FLAGS[value]
+
+
+class ProductListQuery(BaseModel):
+    """The query of ``GET /api/v1/products``; what else is in it is not looked at."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    page: Annotated[int, _whole_number(999_999_999)] = 1
+    limit: Annotated[int, _whole_number(100)] = 20
+    category: CategoryName | None = None
+    status: Status | None = None
+    search: Annotated[str, StringConstraints(max_length=200)] = ""
+    show_archived: Annotated[bool, BeforeValidator(_flag)] = False
+
+    def query(self) -> ProductQuery:
+        """The same for a catalog."""
+        return ProductQuery(**self.model_dump())
 
 
 def time_json(moment: datetime) -> str:
@@ -143,4 +210,29 @@ def product_json(product: Product) -> dict[str, Any]:
         "sourceLocale": product.source_locale,
         "createdAt": time_json(product.created_at),
         "updatedAt": time_json(product.updated_at),
+    }
+
+
+def product_list_json(page: ProductPage, query: ProductQuery) -> dict[str, Any]:
+    """A page of products as clients see it."""
+    return {
+        "data": {
+            "items": [product_json(product) for product in page.items],
+            "total": page.total,
+            "page": query.page,
+            "limit": query.limit,
+            "totalPages": -(-page.total // query.limit),
+        }
+    }
+
+
+def deleted_json(deleted: Deleted) -> dict[str, Any]:
+    """The summary of a deletion as clients see it."""
+    return {
+        "message": "Product permanently deleted",
+        "summary": {
+            "productId": deleted.product.id,
+            "name": deleted.product.name,
+            "deletedCounts": {"r2ObjectsDeleted": deleted.objects},
+        },
     }

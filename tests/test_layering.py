@@ -14,6 +14,7 @@ ROOMS = {
     "wsgi",
     "config",
     "uploads",
+    "products",
     "logs",
     "server",
     "api",
@@ -32,8 +33,9 @@ ALLOWED: dict[str, set[str]] = {
     "logs": set(),
     "server": {"gunicorn"},
     "uploads": {"validators", "storage.base", "catalog.base"},
+    "products": {"storage.base", "catalog.base"},
     "api": {
-        *{"api", "auth", "uploads", "storage.base", "catalog.base"},
+        *{"api", "auth", "uploads", "products", "storage.base", "catalog.base"},
         *{"validators.base", "validators.presence", "validators.size"},
         *{"flask", "werkzeug", "pydantic", "multipart", "prometheus_client", "yaml", "logs"},
     },

@@ -1,0 +1,178 @@
+"""Changes of a product that concern both stores: another list of images, and the end of it.
+
+As with an image that is removed (``uploads.py``), the catalog comes first and then the bytes, so that
+no URL of a product ever lacks its object. A list of images replaces the one that was there when it is
+applied. An upload that has committed before is dropped with it, object and all; one that commits
+afterwards is appended to it. The windows:
+
+==========================================  =====================================================
+the catalog refuses or fails                nothing has changed
+the product changes between the look at it  the catalog refuses by the version, and the list is made
+and its change                              again of what is there now; with an If-Match: 412
+the catalog does not answer                 unknown: the change may have happened. No object is
+                                            deleted; what lost its reference is for the sweep
+the store fails, or the process dies,       the change is done, which is what was asked: 200, and the
+after the catalog                           objects that are left are for the sweep
+an upload is on its way to a product that   its object is deleted here or, when the catalog refuses
+is deleted                                  the append, by the upload: 404
+==========================================  =====================================================
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from catalog.base import Catalog, Image, Plan, Product, ProductChanges, VersionMismatch
+from storage.base import CONTENT_TYPES, StorageBackend, StorageUnavailable
+
+log = logging.getLogger(__name__)
+
+
+class ImageUrlsRefused(Exception):
+    """A list of URLs that a product can't have.
+
+    Attributes:
+        reasons: a sentence for each thing that is wrong.
+    """
+
+    code = "image_urls_refused"
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+class NotInPlan(Exception):
+    """The workspace's plan lacks the feature."""
+
+    code = "not_in_plan"
+    message = "Deleting products permanently requires a paid plan. Archive the product instead."
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The outcome of a deletion: the product as it was, and how many objects went with it."""
+
+    product: Product
+    objects: int
+
+
+class Products:
+    """Changes and deletes products, and the objects that they leave behind."""
+
+    def __init__(self, storage: StorageBackend, catalog: Catalog) -> None:
+        self._storage = storage
+        self._catalog = catalog
+
+    def change(
+        self,
+        workspace_id: str,
+        product_id: str,
+        changes: ProductChanges,
+        *,
+        image_urls: Sequence[str] | None = None,
+        expected_version: int | None = None,
+    ) -> Product:
+        """Changes fields of a product and, with ``image_urls``, its whole list of images.
+
+        Hosted images that are in both lists keep what is known of them; those that are not in the
+        new one are removed.
+
+        Raises:
+            ProductNotFound, DuplicateModel, VersionMismatch, CatalogUnavailable
+            ImageUrlsRefused: a URL is neither one of this product's images nor an external one.
+        """
+        if image_urls is None:
+            return self._catalog.update_product(
+                workspace_id, product_id, changes, expected_version=expected_version
+            )
+        while True:
+            before = self._catalog.get_product(workspace_id, product_id)
+            if expected_version not in (None, before.version):
+                raise VersionMismatch
+            images = self._images(before, image_urls)
+            try:
+                after = self._catalog.update_product(
+                    workspace_id, product_id, {**changes, "images": images}, expected_version=before.version
+                )
+            except VersionMismatch:
+                # Someone else's change was done, so those who try again do not wait for each other.
+                if expected_version is None:
+                    continue
+                raise
+            kept = {image.key for image in images}
+            self._delete(image.key for image in before.images if image.key and image.key not in kept)
+            return after
+
+    def _images(self, product: Product, urls: Sequence[str]) -> list[Image]:
+        """The images of a product's new list.
+
+        An image of the product is told by its URL as it was given out, which may be one from before
+        the server or the bucket got another address, or by the key that the URL stands for now.
+        """
+        by_url = {image.url: image for image in product.images}
+        by_key = {image.key: image for image in product.images if image.key}
+        images: list[Image] = []
+        reasons: dict[str, None] = {}  # a set in order
+        for url in urls:
+            key = self._storage.key_of(url)
+            image = by_url.get(url) or by_key.get(key or "") or Image(url=url)
+            if image.key and image in images:
+                reasons["The same image is in the list twice"] = None
+            elif image.url not in by_url:
+                reasons |= dict.fromkeys(refusals(self._storage, url))
+            images.append(image)
+        if reasons:
+            raise ImageUrlsRefused(list(reasons))
+        return images
+
+    def delete(self, workspace_id: str, product_id: str, *, expected_version: int | None = None) -> Deleted:
+        """Deletes a product for good, with every object under its prefix.
+
+        Raises:
+            NotInPlan: the workspace is on the Free plan.
+            ProductNotFound, VersionMismatch, CatalogUnavailable
+        """
+        if self._catalog.get_workspace(workspace_id).plan is Plan.FREE:
+            raise NotInPlan
+        product = self._catalog.delete_product(workspace_id, product_id, expected_version=expected_version)
+        return Deleted(product, self._delete(self._keys_of(product)))
+
+    def _keys_of(self, product: Product) -> Iterator[str]:
+        # Another extension is that of a write on its way, which must not fail for want of its file:
+        # its upload will find that there is no product.
+        for info in self._storage.list(f"{product.workspace_id}/products/{product.id}/"):
+            if info.key.rpartition(".")[2] in CONTENT_TYPES:
+                yield info.key
+
+    def _delete(self, keys: Iterable[str]) -> int:
+        """Deletes objects that nothing references any more, until the store fails; counts them.
+
+        A store that fails once is not asked again for the rest: that would take too long.
+        """
+        deleted = 0
+        try:
+            for key in keys:
+                self._storage.delete(key)
+                deleted += 1
+        except StorageUnavailable:
+            log.warning("left objects for the sweep", exc_info=True)
+        return deleted
+
+
+def refusals(storage: StorageBackend, url: str) -> list[str]:
+    """Why a product can't have this URL as a new one; empty if it can: it is an https URL elsewhere."""
+    if storage.key_of(url) is not None:
+        return ["An image of another product can't be used: upload it to this one"]
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    return [] if good and url.isprintable() and " " not in url else ["Not an https URL"]
