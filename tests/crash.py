@@ -1,7 +1,7 @@
 """A process that is killed in the middle of an upload or a removal: run as ``python -m tests.crash``.
 
-Arguments: the data folder, the step at which SIGKILL comes, the ids of workspace and product. It uses
-the real stores, and the kill comes right before or right after a real step of theirs.
+Arguments: the step at which SIGKILL comes, the ids of workspace and product. It uses the real stores,
+which the environment names, and the kill comes right before or right after a real step of theirs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from app import make_catalog, make_storage
 from catalog.base import Catalog
-from catalog.sqlite import SQLiteCatalog
 from config import Settings
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
@@ -75,12 +74,19 @@ REMOVAL_STEPS: Final[dict[str, Callable[[StorageBackend, Catalog], None]]] = {
     "after the object is deleted": lambda storage, _: after(storage, "delete"),
 }
 
+#: The steps that any catalog has.
+OF_EVERY_CATALOG: Final = (
+    "after the bytes are stored",
+    "after the append",
+    "before the catalog is asked",
+    "after the reference is gone",
+)
 
-def main(data_dir: str, step: str, workspace_id: str, product_id: str) -> None:
-    settings = Settings(data_dir=Path(data_dir))
+
+def main(step: str, workspace_id: str, product_id: str) -> None:
+    settings = Settings.from_env()
     storage, catalog = make_storage(settings, "disk"), make_catalog(settings)
     assert isinstance(storage, DiskStorage)
-    assert isinstance(catalog, SQLiteCatalog)
     uploads = Uploads(storage, catalog, Limits())
     (UPLOAD_STEPS | REMOVAL_STEPS)[step](storage, catalog)
     if step in UPLOAD_STEPS:

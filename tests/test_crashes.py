@@ -5,22 +5,48 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskCliRunner
 
+from app import make_catalog
 from catalog.base import Catalog, Product
 from config import Settings
 from storage.base import StorageBackend
 from tests.catalog.contract import new_product, new_workspace
-from tests.crash import REMOVAL_STEPS, UPLOAD_STEPS
+from tests.crash import OF_EVERY_CATALOG, REMOVAL_STEPS, UPLOAD_STEPS
+from tests.mongo import new_database
 from tests.pictures import png
 from tests.storage.contract import read
 from uploads import Uploads
 from validators.base import FilePart, Limits, Upload
 
 ROOT = Path(__file__).parent.parent
+
+
+def cases(steps: Iterable[str]) -> list[tuple[str, str]]:
+    """Each step on SQLite, and those that have to do with the catalog on MongoDB."""
+    both = [step for step in steps if step in OF_EVERY_CATALOG]
+    return [*(("sqlite", step) for step in steps), *(("mongodb", step) for step in both)]
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Settings]:
+    if request.param == "sqlite":
+        yield settings
+    else:
+        with new_database(request.getfixturevalue("mongodb_uri")) as uri:
+            yield replace(settings, catalog_url=uri)
+
+
+@pytest.fixture
+def catalog(settings: Settings) -> Iterator[Catalog]:
+    with closing(make_catalog(settings)) as catalog:
+        yield catalog
 
 
 @pytest.fixture
@@ -33,9 +59,13 @@ def product(catalog: Catalog, storage: StorageBackend) -> Product:
 
 
 def crash(settings: Settings, product: Product, step: str) -> None:
-    command = [sys.executable, "-m", "tests.crash", str(settings.data_dir), step]
     process = subprocess.run(
-        [*command, product.workspace_id, product.id], cwd=ROOT, timeout=60, check=False, capture_output=True
+        [sys.executable, "-m", "tests.crash", step, product.workspace_id, product.id],
+        cwd=ROOT,
+        env={"DATA_DIR": str(settings.data_dir), "CATALOG_URL": settings.catalog_url},
+        timeout=60,
+        check=False,
+        capture_output=True,
     )
     assert process.returncode == -signal.SIGKILL, process.stderr
 
@@ -58,7 +88,7 @@ def assert_sound(storage: StorageBackend, catalog: Catalog, product: Product, ru
     assert stored(storage) == keys
 
 
-@pytest.mark.parametrize("step", UPLOAD_STEPS)
+@pytest.mark.parametrize(("settings", "step"), cases(UPLOAD_STEPS), indirect=["settings"])
 def test_an_upload_that_is_killed_leaves_at_most_an_object_for_the_sweep(
     settings: Settings,
     storage: StorageBackend,
@@ -74,7 +104,7 @@ def test_an_upload_that_is_killed_leaves_at_most_an_object_for_the_sweep(
     assert_sound(storage, catalog, product, runner)
 
 
-@pytest.mark.parametrize("step", REMOVAL_STEPS)
+@pytest.mark.parametrize(("settings", "step"), cases(REMOVAL_STEPS), indirect=["settings"])
 def test_a_removal_that_is_killed_leaves_at_most_an_object_for_the_sweep(
     settings: Settings,
     storage: StorageBackend,

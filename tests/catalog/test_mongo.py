@@ -296,4 +296,5 @@ def test_a_password_is_in_no_error_and_no_log(mongodb: MongoServer, caplog: pyte
     catalog.close()
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
     assert "hunter2" not in repr(catalog)
+    assert "full error" not in str(caught.value)
     assert "hunter2" not in caplog.text

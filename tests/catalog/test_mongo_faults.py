@@ -94,10 +94,10 @@ def soon(seconds: float = BOUND) -> Iterator[None]:
 
 
 @contextmanager
-def raises_exactly(error: type[Exception]) -> Iterator[None]:
+def raises_exactly(error: type[Exception]) -> Iterator[pytest.ExceptionInfo[Exception]]:
     """OutcomeUnknown is a CatalogUnavailable too; the difference is what these tests are about."""
     with pytest.raises(error) as caught:
-        yield
+        yield caught
     assert caught.type is error
 
 
@@ -315,6 +315,16 @@ def test_a_server_that_is_down_at_the_start_is_used_when_it_is_up(server: MongoS
         server.start()
         workspace = new_workspace(catalog)
         assert catalog.list_workspaces() == [workspace]
+
+
+def test_an_operator_is_told_in_one_sentence_who_is_down(server: MongoServer) -> None:
+    server.kill()
+    hasty = MongoCatalog(database_uri(server.uri, "vetrina"), timeout=SHORT_TIMEOUT)
+    with closing(hasty), raises_exactly(CatalogUnavailable) as caught:
+        hasty.check()
+    address = f"127.0.0.1:{server.port}"
+    assert str(caught.value).startswith(f"{address}: [Errno 111] Connection refused")
+    assert "Topology" not in str(caught.value)
 
 
 def test_a_name_that_does_not_resolve_is_unavailable_and_asked_for_again(
