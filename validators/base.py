@@ -111,10 +111,11 @@ class Kept:
 
     def replace(self, start: int, end: int, piece: bytes) -> None:
         """Puts a piece in the place of bytes that were to stay."""
+        # From the end: who replaces several goes through the file in order.
         index = next(
             number
-            for number, kept in enumerate(self._pieces)
-            if isinstance(kept, tuple) and kept[0] <= start and end <= kept[1]
+            for number in reversed(range(len(self._pieces)))
+            if isinstance(kept := self._pieces[number], tuple) and kept[0] <= start
         )
         first, last = self._pieces[index]
         self._pieces[index : index + 1] = [(first, start), piece, (end, last)]

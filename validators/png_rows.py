@@ -28,7 +28,7 @@ from validators.containers.png import SIGNATURE, PngStructure, png_chunk
 
 #: A colour that the last row of few pictures has throughout; for those the proof fails.
 _FILLING: Final[dict[str, int | tuple[int, ...]]] = {
-    "1": 1,
+    "1": 0,
     "L": 0xA7,
     "P": 0xA7,
     "I;16": 0xA75C,

@@ -22,19 +22,21 @@ class PngPicture:
 
 
 class Animation:
-    """The frames, as their chunks tell of them in the order of the file.
+    """The frames, as their chunks tell of them in the order of the file."""
 
-    Built when acTL comes before the picture; the same chunks without it mean nothing.
-    """
-
-    def __init__(self, header: PngHeader, body: memoryview) -> None:
-        if len(body) != 8:
-            raise corrupt("acTL has not 8 bytes")
+    def __init__(self, header: PngHeader) -> None:
         self._header = header
-        self.declared = int.from_bytes(body[:4])
+        #: How many frames acTL says that there are; 0 before it.
+        self.declared = 0
         self.frames = 0
         self._sequence = 0
         self._open: PngPicture | None = None
+
+    def declare(self, body: memoryview) -> None:
+        """Reads acTL."""
+        if self.declared or len(body) != 8 or not (declared := int.from_bytes(body[:4])):
+            raise corrupt("acTL is malformed, or not the only one")
+        self.declared = declared
 
     def _next(self, body: memoryview) -> None:
         if len(body) < 4 or int.from_bytes(body[:4]) != self._sequence:

@@ -212,14 +212,17 @@ class _Walk:
         )
 
     def _drop_broken_profile(self) -> None:
-        """A profile with a part missing or told twice is used by no viewer; nor is a huge one."""
-        count = len(self._profile)
-        numbers = sorted(numbered[0] for _, numbered in self._profile)
-        whole = numbers == list(range(1, count + 1)) and all(n[1] == count for _, n in self._profile)
-        if self._profile and not (whole and self._profile_bytes <= self._limits.max_icc_bytes):
-            for index, _ in self._profile:
+        """No viewer uses a profile of which a part is missing; one that comes twice stays once."""
+        parts: dict[int, int] = {}
+        for index, (number, count) in self._profile:
+            if number not in parts and count == self._profile[0][1][1]:
+                parts[number] = index
+        whole = bool(parts) and sorted(parts) == list(range(1, self._profile[0][1][1] + 1))
+        stays = set(parts.values()) if whole and self._profile_bytes <= self._limits.max_icc_bytes else set()
+        for index, _ in self._profile:
+            if index not in stays:
                 self._pieces[index] = b""
-            self._removed.add("icc")
+                self._removed.add("icc")
 
     def _decode_bytes(self, width: int, height: int) -> int:
         """The picture at 1/8 (four bytes a pixel), and every coefficient where scans build on others."""

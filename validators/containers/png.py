@@ -65,8 +65,10 @@ class _Walk:
         self._removed: set[str] = set()
         self._orientation = OrientationKeeper()
         self._seen: set[bytes] = set()
+        self._header: PngHeader | None = None
         self._palette_entries = 0
         self._animation: Animation | None = None
+        self._frame_control = (0, 0)  # of the first frame
         self._still: PngPicture | None = None
         self._pictures: list[PngPicture] = []
         self._last = b""
@@ -74,7 +76,6 @@ class _Walk:
     def run(self) -> PngStructure:
         position, size, count = len(SIGNATURE), len(self._data), 0
         self._kept.keep(0, position)
-        self._header: PngHeader | None = None
         while True:
             count += 1
             if count > self._limits.max_chunks:
@@ -117,7 +118,7 @@ class _Walk:
             raise corrupt("IHDR is not the first chunk, or not the only one")
         if kind == b"IHDR":
             self._header = read_header(body)
-            self._limits.check_pixels(self._header.width * self._header.height)
+            self._limits.check_pixels(self._canvas_pixels)
         elif kind == b"PLTE":
             self._palette(body)
         elif kind == b"IDAT":
@@ -138,6 +139,7 @@ class _Walk:
     def _picture_data(self, start: int, end: int) -> None:
         header = self._known_header
         if self._still is None:
+            self._end_animation_without_control()
             if header.color == PALETTE and not self._palette_entries:
                 raise corrupt("PLTE is missing")
             # After an fcTL it is the first frame, otherwise a picture of its own.
@@ -153,31 +155,39 @@ class _Walk:
             raise corrupt("IHDR is not the first chunk")
         return self._header
 
+    @property
+    def _canvas_pixels(self) -> int:
+        return self._known_header.width * self._known_header.height
+
     # --- ancillary chunks
 
     def _animated(self, kind: bytes, start: int, end: int, *, whole: bool) -> None:
         body = self._view[start + 8 : end - 4]
-        if kind == b"acTL" and self._still is None and whole:
-            if self._animation is not None:
-                raise corrupt("a second acTL")
-            header = self._known_header
-            self._animation = Animation(header, body)
-            self._limits.check_pixels(self._animation.declared * header.width * header.height)
-        elif self._animation is None:
+        if self._still is None and self._animation is None and kind != b"fdAT":
+            self._animation = Animation(self._known_header)
+        if self._animation is None:
             self._removed.add("other")
             return
-        elif not whole or kind == b"acTL":
+        if not whole or (kind == b"fdAT") != (kind != b"fcTL" and self._still is not None):
             raise corrupt("an animation chunk is damaged or out of place")
-        elif kind == b"fcTL":
-            if self._pictures and self._still is None:
-                raise corrupt("two frames before the picture")
-            picture = self._animation.control(body, before_data=self._still is None)
-            self._pictures.append(picture)
-        elif self._still is None:
-            raise corrupt("frame data before the picture")
-        else:
+        if kind == b"acTL":
+            self._animation.declare(body)
+            self._limits.check_pixels(self._animation.declared * self._canvas_pixels)
+        elif kind == b"fdAT":
             self._animation.data(body, start + 8)
+        elif self._pictures and self._still is None:
+            raise corrupt("two frames before the picture")
+        else:
+            self._pictures.append(self._animation.control(body, before_data=self._still is None))
+            self._frame_control = (start, end)
         self._kept.keep(start, end)
+
+    def _end_animation_without_control(self) -> None:
+        """Without an acTL before the picture, the other chunks mean nothing: viewers show a still."""
+        if self._animation is not None and not self._animation.declared:
+            self._kept.replace(*self._frame_control, b"")
+            self._removed.add("other")
+            self._pictures, self._animation = [], None
 
     def _metadata(self, kind: bytes, start: int, end: int, *, whole: bool) -> None:
         body = self._view[start + 8 : end - 4]
@@ -242,7 +252,7 @@ class _Walk:
         frames = 1
         if self._animation is not None:
             self._animation.close()
-            if self._animation.frames != self._animation.declared or not self._animation.frames:
+            if self._animation.frames != self._animation.declared:
                 raise corrupt("acTL and the frames differ in number")
             frames = len(self._pictures)
         if end < len(self._data):
