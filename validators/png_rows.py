@@ -6,8 +6,9 @@ each compressed picture is decoded in a way that tells the difference:
 
 * It is decoded into an image of one row more, filled with a colour of its own beforehand. Of a whole
   picture the last row is painted over, and the row after it is not.
-* The last byte of the zlib stream, which is the end of its checksum, is handed over on its own. If the
-  decoder comes back for more after it, the checksum was right and nothing stands behind it.
+* The last byte of the zlib stream, which is the end of its checksum, is handed over on its own, and
+  bytes that belong to no stream after it. If the decoder comes back for more each time, the checksum
+  was right and nothing stands behind it: before the end of a stream, those bytes are an error.
 
 Where that proof fails, the data is inflated and counted, which is slower but always right.
 """
@@ -48,6 +49,7 @@ _ADAM7: Final = (
     (0, 1, 1, 2),
 )
 _STEP: Final = 1 << 16
+_NO_STREAM: Final = b"\xff" * 8
 
 
 class _AllTaken(Exception):
@@ -55,10 +57,10 @@ class _AllTaken(Exception):
 
 
 class _Stream:
-    """A zlib stream, given out up to its last byte, and then that byte."""
+    """A zlib stream, given out up to its last byte, then that byte, then ``_NO_STREAM``."""
 
     def __init__(self, data: bytes) -> None:
-        self._rest = [data[-1:], data[:-1]]
+        self._rest = [_NO_STREAM, data[-1:], data[:-1]]
 
     def read(self, _: int) -> bytes:
         if not self._rest:

@@ -58,7 +58,7 @@ CARRYING: dict[str, tuple[bytes, set[str]]] = {
         b"\xff\xd8" + c.jfif_with_thumbnail() + jpeg()[20:],
         {"thumbnail"},
     ),
-    "jpeg jumbf": (c.jpeg_with(c.segment(0xEB, b"JP\0\0" + c.SERIAL)), {"other"}),
+    "jpeg picture info": (c.jpeg_with(c.segment(0xEC, b"[picture info]\0" + c.SERIAL)), {"other"}),
     "jpeg unknown application": (c.jpeg_with(c.segment(0xE2, b"FPXR\0" + c.SERIAL)), {"other"}),
     "jpeg zip tail": (jpeg() + b"PK\x03\x04" + c.SERIAL, {"trailer"}),
     "jpeg comment between scans": (
