@@ -36,6 +36,11 @@ class DecodeMemory:
         self._in_flight = 0
         self._waiting: deque[_Turn] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many decodes wait."""
+        return len(self._waiting)
+
     @contextmanager
     def reserve(self, size: int, limit: int) -> Iterator[None]:
         """Waits until ``size`` bytes fit under ``limit``, and holds them for the block."""

@@ -7,8 +7,9 @@ each compressed picture is decoded in a way that tells the difference:
 * It is decoded into an image of one row more, filled with a colour of its own beforehand. Of a whole
   picture the last row is painted over, and the row after it is not.
 * The last byte of the zlib stream, which is the end of its checksum, is handed over on its own, and
-  bytes that belong to no stream after it. If the decoder comes back for more each time, the checksum
-  was right and nothing stands behind it: before the end of a stream, those bytes are an error.
+  ones after it. If the decoder comes back for more each time, the checksum was right and nothing
+  stands behind it. Before the end of a stream, enough ones are an error, or more than a row: a code is
+  at most 15 bits long, and no block and no checksum is all ones.
 
 Where that proof fails, the data is inflated and counted, which is slower but always right.
 """
@@ -49,7 +50,7 @@ _ADAM7: Final = (
     (0, 1, 1, 2),
 )
 _STEP: Final = 1 << 16
-_NO_STREAM: Final = b"\xff" * 8
+_ONES: Final = b"\xff" * _STEP
 
 
 class _AllTaken(Exception):
@@ -57,15 +58,19 @@ class _AllTaken(Exception):
 
 
 class _Stream:
-    """A zlib stream, given out up to its last byte, then that byte, then ``_NO_STREAM``."""
+    """A zlib stream, given out up to its last byte, then that byte, then more ones than fill a row."""
 
-    def __init__(self, data: bytes) -> None:
-        self._rest = [_NO_STREAM, data[-1:], data[:-1]]
+    def __init__(self, data: bytes, row: int) -> None:
+        self._rest = [data[-1:], data[:-1]]
+        self._ones = 2 + 2 * row // len(_ONES)
 
     def read(self, _: int) -> bytes:
-        if not self._rest:
+        if self._rest:
+            return self._rest.pop()
+        if not self._ones:
             raise _AllTaken
-        return self._rest.pop()
+        self._ones -= 1
+        return _ONES
 
 
 def _open(header: PngHeader, width: int, height: int) -> Image.Image:
@@ -81,8 +86,9 @@ def _is_whole(header: PngHeader, picture: PngPicture, data: bytes) -> bool:
     extra = not header.interlaced
     with _open(header, picture.width, picture.height + extra) as image:
         filling = _FILLING[image.mode]
+        row = 1 + -(-picture.width * header.bits_per_pixel // 8)
         image.im = Image.new(image.mode, image.size, filling).im
-        image.load_read = _Stream(data).read  # type: ignore[attr-defined]  # of files in pieces
+        image.load_read = _Stream(data, row).read  # type: ignore[attr-defined]  # of files in pieces
         try:
             image.load()
         except _AllTaken:
