@@ -50,6 +50,7 @@ _ADAM7: Final = (
     (0, 1, 1, 2),
 )
 _STEP: Final = 1 << 16
+_LOOK: Final = 256
 _ONES: Final = b"\xff" * _STEP
 
 
@@ -86,7 +87,7 @@ def _is_whole(header: PngHeader, picture: PngPicture, data: bytes) -> bool:
     extra = not header.interlaced
     with _open(header, picture.width, picture.height + extra) as image:
         filling = _FILLING[image.mode]
-        row = 1 + -(-picture.width * header.bits_per_pixel // 8)
+        row = header.row_bytes(picture.width)
         image.im = Image.new(image.mode, image.size, filling).im
         image.load_read = _Stream(data, row).read  # type: ignore[attr-defined]  # of files in pieces
         try:
@@ -98,8 +99,9 @@ def _is_whole(header: PngHeader, picture: PngPicture, data: bytes) -> bool:
         if header.interlaced:  # the last row is not the last to be decoded
             return False
         image.tile = []  # type: ignore[attr-defined]  # what load() would decode again
-        rows = image.crop((0, picture.height - 1, picture.width, picture.height + 1)).tobytes()
-        empty = Image.new(image.mode, (picture.width, 1), filling).tobytes()
+        width = min(picture.width, _LOOK)  # a row is painted whole or not at all
+        rows = image.crop((0, picture.height - 1, width, picture.height + 1)).tobytes()
+        empty = Image.new(image.mode, (width, 1), filling).tobytes()
         return rows[: len(empty)] != empty and rows[len(empty) :] == empty
 
 
@@ -110,7 +112,7 @@ def _bytes_of_rows(header: PngHeader, picture: PngPicture) -> int:
         columns = -(-(picture.width - left) // across)
         rows = -(-(picture.height - top) // down)
         if columns > 0 and rows > 0:
-            total += rows * (1 + -(-columns * header.bits_per_pixel // 8))
+            total += rows * header.row_bytes(columns)
     return total
 
 

@@ -35,6 +35,10 @@ class PngHeader:
         """Of all channels together."""
         return self.depth * COLOR_TYPES[self.color][0]
 
+    def row_bytes(self, width: int) -> int:
+        """The size of a row of so many pixels before it is compressed, filter type included."""
+        return 1 + -(-width * self.bits_per_pixel // 8)
+
 
 def read_header(body: memoryview) -> PngHeader:
     """Reads the data of IHDR. Raises Rejected."""

@@ -20,7 +20,7 @@ _PROGRESSIVE: Final = {0xC2, 0xCA}
 _TABLES: Final = {0xC4, 0xCC, 0xDB, 0xDD}  # Huffman, arithmetic, quantization, restart interval
 _WITHOUT_LENGTH: Final = {0x01, *range(0xD0, 0xD8)}
 
-#: The next marker. What stands before it is 0xFF again, as filling, or junk that decoders pass over.
+#: The next marker. What stands before it is 0xFF again, as filling, or junk; decoders pass over both.
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 #: The next marker after entropy-coded bytes: 0xFF00 is a coded 0xFF, RST0 to RST7 belong to the data.
 _AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -69,8 +69,6 @@ class _Walk:
             start = found.start()
             if self._data[position:start].strip(b"\xff"):
                 self._removed.add("other")
-            else:
-                start = position
             marker, position = self._data[found.end() - 1], found.end()
             if marker == _EOI:
                 return self._finish(start, position)

@@ -269,10 +269,14 @@ class _Walk:
         )
 
     def _decode_bytes(self, header: PngHeader) -> int:
-        """One byte a pixel for what has one channel, two for 16 bits of it, otherwise four."""
+        """The image, one row more, and two rows that the decoder keeps.
+
+        A pixel takes one byte where there is one channel, two for 16 bits of it, otherwise four.
+        """
         channels = COLOR_TYPES[header.color][0]
         pixel = header.bits_per_pixel // 8 or 1 if channels == 1 else 4
-        return pixel * header.width * (header.height + 1) + 2 * len(self._data)
+        image = pixel * header.width * (header.height + 1)
+        return image + 2 * header.row_bytes(header.width) + 2 * len(self._data)
 
 
 def read_png(data: bytes, limits: Limits) -> PngStructure:

@@ -104,3 +104,7 @@ def test_progressive_files_take_the_memory_of_their_coefficients(
     data = jpeg(width, height, **options)
     expected = width * height * (bytes_of_a_pixel + 4 / 64) + 2 * len(data)
     assert accepted(data).decode_bytes == pytest.approx(expected, rel=0.05)
+
+
+def test_filling_between_segments_goes() -> None:
+    assert accepted(c.jpeg_with(b"\xff" * 1_000_000)).stripped == jpeg()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests import carriers as c
-from tests.pictures import animation, png, png_chunk
+from tests.pictures import animation, png, png_chunk, png_header
 from tests.validators.conftest import accepted
 from validators.base import Limits, Rejected
 
@@ -165,3 +165,8 @@ def test_the_memory_follows_the_kind(refused: Refused) -> None:
     assert sizes["RGB"] == pytest.approx(4 * 600 * 401 + 2 * len(png(600, 400)), rel=0.01)
     rejected = refused(png(600, 400), Limits(max_decode_bytes=900_000))
     assert rejected.reason.endswith("bytes to decode, MAX_DECODE_MEMORY is 900000")
+
+
+def test_rows_of_absurd_width_count_as_often_as_they_are_held(refused: Refused) -> None:
+    data = png_header(49_000_000, 1) + png_chunk(b"IDAT", b"x") + png_chunk(b"IEND", b"")
+    assert "bytes to decode, MAX_DECODE_MEMORY" in refused(data).reason
