@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FUZZ_SECONDS ?= 60
 
-.PHONY: help run test lint format bench clean
+.PHONY: help run test lint format bench fuzz clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +36,12 @@ format: $(VENV)/development ## Put the style in order
 
 bench: $(VENV)/development ## Measure an upload against a bare server
 	$(BIN)/python -m bench.upload
+
+fuzz: $(VENV)/development ## Search for files and bodies that break the server, FUZZ_SECONDS (60) each
+	@$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0 \
+		|| echo "atheris does not install here: hypothesis takes its place"
+	$(BIN)/python -m fuzz picture $(FUZZ_SECONDS)
+	$(BIN)/python -m fuzz post $(FUZZ_SECONDS)
 
 clean: ## Remove what was installed and cached, but no data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

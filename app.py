@@ -63,6 +63,18 @@ def make_catalog(settings: Settings) -> Catalog:
     return SQLiteCatalog(settings.sqlite_path)
 
 
+def make_limits(settings: Settings) -> Limits:
+    """What pictures may cost, by the settings."""
+    return Limits(
+        max_pixels=settings.max_image_pixels,
+        max_decode_bytes=settings.max_decode_memory,
+        max_decode_bytes_in_flight=settings.max_decode_memory_in_flight,
+        max_jpeg_scans=settings.max_jpeg_scans,
+        max_chunks=settings.max_image_chunks,
+        max_icc_bytes=settings.max_icc_profile,
+    )
+
+
 def create_app(
     settings: Settings | None = None,
     *,
@@ -81,7 +93,9 @@ def create_app(
     settings = settings or Settings.from_env()
     storage = storage or make_storage(settings, settings.storage_backend)
     catalog = catalog or make_catalog(settings)
-    uploads = Uploads(storage, catalog, Limits(max_pixels=settings.max_image_pixels), stage=stage)
+    uploads = Uploads(
+        storage, catalog, make_limits(settings), stage=stage, strip_metadata=settings.strip_metadata
+    )
     auth = BearerAuth(catalog)
 
     app = Flask("vetrina", static_folder=None)

@@ -136,6 +136,12 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "catalog_url": _catalog_url,
     "media_accel_prefix": _path_prefix,
     "max_image_pixels": _at_least(1, 1_000_000_000),
+    "max_decode_memory": _at_least(1_000_000, 100_000_000_000),
+    "max_decode_memory_in_flight": _at_least(1_000_000, 100_000_000_000),
+    "max_jpeg_scans": _at_least(1, 10_000),
+    "max_image_chunks": _at_least(10, 1_000_000),
+    "max_icc_profile": _at_least(0, 100_000_000),
+    "strip_metadata": _flag,
     "log_level": _log_level,
     "log_format": _one_of("json", "text"),
     "metrics_token": str,
@@ -165,6 +171,16 @@ class Settings:
             nginx then sends the files (deploy/nginx.conf).
         max_image_pixels: the most pixels of an image, all frames of an animation together;
             enforced by us: ``validators/pixels.py``.
+        max_decode_memory: the memory that decoding an image may take, in bytes; enforced by us:
+            ``validators/pixels.py``.
+        max_decode_memory_in_flight: the same for all images that a process decodes at a time; the
+            others wait: ``validators/memory.py``.
+        max_jpeg_scans: the most scans of a JPEG; enforced by us: ``validators/containers/jpeg.py``.
+        max_image_chunks: the most chunks or segments of a file; enforced by us:
+            ``validators/containers``.
+        max_icc_profile: the largest colour profile that is kept, in bytes, inflated; a larger one is
+            removed: ``validators/containers``.
+        strip_metadata: whether images are stored without their metadata; if not, as they were sent.
         log_level: the least level that is logged.
         log_format: ``json``, a line an object for machines, or ``text``, for people.
         metrics_token: what ``GET /metrics`` asks for as a bearer token; empty: it asks for none.
@@ -185,6 +201,12 @@ class Settings:
     catalog_url: str = field(default="", repr=False)
     media_accel_prefix: str = ""
     max_image_pixels: int = 50_000_000
+    max_decode_memory: int = 400_000_000
+    max_decode_memory_in_flight: int = 400_000_000
+    max_jpeg_scans: int = 100
+    max_image_chunks: int = 20_000
+    max_icc_profile: int = 4 * 1024 * 1024
+    strip_metadata: bool = True
     log_level: str = "INFO"
     log_format: str = "json"
     metrics_token: str = field(default="", repr=False)

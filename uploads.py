@@ -22,6 +22,7 @@ dies, after the catalog                     the object is for the sweep
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 from collections.abc import Callable
@@ -67,15 +68,23 @@ class Uploads:
         storage, catalog: where bytes and records go.
         limits: what a picture may cost.
         stage: gives a context for each stage, by name, which may time it.
+        strip_metadata: whether images are stored without their metadata.
     """
 
     def __init__(
-        self, storage: StorageBackend, catalog: Catalog, limits: Limits, *, stage: Stage = nullcontext
+        self,
+        storage: StorageBackend,
+        catalog: Catalog,
+        limits: Limits,
+        *,
+        stage: Stage = nullcontext,
+        strip_metadata: bool = True,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._limits = limits
         self._stage = stage
+        self._strip_metadata = strip_metadata
 
     def admit(self, workspace_id: str, product_id: str, *, skip_present: bool) -> None:
         """Returns if it makes sense to read an upload to this product at all.
@@ -110,17 +119,21 @@ class Uploads:
         # 128 random bits: who knows one URL can't guess another.
         name = f"{secrets.token_hex(16)}.{upload.image_type.extension}"
         key = f"{workspace_id}/products/{product_id}/images/{name}"
+        structure, data = upload.structure, upload.file.data
+        stored = structure.stripped if self._strip_metadata else data
+        stored_sha256 = upload.sha256 if stored is data else hashlib.sha256(stored).digest()
         with self._stage("store"):
-            self._storage.put(key, upload.file.data, sha256=upload.sha256)
+            self._storage.put(key, stored, sha256=stored_sha256)
         image = Image(
             url=self._storage.public_url(key),
             key=key,
             sha256=sha256,
             content_type=upload.image_type.content_type,
-            size=len(upload.file.data),
-            width=upload.width,
-            height=upload.height,
+            size=len(stored),
+            width=structure.width,
+            height=structure.height,
             created_at=now(),
+            metadata_removed=tuple(sorted(structure.removed)) if self._strip_metadata else (),
         )
         return self._append(workspace_id, product_id, image, skip_present=skip_present)
 

@@ -191,6 +191,7 @@ def _image_json(image: Image) -> dict[str, Any]:
         "width": image.width,
         "height": image.height,
         "createdAt": time_json(image.created_at),
+        "metadataRemoved": list(image.metadata_removed or ()),
     }
 
 

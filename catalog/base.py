@@ -184,6 +184,8 @@ class Image:
         size: of the stored object, in bytes.
         width, height: in pixels.
         created_at: UTC.
+        metadata_removed: names of the kinds of metadata that the stored object lacks; None for images
+            from before they were told.
     """
 
     url: str
@@ -194,6 +196,7 @@ class Image:
     width: int | None = None
     height: int | None = None
     created_at: datetime | None = None
+    metadata_removed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,12 +81,14 @@ def image_to_document(image: Image) -> dict[str, Any]:
             "width": image.width,
             "height": image.height,
             "createdAt": image.created_at,
+            "metadataRemoved": None if image.metadata_removed is None else list(image.metadata_removed),
         }
     )
 
 
 def image_of(document: dict[str, Any]) -> Image:
     """The image of an element."""
+    removed = document.get("metadataRemoved")
     return Image(
         url=document["url"],
         key=document.get("key"),
@@ -96,6 +98,7 @@ def image_of(document: dict[str, Any]) -> Image:
         width=document.get("width"),
         height=document.get("height"),
         created_at=document.get("createdAt"),
+        metadata_removed=None if removed is None else tuple(removed),
     )
 
 

@@ -45,7 +45,20 @@ def _image_to_json(image: Image) -> dict[str, Any]:
     }
     if image.created_at is not None:
         fields["created_at"] = to_ms(image.created_at)
+    if image.metadata_removed is not None:
+        fields["metadata_removed"] = image.metadata_removed
     return fields
+
+
+def _image_from_json(fields: dict[str, Any]) -> Image:
+    removed = fields.get("metadata_removed")
+    return Image(
+        **{
+            **fields,
+            "created_at": optional_time(fields.get("created_at")),
+            "metadata_removed": None if removed is None else tuple(removed),
+        }
+    )
 
 
 def _images_to_text(images: Sequence[Image]) -> str:
@@ -53,10 +66,7 @@ def _images_to_text(images: Sequence[Image]) -> str:
 
 
 def _images_from_text(text: str) -> list[Image]:
-    return [
-        Image(**{**fields, "created_at": optional_time(fields.get("created_at"))})
-        for fields in json.loads(text)
-    ]
+    return [_image_from_json(fields) for fields in json.loads(text)]
 
 
 def workspace_of(row: sqlite3.Row) -> Workspace:

@@ -12,6 +12,7 @@ from validators.pixels import PixelBudget
 from validators.presence import Presence
 from validators.signature import Signature
 from validators.size import Size
+from validators.structure import WellFormed
 
 IMAGE_CHAIN: Final[tuple[Validator, ...]] = (
     Presence(),  # exactly one file, in the field "file", not empty
@@ -19,7 +20,8 @@ IMAGE_CHAIN: Final[tuple[Validator, ...]] = (
     DeclaredType(),  # the client does not call it something else than an image we take
     Signature(),  # its first bytes are those of a PNG, a JPEG or a WebP
     DeclaredDigest(),  # it is what the client says that it sent
-    PixelBudget(),  # decoding it costs no more than we allow, judged by its headers
+    WellFormed(),  # its container is whole and in order
+    PixelBudget(),  # decoding it costs no more than we allow, judged by its structure
     FullDecode(),  # it decodes, whole
 )
 

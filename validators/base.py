@@ -60,15 +60,99 @@ def over_budget(reason: str) -> Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one picture may cost.
+    """What pictures may cost.
 
     Attributes:
-        max_pixels: width × height × frames.
-        max_decode_bytes: the memory that decoding may take, in bytes.
+        max_pixels: width × height × frames of one picture.
+        max_decode_bytes: the memory that decoding one picture may take, in bytes.
+        max_decode_bytes_in_flight: the same for all pictures that a process decodes at a time.
+        max_jpeg_scans: the scans of one JPEG; ordinary progressive ones have 10 to 20.
+        max_chunks: the segments or chunks of one file.
+        max_icc_bytes: a colour profile, inflated; a larger one is not kept.
     """
 
     max_pixels: int = 50_000_000
     max_decode_bytes: int = 400_000_000
+    max_decode_bytes_in_flight: int = 400_000_000
+    max_jpeg_scans: int = 100
+    max_chunks: int = 20_000
+    max_icc_bytes: int = 4 * 1024 * 1024
+
+    def check_pixels(self, pixels: int) -> None:
+        """Raises Rejected if ``pixels``, all frames together, are more than the budget."""
+        if pixels > self.max_pixels:
+            raise over_budget(f"{pixels} pixels, MAX_IMAGE_PIXELS is {self.max_pixels}")
+
+    def check_decode_bytes(self, size: int) -> None:
+        """Raises Rejected if a decode that takes ``size`` bytes takes too many."""
+        if size > self.max_decode_bytes:
+            raise over_budget(f"{size} bytes to decode, MAX_DECODE_MEMORY is {self.max_decode_bytes}")
+
+
+class Kept:
+    """The parts of a file that stay, in order. Neighbours become one, and nothing is copied before
+    ``join``; of a file that stays whole, nothing is ever copied.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._pieces: list[tuple[int, int] | bytes] = []
+
+    def keep(self, start: int, end: int) -> None:
+        """The bytes from ``start`` up to ``end`` stay."""
+        if self._pieces and isinstance(last := self._pieces[-1], tuple) and last[1] == start:
+            self._pieces[-1] = (last[0], end)
+        else:
+            self._pieces.append((start, end))
+
+    def add(self, piece: bytes) -> None:
+        """Bytes that stand in the place of others."""
+        self._pieces.append(piece)
+
+    def replace(self, start: int, end: int, piece: bytes) -> None:
+        """Puts a piece in the place of bytes that were to stay."""
+        # From the end: who replaces several goes through the file in order.
+        index = next(
+            number
+            for number in reversed(range(len(self._pieces)))
+            if isinstance(kept := self._pieces[number], tuple) and kept[0] <= start
+        )
+        first, last = self._pieces[index]
+        self._pieces[index : index + 1] = [(first, start), piece, (end, last)]
+
+    def join(self) -> bytes:
+        """What stays, as one file; the very object that came if all of it stays."""
+        if self._pieces == [(0, len(self._data))]:
+            return self._data
+        view = memoryview(self._data)
+        return b"".join(piece if isinstance(piece, bytes) else view[slice(*piece)] for piece in self._pieces)
+
+
+@dataclass(kw_only=True)
+class Structure:
+    """What the container of a picture tells, before anything is decoded.
+
+    Attributes:
+        width, height: of the whole canvas, in pixels.
+        frames: how many pictures of that size a viewer composes.
+        scans: how often a JPEG's decoder goes over the picture.
+        decode_bytes: the memory that decoding takes, in bytes, by measurement.
+        kept: the file without metadata.
+        removed: names of the kinds of metadata that ``kept`` lacks.
+    """
+
+    width: int
+    height: int
+    frames: int = 1
+    scans: int = 1
+    decode_bytes: int
+    kept: Kept
+    removed: frozenset[str]
+
+    @cached_property
+    def stripped(self) -> bytes:
+        """The file without metadata; the client's own object if it had none."""
+        return self.kept.join()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +179,12 @@ class Upload:
     Attributes:
         files: every file part of the form.
         image_type: what the bytes are; set by ``signature``.
-        width, height: in pixels, of the whole canvas; set by ``pixels``.
+        structure: what its container tells; set by ``structure``.
     """
 
     files: Sequence[FilePart]
     image_type: ImageType = field(init=False)
-    width: int = field(init=False)
-    height: int = field(init=False)
+    structure: Structure = field(init=False)
 
     @property
     def file(self) -> FilePart:

@@ -71,6 +71,7 @@ def hosted_image(**fields: Any) -> Image:
         width=640,
         height=480,
         created_at=now(),
+        metadata_removed=("exif", "gps"),
     )
     return replace(image, **fields)
 

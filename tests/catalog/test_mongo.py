@@ -83,6 +83,7 @@ def test_a_product_is_a_document_in_the_words_of_the_contract(
                 "width": 640,
                 "height": 480,
                 "createdAt": image.created_at and image.created_at.replace(tzinfo=None),
+                "metadataRemoved": ["exif", "gps"],
             },
         ],
         "status": "active",
@@ -274,7 +275,8 @@ def test_a_connection_string_that_can_not_be_read_is_refused_without_a_word_of_i
     assert "hun" not in shown.split("ValueError", 1)[1]
     assert "ter2" not in shown.split("ValueError", 1)[1]
     settings = Settings(catalog_url=uri)
-    assert "hun" not in repr(settings)
+    assert "u:hun" not in repr(settings)
+    assert "ter2" not in repr(settings)
     with pytest.raises(ConfigError, match="CATALOG_URL must be a MongoDB connection string") as refused:
         make_catalog(settings)
     assert "hun" not in str(refused.value)

@@ -22,8 +22,9 @@ from tests.validators.conftest import Reject, upload_of
 from validators.base import Limits
 from validators.decode import FullDecode
 from validators.pixels import PixelBudget
+from validators.structure import WellFormed
 
-CHECKS = (PixelBudget(), FullDecode())
+CHECKS = (WellFormed(), PixelBudget(), FullDecode())
 
 ORDINARY = {
     "jpeg": jpeg(),
@@ -118,9 +119,9 @@ def test_a_declared_number_of_frames_is_judged_before_they_are_decoded(rejection
 
 
 def test_no_other_decoder_is_reachable(rejection: Reject) -> None:
-    upload = upload_of(png())
-    PixelBudget()(upload, Limits())
-    upload.files = upload_of(encoded(picture(), "GIF")).files
+    upload = upload_of(jpeg())
+    WellFormed()(upload, Limits())
+    upload.structure.stripped = encoded(picture(), "GIF")
     assert rejection(upload, FullDecode()).code == "corrupt_image"
 
 

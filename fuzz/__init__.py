@@ -1,0 +1,1 @@
+"""Searches for files and bodies that break the server: ``make fuzz``."""

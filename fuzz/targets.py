@@ -1,0 +1,114 @@
+"""What is fuzzed: each target takes bytes and fails on anything that must never happen."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from app import create_app
+from auth.tokens import new_api_key
+from catalog.base import Plan, Workspace, new_id, now
+from catalog.sqlite import SQLiteCatalog
+from config import Settings
+from storage.memory import MemoryStorage
+from validators.base import FilePart, Limits, Rejected, Upload
+from validators.containers.png import SIGNATURE
+from validators.decode import FullDecode
+from validators.pixels import PixelBudget
+from validators.signature import Signature
+from validators.structure import WellFormed
+
+Target = Callable[[bytes], None]
+
+#: So small that an input costs milliseconds.
+LIMITS: Final = Limits(max_pixels=500_000, max_decode_bytes=20_000_000)
+CHAIN: Final = (Signature(), WellFormed(), PixelBudget(), FullDecode())
+
+
+def _with_checksums(data: bytes) -> bytes:
+    """A PNG with the checksum of each chunk put right, so that a fuzzer gets past them."""
+    repaired, position = bytearray(data), len(SIGNATURE)
+    while position + 12 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4])
+        if end > len(data):
+            break
+        repaired[end - 4 : end] = zlib.crc32(data[position + 4 : end - 4]).to_bytes(4)
+        position = end
+    return bytes(repaired)
+
+
+def picture(data: bytes) -> None:
+    """Tries a file as it is, and a PNG with its checksums put right."""
+    _try(data)
+    if data.startswith(SIGNATURE):
+        _try(_with_checksums(data))
+
+
+def _try(data: bytes) -> None:
+    """A file is refused, or what is stored of it decodes and is stored unchanged the next time.
+
+    Any other exception than Rejected, a warning of Pillow, and a stored file that does not decode are
+    failures.
+    """
+    upload = Upload([FilePart("file", data)])
+    try:
+        for check in CHAIN:
+            check(upload, LIMITS)
+    except Rejected:
+        return
+    stored = upload.structure.stripped
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Image.open(io.BytesIO(stored)).verify()
+        with Image.open(io.BytesIO(stored)) as image:
+            if image.size != (upload.structure.width, upload.structure.height):
+                raise AssertionError("the dimensions differ")
+            for index in range(getattr(image, "n_frames", 1)):
+                image.seek(index)
+                image.load()
+            image.getexif()
+    again = Upload([FilePart("file", stored)])
+    for check in CHAIN:
+        check(again, LIMITS)
+    if again.structure.stripped is not stored or again.structure.removed:
+        raise AssertionError("what is stored changes when it comes again")
+
+
+def new_post() -> Target:
+    """The whole ``POST``: an input is the body, with the boundary ``x``; no answer is a 5xx."""
+    folder = Path(tempfile.mkdtemp(prefix="vetrina-fuzz-"))
+    catalog = SQLiteCatalog(folder / "catalog.sqlite3")
+    settings = Settings(data_dir=folder, max_image_pixels=LIMITS.max_pixels, log_level="CRITICAL")
+    app = create_app(settings, storage=MemoryStorage(settings.public_url), catalog=catalog)
+    workspace = Workspace(id=new_id(), name="fuzz", plan=Plan.ENTERPRISE, created_at=now())
+    key, credential = new_api_key(workspace.id)
+    catalog.create_workspace(workspace)
+    catalog.create_credential(credential)
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
+    product = client.post(
+        "/api/v1/products", json={"name": "Fuzz", "model": "F-1", "category": "toys"}
+    ).get_json()
+    path = f"/api/v1/products/{product['_id']}/images"
+
+    def post(body: bytes) -> None:
+        response = client.post(path, data=body, content_type="multipart/form-data; boundary=x")
+        if response.status_code == 201:
+            client.delete(f"{path}/0")
+        elif not 400 <= response.status_code < 500:
+            raise AssertionError(f"{response.status_code}: {response.text}")
+
+    return post
+
+
+def form(data: bytes) -> bytes:
+    """A body for the target ``post`` that holds one file."""
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+    return head + data + b"\r\n--x--\r\n"

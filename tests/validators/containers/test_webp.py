@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from tests import carriers as c
+from tests.pictures import animation, encoded, picture, webp
+from tests.validators.conftest import accepted
+from validators.base import Rejected
+
+Refused = Callable[..., Rejected]
+
+(LOSSY,) = c.riff_chunks_of(webp())
+(LOSSLESS,) = c.riff_chunks_of(webp(lossless=True))
+ANIMATED = c.riff_chunks_of(animation("WEBP"))
+ALPHA = c.riff_chunks_of(encoded(picture(mode="RGBA"), "WEBP"))
+SIZE = (64, 48)
+
+
+def changed(chunk: c.Chunk, at: int, value: int) -> c.Chunk:
+    kind, payload = chunk
+    return kind, payload[:at] + bytes((value,)) + payload[at + 1 :]
+
+
+FRAME = next(chunk for chunk in ANIMATED if chunk[0] == b"ANMF")
+CONTROL = next(chunk for chunk in ANIMATED if chunk[0] == b"ANIM")
+ALPHA_PLANE = next((chunk for chunk in ALPHA if chunk[0] == b"ALPH"), (b"ALPH", b"\0"))
+
+MALFORMED: dict[str, bytes] = {
+    "no chunks": c.riff_of([]),
+    "an unknown first chunk": c.riff_of([(b"JUNK", b""), LOSSY]),
+    "a metadata chunk first": c.riff_of([(b"EXIF", c.exif()), LOSSY]),
+    "a picture cut short": c.riff_of([(LOSSY[0], LOSSY[1][:9])]),
+    "an interframe": c.riff_of([changed(LOSSY, 0, LOSSY[1][0] | 1)]),
+    "another start code": c.riff_of([changed(LOSSY, 3, 0)]),
+    "no width": c.riff_of([changed(changed(LOSSY, 6, 0), 7, 0)]),
+    "another lossless signature": c.riff_of([changed(LOSSLESS, 0, 0x2E)]),
+    "lossless version 1": c.riff_of([changed(LOSSLESS, 4, LOSSLESS[1][4] | 0x20)]),
+    "no picture": c.extended(*SIZE, 0),
+    "a short header": c.riff_of([(b"VP8X", bytes(9)), LOSSY]),
+    "another canvas": c.extended(65, 48, 0, LOSSY),
+    "two pictures": c.extended(*SIZE, 0, LOSSY, LOSSY),
+    "alpha without a picture": c.extended(*SIZE, 0x10, LOSSY, ALPHA_PLANE),
+    "alpha before a lossless picture": c.extended(*SIZE, 0x10, ALPHA_PLANE, LOSSLESS),
+    "a picture outside the frames": c.extended(*SIZE, 2, CONTROL, FRAME, LOSSY),
+    "frames without the flag": c.extended(*SIZE, 0, CONTROL, FRAME),
+    "frames without control": c.extended(*SIZE, 2, FRAME),
+    "an animation without frames": c.extended(*SIZE, 2, CONTROL),
+    "control after a frame": c.extended(*SIZE, 2, CONTROL, FRAME, CONTROL),
+    "a frame over the edge": c.extended(*SIZE, 2, CONTROL, changed(FRAME, 0, 1)),
+    "a frame of another size": c.extended(*SIZE, 2, CONTROL, changed(FRAME, 6, 20)),
+    "a frame without a picture": c.extended(*SIZE, 2, CONTROL, (b"ANMF", FRAME[1][:16])),
+    "a frame cut short": c.extended(*SIZE, 2, CONTROL, (b"ANMF", FRAME[1][:15])),
+    "a size beyond the file": webp()[:4] + struct.pack("<I", len(webp())) + webp()[8:],
+    "a size within the picture": webp()[:4] + struct.pack("<I", len(webp()) - 108) + webp()[8:],
+    "a chunk beyond the container": webp()[:16] + struct.pack("<I", len(webp())) + webp()[20:],
+}
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED.keys())
+def test_malformed_or_misplaced_chunks_are_refused(data: bytes, refused: Refused) -> None:
+    assert refused(data).code == "corrupt_image"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        c.extended(*SIZE, 0, LOSSY),
+        c.extended(*SIZE, 0x10, LOSSLESS),
+        c.extended(*SIZE, 2, CONTROL, FRAME),
+        encoded(picture(mode="RGBA"), "WEBP"),
+        animation("WEBP"),
+    ],
+)
+def test_well_formed_files_pass(data: bytes) -> None:
+    assert accepted(data).stripped is data
+
+
+def test_the_padding_of_the_last_chunk_may_be_missing() -> None:
+    data = c.riff_of([(LOSSLESS[0], LOSSLESS[1] + b"\0" * (1 - len(LOSSLESS[1]) % 2))])
+    unpadded = data[:4] + struct.pack("<I", len(data) - 9) + data[8:-1]
+    assert len(unpadded) % 2 == 1
+    assert accepted(unpadded).stripped == data
+
+
+@pytest.mark.parametrize("bits", [9458 | 9458 << 14, (1 << 28) - 1])
+def test_28_bytes_of_a_huge_canvas_are_refused_unopened(bits: int, refused: Refused) -> None:
+    data = c.riff_of([(b"VP8L", b"\x2f" + struct.pack("<I", bits) + bytes(3))])
+    assert len(data) == 28
+    rejected = refused(data)
+    assert (rejected.code, rejected.message) == ("too_many_pixels", "Image has too many pixels")
+
+
+def test_chunks_are_counted(refused: Refused) -> None:
+    many = [(b"priv", b"")] * 100_000
+    for data in (c.extended(*SIZE, 0, LOSSY, *many), c.riff_of([LOSSY, *many])):
+        assert refused(data).reason == "more chunks than MAX_IMAGE_CHUNKS, 20000"

@@ -1,0 +1,345 @@
+"""What is stored of a picture: the same pixels and colours, and nothing that tells of people."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import struct
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageCms, ImageOps
+
+from tests import carriers as c
+from tests.pictures import animation, encoded, jpeg, picture, png, png_chunk, webp
+from tests.validators.conftest import accepted, upload_of
+from validators.base import Limits
+from validators.structure import WellFormed
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SIZE = (64, 48)
+
+
+def still(flags: int, *chunks: c.Chunk) -> bytes:
+    """A WebP in the extended format: chunks whose type is in lower case come before the picture."""
+    (picture_chunk,) = c.riff_chunks_of(webp())
+    return c.extended(*SIZE, flags, picture_chunk, *chunks)
+
+
+def frame_with_unknown_chunk() -> bytes:
+    chunks = c.riff_chunks_of(animation("WEBP"))
+    at = next(number for number, (kind, _) in enumerate(chunks) if kind == b"ANMF")
+    kind, payload = chunks[at]
+    chunks[at] = (kind, payload + b"JUNK" + struct.pack("<I", len(c.SCRIPT)) + c.SCRIPT)
+    return c.riff_of(chunks)
+
+
+#: Files that carry metadata, and the names of what is removed from them.
+CARRYING: dict[str, tuple[bytes, set[str]]] = {
+    "jpeg exif": (c.jpeg_with(c.app1_exif(c.exif())), {"exif", "gps", "thumbnail"}),
+    "jpeg exif without gps": (c.jpeg_with(c.app1_exif(c.exif(gps=False, thumbnail=False))), {"exif"}),
+    "jpeg second exif": (
+        c.jpeg_with(c.app1_exif(c.exif(6, gps=False)), c.app1_exif(c.exif(3))),
+        {"exif", "gps", "thumbnail"},
+    ),
+    "jpeg broken exif": (c.jpeg_with(c.app1_exif(b"MM\0*\xff\xff\xff\xff" + c.SERIAL)), {"exif"}),
+    "jpeg xmp": (c.jpeg_with(c.app1_xmp(c.xmp())), {"xmp", "gps"}),
+    "jpeg extended xmp": (c.jpeg_with(c.app1_extended_xmp(c.xmp())), {"xmp", "gps"}),
+    "jpeg iptc": (c.jpeg_with(c.segment(0xED, c.iptc())), {"iptc"}),
+    "jpeg comment": (c.jpeg_with(c.segment(0xFE, c.COMMENT)), {"comment"}),
+    "jpeg script": (c.jpeg_with(c.segment(0xFE, c.SCRIPT), tail=c.SCRIPT), {"comment", "trailer"}),
+    "jpeg jfxx": (c.jpeg_with(c.jfxx()), {"thumbnail"}),
+    "jpeg jfif thumbnail": (
+        b"\xff\xd8" + c.jfif_with_thumbnail() + jpeg()[20:],
+        {"thumbnail"},
+    ),
+    "jpeg picture info": (c.jpeg_with(c.segment(0xEC, b"[picture info]\0" + c.SERIAL)), {"other"}),
+    "jpeg unknown application": (c.jpeg_with(c.segment(0xE2, b"FPXR\0" + c.SERIAL)), {"other"}),
+    "jpeg zip tail": (jpeg() + b"PK\x03\x04" + c.SERIAL, {"trailer"}),
+    "jpeg comment between scans": (
+        (data := jpeg(progressive=True))[: (at := data.index(b"\xff\xda", data.index(b"\xff\xda") + 2))]
+        + c.segment(0xFE, c.COMMENT)
+        + data[at:],
+        {"comment"},
+    ),
+    "jpeg long adobe": (
+        c.jpeg_with(c.segment(0xEE, b"Adobe\0\x64\0\0\0\0\x01" + c.SERIAL)),
+        {"other"},
+    ),
+    "jpeg junk between segments": (c.jpeg_with(c.SERIAL), {"other"}),
+    "mpo": (
+        encoded(picture(), "MPO", save_all=True, append_images=[picture().rotate(90)]),
+        {"pictures"},
+    ),
+    "mpo with exif in the second": (
+        encoded(picture(), "MPO", save_all=True, append_images=[picture()], exif=b"Exif\0\0" + c.exif()),
+        {"pictures", "exif", "gps", "thumbnail"},
+    ),
+    "ultra hdr": (
+        c.jpeg_with(
+            c.app1_xmp(b'<x:xmpmeta hdrgm:Version="1.0"/>'),
+            c.segment(0xE2, b"MPF\0MM\0*\0\0\0\x08\0\0"),
+            tail=c.jpeg_with(c.app1_xmp(c.xmp())),
+        ),
+        {"pictures", "xmp"},
+    ),
+    "png exif": (c.png_with(png(), (b"eXIf", c.exif())), {"exif", "gps", "thumbnail"}),
+    "png exif after the picture": (
+        c.png_with(png(), (b"eXIf", c.exif()), before=b"IEND"),
+        {"exif", "gps", "thumbnail"},
+    ),
+    "png texts": (
+        c.png_with(png(), c.text(b"Comment", c.COMMENT), c.text(b"Author", c.ARTIST)),
+        {"comment"},
+    ),
+    "png text after the picture": (
+        c.png_with(png(), c.international_text(b"Comment", c.COMMENT), before=b"IEND"),
+        {"comment"},
+    ),
+    "png xmp": (c.png_with(png(), c.international_text(b"XML:com.adobe.xmp", c.xmp())), {"xmp", "gps"}),
+    "png raw exif": (c.png_with(png(), c.raw_profile(b"exif", b"Exif\0\0" + c.exif())), {"exif"}),
+    "png raw iptc": (c.png_with(png(), c.raw_profile(b"iptc", c.iptc())), {"iptc"}),
+    "png time": (c.png_with(png(), (b"tIME", b"\x07\xea\x0b\x17\x0c\0\0")), {"time"}),
+    "png unknown chunk": (c.png_with(png(), (b"prVt", c.SERIAL)), {"other"}),
+    "png c2pa": (c.png_with(png(), (b"caBX", c.SERIAL)), {"other"}),
+    "png tail": (png() + c.SCRIPT, {"trailer"}),
+    "apng text": (c.png_with(animation("PNG"), c.text(b"Comment", c.COMMENT), before=b"fdAT"), {"comment"}),
+    "webp exif": (still(0x08, (b"EXIF", c.exif())), {"exif", "gps", "thumbnail"}),
+    "webp exif with a prefix": (still(0x08, (b"EXIF", b"Exif\0\0" + c.exif())), {"exif", "gps", "thumbnail"}),
+    "webp xmp": (still(0x04, (b"XMP ", c.xmp())), {"xmp", "gps"}),
+    "webp unknown chunk": (still(0, (b"priv", c.SERIAL)), {"other"}),
+    "webp tail": (webp() + c.SCRIPT, {"trailer"}),
+    "webp chunk after a simple picture": (
+        c.riff_of([*c.riff_chunks_of(webp()), (b"EXIF", c.exif())]),
+        {"other"},
+    ),
+    "webp chunk in a frame": (frame_with_unknown_chunk(), {"other"}),
+}
+
+CARRIERS = pytest.mark.parametrize(("data", "removed"), CARRYING.values(), ids=CARRYING.keys())
+
+
+def frames(data: bytes) -> list[tuple[Any, ...]]:
+    """Every frame as it is decoded, of a JPEG the first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow complains of the Exif and MPF that are to go
+        with Image.open(io.BytesIO(data)) as image:
+            count = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+            result = []
+            for index in range(count):
+                image.seek(index)
+                transparency = image.info.get("transparency")
+                result.append((image.mode, image.convert("RGBA").tobytes(), image.tobytes(), transparency))
+            return result
+
+
+@CARRIERS
+def test_the_metadata_goes_and_is_named(data: bytes, removed: set[str]) -> None:
+    structure = accepted(data)
+    assert structure.removed == removed
+    assert not [secret for secret in c.SECRETS if secret in structure.stripped]
+
+
+FILES = pytest.mark.parametrize("data", [data for data, _ in CARRYING.values()], ids=CARRYING.keys())
+
+
+@FILES
+def test_the_same_pixels_come_out(data: bytes) -> None:
+    assert frames(accepted(data).stripped) == frames(data)
+
+
+@FILES
+def test_what_was_stored_is_stored_unchanged_when_it_comes_again(data: bytes) -> None:
+    stored = accepted(data).stripped
+    again = accepted(stored)
+    assert again.removed == frozenset()
+    assert again.stripped is stored
+
+
+@pytest.mark.parametrize("data", [jpeg(), jpeg(progressive=True), png(), webp(), animation("WEBP")])
+def test_a_picture_without_metadata_stays_as_it_is(data: bytes) -> None:
+    structure = accepted(data)
+    assert structure.removed == frozenset()
+    assert structure.stripped is data
+
+
+# --- exiftool, which we did not write
+
+
+def exiftool(*files: Path) -> list[dict[str, Any]]:
+    program = shutil.which("exiftool")
+    if program is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("exiftool is missing: install libimage-exiftool-perl")
+        pytest.skip("exiftool is not installed (Debian: libimage-exiftool-perl)")
+    done = subprocess.run(
+        [program, "-json", "-G1", "-a", "-u", "-ee", *files], capture_output=True, check=True, timeout=60
+    )
+    return list(json.loads(done.stdout))
+
+
+#: The groups of what describes the coded picture, its colours and the file itself.
+HARMLESS = (
+    "SourceFile",
+    "ExifTool:",
+    "System:",
+    "File:",
+    "Composite:",
+    "JFIF:",
+    "Adobe:",
+    "ICC",
+    "PNG:",
+    "RIFF:",
+)
+
+
+def test_exiftool_finds_it_before_and_not_after(tmp_path: Path) -> None:
+    before, after = [], []
+    for number, (data, _) in enumerate(CARRYING.values()):
+        extension = upload_of(data).image_type.extension
+        before.append(tmp_path / f"{number}-before.{extension}")
+        after.append(tmp_path / f"{number}-after.{extension}")
+        before[-1].write_bytes(data)
+        after[-1].write_bytes(accepted(data).stripped)
+    found = json.dumps(exiftool(*before))
+    assert all(word in found for word in ("GPSLatitude", "SerialNumber", "ThumbnailImage", "By-line"))
+    for tags in exiftool(*after):
+        names = {name for name in tags if not name.startswith(HARMLESS)}
+        assert names <= {"IFD0:Orientation"}, tags["SourceFile"]
+        assert "ExifTool:Warning" not in tags, tags
+
+
+# --- what stays
+
+
+@pytest.mark.parametrize("size", [len(SRGB), 200_000, 2 * 1024 * 1024])
+def test_a_colour_profile_stays_to_the_byte(size: int) -> None:
+    icc = SRGB if size == len(SRGB) else c.profile(size)
+    (picture_chunk,) = c.riff_chunks_of(webp())
+    carrying = c.app1_exif(c.exif())
+    files = [
+        c.jpeg_with(carrying, c.app2_profile(icc)),
+        c.png_with(png(), c.iccp(icc), c.text(b"Comment", c.COMMENT)),
+        c.extended(*SIZE, 0x28, (b"ICCP", icc), picture_chunk, (b"EXIF", c.exif())),
+    ]
+    for data in files:
+        stored = accepted(data).stripped
+        assert len(stored) < len(data)
+        if size < 1024 * 1024 or data[:4] != b"\x89PNG":  # Pillow reads no more in a PNG
+            assert Image.open(io.BytesIO(stored)).info["icc_profile"] == icc
+        else:
+            assert c.iccp(icc) in c.chunks_of(stored)
+
+
+def test_the_order_of_a_profile_s_segments_stays() -> None:
+    first, second = (c.segment(0xE2, b"ICC_PROFILE\0" + bytes((n, 2)) + SRGB) for n in (1, 2))
+    stored = accepted(c.jpeg_with(second, c.segment(0xFE, c.COMMENT), first)).stripped
+    assert second + first in stored
+
+
+def test_a_profile_that_no_viewer_uses_goes() -> None:
+    part = b"ICC_PROFILE\0\x01\x02" + SRGB
+    (picture_chunk,) = c.riff_chunks_of(webp())
+    files = [
+        c.jpeg_with(c.segment(0xE2, part)),  # the second of two is missing
+        c.jpeg_with(c.app2_profile(SRGB), c.app2_profile(SRGB)),  # told twice: once stays
+        c.png_with(png(), (b"iCCP", b"profile\0\0not compressed")),
+        c.png_with(png(), (b"iCCP", b"no end")),
+        c.png_with(png(), c.iccp(SRGB), before=b"IEND"),
+        c.png_with(png(), c.iccp(bytes(100_000_000))),
+        c.extended(*SIZE, 0x20, picture_chunk, (b"ICCP", SRGB)),
+    ]
+    for data in files:
+        structure = accepted(data)
+        assert structure.removed == {"icc"}
+        assert len(structure.stripped) < len(data)
+    assert Image.open(io.BytesIO(accepted(files[1]).stripped)).info["icc_profile"] == SRGB
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_the_orientation_stays_alone(orientation: int) -> None:
+    block = c.exif(orientation)
+    files = [
+        c.jpeg_with(c.app1_exif(block)),
+        c.jpeg_with(c.app1_xmp(c.xmp()), c.app1_exif(block), c.app1_exif(c.exif(3))),
+        c.png_with(png(), (b"eXIf", block)),
+        c.png_with(png(), (b"eXIf", block), before=b"IEND"),
+        still(0x08, (b"EXIF", block)),
+    ]
+    for data in files:
+        second = 3 if orientation not in range(2, 9) and data is files[1] else orientation
+        expected = second if second in range(2, 9) else None
+        with Image.open(io.BytesIO(accepted(data).stripped)) as stored:
+            stored.load()
+            assert stored.getexif().get(0x0112) == expected
+            assert set(stored.getexif()) <= {0x0112}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("pillow_format", ["JPEG", "PNG", "WEBP"])
+def test_viewers_turn_it_as_they_did(orientation: int, pillow_format: str) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    tags[0x013B] = c.ARTIST.decode()
+    data = encoded(picture(), pillow_format, exif=tags)
+    shown = [
+        ImageOps.exif_transpose(Image.open(io.BytesIO(file))) for file in (data, accepted(data).stripped)
+    ]
+    assert shown[0].tobytes() == shown[1].tobytes()
+
+
+def test_the_flags_of_a_webp_tell_what_is_in_it() -> None:
+    (picture_chunk,) = c.riff_chunks_of(webp())
+    data = c.extended(*SIZE, 0x2C, (b"ICCP", SRGB), picture_chunk, (b"EXIF", c.exif()), (b"XMP ", c.xmp()))
+    (kind, header), *chunks = c.riff_chunks_of(accepted(data).stripped)
+    assert (kind, header[0]) == (b"VP8X", 0x20)
+    assert chunks == [(b"ICCP", SRGB), picture_chunk]
+    turned = accepted(data.replace(c.exif(), c.exif(6)[: len(c.exif())])).stripped
+    assert c.riff_chunks_of(turned)[0][1][0] & 0x04 == 0
+
+
+def test_the_colours_of_a_png_stay() -> None:
+    colours = [
+        (b"gAMA", struct.pack(">I", 45455)),
+        (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)),
+        (b"cICP", b"\x09\x10\0\x01"),
+        (b"mDCV", bytes(24)),
+        (b"cLLI", bytes(8)),
+        (b"sRGB", b"\0"),
+        (b"sBIT", b"\x08\x08\x08"),
+        (b"bKGD", bytes(6)),
+        (b"tRNS", bytes(6)),
+        (b"pHYs", struct.pack(">IIB", 2835, 2835, 1)),
+    ]
+    structure = accepted(c.png_with(png(), *colours, c.text(b"Comment", c.COMMENT)))
+    assert c.chunks_of(structure.stripped)[1:11] == colours
+    assert structure.removed == {"comment"}
+
+
+def test_a_damaged_or_repeated_ancillary_chunk_goes() -> None:
+    gamma = (b"gAMA", struct.pack(">I", 45455))
+    damaged = bytearray(png_chunk(*gamma))
+    damaged[8] ^= 1
+    data = png()[:33] + bytes(damaged) + png()[33:]
+    assert accepted(data).stripped == png()
+    assert accepted(c.png_with(png(), gamma, gamma)).stripped == c.png_with(png(), gamma)
+    assert accepted(c.png_with(png(), (b"gAMA", b"short"))).stripped == png()
+
+
+@pytest.mark.parametrize("transform", [0, 1, 2])
+def test_adobe_s_segment_stays_as_it_says_how_to_read_the_colours(transform: int) -> None:
+    adobe = c.segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes((transform,)))
+    bare = jpeg()[:2] + jpeg()[20:]
+    for data in (b"\xff\xd8" + adobe + bare[2:], c.jpeg_with(adobe), encoded(picture(mode="CMYK"), "JPEG")):
+        assert accepted(data).stripped is data
+
+
+def test_nothing_is_copied_and_nothing_decoded_to_find_it_out() -> None:
+    upload = upload_of(c.jpeg_with(c.app1_exif(c.exif())))
+    WellFormed()(upload, Limits())
+    assert "stripped" not in vars(upload.structure)

@@ -1,0 +1,30 @@
+"""Is its container whole and well-formed?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from validators.base import JPEG, PNG, WEBP, ImageType, Limits, Structure, Upload
+from validators.containers.jpeg import read_jpeg
+from validators.containers.png import read_png
+from validators.containers.webp import read_webp
+
+_READ: Final[dict[ImageType, Callable[[bytes, Limits], Structure]]] = {
+    PNG: read_png,
+    JPEG: read_jpeg,
+    WEBP: read_webp,
+}
+
+
+class WellFormed:
+    """The segments or chunks are whole, in order and not too many.
+
+    The pass also finds what ``PixelBudget`` judges, and the parts of the file that are stored: its
+    picture without its metadata. Only those parts are decoded, so no other is ever interpreted.
+    """
+
+    name = "structure"
+
+    def __call__(self, upload: Upload, limits: Limits) -> None:
+        upload.structure = _READ[upload.image_type](upload.file.data, limits)
