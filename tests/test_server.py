@@ -360,5 +360,5 @@ def test_the_printed_request_works_as_pasted(tmp_path: Path) -> None:
         assert key is not None
         requests.get(f"{server.url}/api/v1/products?key={key[0]}", timeout=10)
     log = server.log.read_text()
-    assert '"status": 405' in log
+    assert '"route": "/api/v1/products", "status": 401' in log
     assert log.count(key[0]) == 1
