@@ -46,7 +46,7 @@ def products_blueprint(
     @blueprint.get("")
     @auth.requires(READ)
     def list_products(principal: Principal) -> ResponseReturnValue:
-        query = ProductListQuery.model_validate(request.args.to_dict()).query()
+        query = ProductListQuery.of(request.args.to_dict(flat=False))
         page = catalog.list_products(principal.workspace_id, query)
         return jsonify(product_list_json(page, query)), 200, _CACHING
 

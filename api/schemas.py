@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, cast
 
@@ -142,9 +142,9 @@ class ProductPatch(BaseModel):
 
 
 def _whole_number(maximum: int) -> BeforeValidator:
-    def parse(value: str) -> int:
+    def parse(value: object) -> int:
         # Stricter than int(), which takes signs, spaces, underscores and the digits of other scripts.
-        number = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else 0
+        number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else 0
         if not 1 <= number <= maximum:
             raise ValueError(f"Must be a whole number from 1 to {maximum}")
         return number
@@ -152,27 +152,36 @@ def _whole_number(maximum: int) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
-def _flag(value: str) -> bool:
-    if value not in _FLAGS:
+def _flag(value: object) -> bool:
+    if not isinstance(value, str) or value not in _FLAGS:
         raise ValueError("Must be 'true', 'false', '1' or '0'")
     return _FLAGS[value]
 
 
 class ProductListQuery(BaseModel):
-    """The query of ``GET /api/v1/products``; what else is in it is not looked at."""
+    """The query of ``GET /api/v1/products``: each parameter once, and no other."""
 
-    model_config = ConfigDict(alias_generator=to_camel)
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
-    page: Annotated[int, _whole_number(999_999_999)] = 1
+    page: Annotated[int, _whole_number(1_000_000)] = 1
     limit: Annotated[int, _whole_number(100)] = 20
     category: CategoryName | None = None
     status: Status | None = None
     search: Annotated[str, StringConstraints(max_length=200)] = ""
     show_archived: Annotated[bool, BeforeValidator(_flag)] = False
 
-    def query(self) -> ProductQuery:
-        """The same for a catalog."""
-        return ProductQuery(**self.model_dump())
+    @classmethod
+    def of(cls, sent: Mapping[str, Sequence[str]]) -> ProductQuery:
+        """What a query asks of a catalog.
+
+        Args:
+            sent: the values of each parameter.
+
+        Raises:
+            ValidationError
+        """
+        parameters = {name: values[0] if len(values) == 1 else values for name, values in sent.items()}
+        return ProductQuery(**cls.model_validate(parameters).model_dump())
 
 
 def time_json(moment: datetime) -> str:

@@ -100,6 +100,9 @@ LEFT_OUT = {
 }
 CHECKED: list[Any] = [check for check in CHECKS.get_all() if check.__name__ not in LEFT_OUT]
 
+#: An unknown parameter whose value is an empty list counts as sent, but no address can have it.
+LEFT_OUT_OF_LISTS = "negative_data_rejection"
+
 
 #: Each call, and whether it takes anything that could be sent wrong.
 OPERATIONS = {
@@ -130,6 +133,8 @@ def test_every_answer_is_as_described(
     api: Any, tenant: Tenant, operation_id: str, mode: GenerationMode
 ) -> None:
     operation = api.find_operation_by_id(operation_id)
+    left_out = LEFT_OUT_OF_LISTS if operation_id == "listProducts" else None
+    checks = [check for check in CHECKED if check.__name__ != left_out]
 
     @settings(
         max_examples=EXAMPLES,
@@ -141,6 +146,6 @@ def test_every_answer_is_as_described(
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def call(case: schemathesis.Case[Any]) -> None:
-        case.call_and_validate(headers={"Authorization": f"Bearer {tenant.key}"}, checks=CHECKED)
+        case.call_and_validate(headers={"Authorization": f"Bearer {tenant.key}"}, checks=checks)
 
     call()

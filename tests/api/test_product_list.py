@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.api.fixtures import NewProduct, Post
+from tests.conftest import Tenant
+
+PATH = "/api/v1/products"
+
+
+def listed(client: FlaskClient, query: str = "") -> tuple[int, Any]:
+    response = client.get(PATH + query)
+    return response.status_code, response.json
+
+
+def page(items: list[dict[str, Any]], **fields: int) -> tuple[int, Any]:
+    data = {"items": items, "total": len(items), "page": 1, "limit": 20, "totalPages": int(bool(items))}
+    return 200, {"data": data | fields}
+
+
+def field_errors(**fields: list[str]) -> tuple[int, Any]:
+    return 400, {"error": "Validation error", "details": {"fieldErrors": fields}}
+
+
+def archive(client: FlaskClient, product: dict[str, Any]) -> dict[str, Any]:
+    return dict(client.post(f"{PATH}/{product['_id']}/archive").json or {})
+
+
+def test_a_workspace_without_products_has_an_empty_list(client: FlaskClient) -> None:
+    assert listed(client) == page([])
+
+
+def test_a_list_of_one_shows_a_client_that_its_key_works(tenant: Tenant, anonymous: FlaskClient) -> None:
+    headers = {"Authorization": f"Bearer {tenant.key}", "Accept": "application/json", "X-Source": "n8n"}
+    response = anonymous.get(f"{PATH}?limit=1", headers=headers)
+    assert (response.status_code, response.json) == page([], limit=1)
+    headers["Authorization"] += "x"
+    response = anonymous.get(f"{PATH}?limit=1", headers=headers)
+    assert (response.status_code, response.json) == (401, {"error": "Unauthorized"})
+
+
+def test_products_come_whole_and_newest_first(
+    client: FlaskClient, new_product: NewProduct, upload: Post
+) -> None:
+    products = [new_product(description=f"no. {number}") for number in range(3)]
+    upload(products[1])
+    whole = [client.get(f"{PATH}/{product['_id']}").json for product in reversed(products)]
+    assert listed(client) == page(whole)
+
+
+def test_pages_divide_the_list_without_gaps(client: FlaskClient, new_product: NewProduct) -> None:
+    newest_first = [new_product() for _ in range(5)][::-1]
+    numbers = {"total": 5, "limit": 2, "totalPages": 3}
+    assert listed(client, "?limit=2") == page(newest_first[:2], **numbers)
+    assert listed(client, "?limit=2&page=2") == page(newest_first[2:4], page=2, **numbers)
+    assert listed(client, "?limit=2&page=3") == page(newest_first[4:], page=3, **numbers)
+    assert listed(client, "?limit=2&page=4") == page([], page=4, **numbers)
+    assert listed(client, "?limit=5") == page(newest_first, limit=5)
+    assert listed(client, "?page=1000000&search=pack") == page([], page=1_000_000, total=5, totalPages=1)
+
+
+def test_20_products_are_a_page_unless_another_limit_is_asked(
+    client: FlaskClient, new_product: NewProduct
+) -> None:
+    newest_first = [new_product() for _ in range(21)][::-1]
+    assert listed(client) == page(newest_first[:20], total=21, totalPages=2)
+    assert listed(client, "?limit=100") == page(newest_first, limit=100)
+
+
+def test_archived_products_come_only_when_they_are_asked_for(
+    client: FlaskClient, new_product: NewProduct
+) -> None:
+    archived, active = archive(client, new_product()), new_product()
+    assert listed(client) == page([active])
+    for no in ("false", "0"):
+        assert listed(client, f"?showArchived={no}") == page([active])
+    for yes in ("true", "1"):
+        assert listed(client, f"?showArchived={yes}") == page([active, archived])
+    assert listed(client, "?status=archived") == page([archived])
+    assert listed(client, "?status=active&showArchived=true") == page([active])
+
+
+@pytest.mark.parametrize(
+    ("sent", "category"),
+    [("battery", "batteries"), ("textile", "textiles"), ("steel", "iron-steel"), ("toys", "toys")],
+)
+def test_a_category_can_be_asked_for_in_each_spelling(
+    client: FlaskClient, new_product: NewProduct, sent: str, category: str
+) -> None:
+    new_product(category="tyres")
+    wanted = new_product(category=sent)
+    assert wanted["category"] == category
+    assert listed(client, f"?category={sent}") == page([wanted])
+    assert listed(client, f"?category={category}") == page([wanted])
+
+
+@pytest.mark.parametrize(
+    "search",
+    ["100%25", "%2525", "zürich", "ZÜRICH", "%C3%BC", "_5", "%5C", "%22", "%00", "bp-48", "%20WEST"],
+)
+def test_a_search_is_over_name_and_model_in_any_case_and_literal(
+    client: FlaskClient, new_product: NewProduct, search: str
+) -> None:
+    new_product(name="plain", model="b")
+    wanted = new_product(name='100% Zürich West_5 \\ "x" \u0000', model="BP-48V")
+    assert listed(client, f"?search={search}") == page([wanted])
+
+
+@pytest.mark.parametrize("search", ["100_", "z%25h", "*", "zurich", "westbp", "%0A"])
+def test_a_search_that_matches_nothing_finds_nothing(
+    client: FlaskClient, new_product: NewProduct, search: str
+) -> None:
+    new_product(name="100% Zürich West", model="BP-48V")
+    assert listed(client, f"?search={search}") == page([])
+
+
+def test_an_empty_search_finds_all(client: FlaskClient, product: dict[str, Any]) -> None:
+    assert listed(client, "?search=") == page([product])
+
+
+def test_the_filters_work_together(client: FlaskClient, new_product: NewProduct) -> None:
+    wanted = new_product(name="Toy Lamp", category="toys")
+    new_product(name="Toy Car", category="toys")
+    new_product(name="Lamp", category="furniture")
+    archived = archive(client, new_product(name="Old lamp", category="toys"))
+    assert listed(client, "?search=LAMP&category=toys") == page([wanted])
+    assert listed(client, "?search=LAMP&category=toys&showArchived=1") == page([archived, wanted])
+    assert listed(client, "?search=LAMP&category=toys&status=archived&limit=1") == page([archived], limit=1)
+
+
+def test_the_products_of_others_are_not_listed(
+    client: FlaskClient, product: dict[str, Any], new_tenant: Callable[[], Tenant]
+) -> None:
+    assert listed(new_tenant().client) == page([])
+    assert listed(new_tenant().client, "?search=pack") == page([])
+    assert listed(client) == page([product])
+
+
+WHICH_PAGE = ["Must be a whole number from 1 to 1000000"]
+WHICH_LIMIT = ["Must be a whole number from 1 to 100"]
+WHICH_FLAG = ["Must be 'true', 'false', '1' or '0'"]
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "1.0", "%201", "%2B1", "1_0", "1e0", "", "x", "%D9%A1", 5000 * "9"]
+)
+def test_a_page_or_limit_that_is_no_number_in_its_range_is_refused(client: FlaskClient, value: str) -> None:
+    assert listed(client, f"?page={value}&limit={value}") == field_errors(page=WHICH_PAGE, limit=WHICH_LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("query", "errors"),
+    [
+        ("limit=101", {"limit": WHICH_LIMIT}),
+        ("page=1000001", {"page": WHICH_PAGE}),
+        ("page=1&page=2", {"page": WHICH_PAGE}),
+        ("status=deleted", {"status": ["Input should be 'active' or 'archived'"]}),
+        ("status=", {"status": ["Input should be 'active' or 'archived'"]}),
+        ("showArchived=yes", {"showArchived": WHICH_FLAG}),
+        ("showArchived=", {"showArchived": WHICH_FLAG}),
+        ("showArchived=1&showArchived=1", {"showArchived": WHICH_FLAG}),
+        ("search=" + 201 * "x", {"search": ["String should have at most 200 characters"]}),
+        ("search=a&search=b", {"search": ["Input should be a valid string"]}),
+        ("show_archived=1", {"show_archived": ["Unknown field"]}),
+        ("sort=name&search=x", {"sort": ["Unknown field"]}),
+    ],
+)
+def test_a_parameter_that_is_not_as_it_must_be_is_told(
+    client: FlaskClient, query: str, errors: dict[str, list[str]]
+) -> None:
+    assert listed(client, f"?{query}") == field_errors(**errors)
+
+
+def test_an_unknown_category_is_told(client: FlaskClient) -> None:
+    assert listed(client, "?category=cars") == field_errors(
+        category=[
+            "Input should be 'batteries', 'textiles', 'jewelry', 'electronics', 'furniture', "
+            "'chemicals', 'packaging', 'toys', 'fmcg', 'tyres', 'iron-steel' or 'construction'"
+        ]
+    )
+
+
+def test_no_cache_may_keep_a_list(client: FlaskClient) -> None:
+    assert client.get(PATH).headers["Cache-Control"] == "private, no-cache"
