@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from click import ClickException
 from flask import Flask
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from werkzeug.middleware.proxy_fix import ProxyFix
 
+from api.cors import allow_browsers
 from api.docs import docs_blueprint
 from api.errors import register_errors
 from api.health import health_blueprint
+from api.idempotency import IdempotencyKeys
 from api.images import images_blueprint
 from api.media import PREFIX, media_blueprint
-from api.metrics import metrics_blueprint, stage
+from api.metrics import LIMITER_ERRORS, metrics_blueprint, stage
 from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
 from auth.bearer import BearerAuth
+from auth.budgets import Budgets, tell_budget
+from auth.sqlite_counters import SQLiteCounters
 from catalog.base import Catalog
 from catalog.mongo import MongoCatalog
 from catalog.sqlite import SQLiteCatalog
@@ -75,6 +84,24 @@ def make_limits(settings: Settings) -> Limits:
     )
 
 
+def make_budgets(app: Flask, settings: Settings, catalog: Catalog) -> Budgets:
+    """The budgets, counted where the settings say, or beside the catalog."""
+    uri = settings.ratelimit_storage_uri
+    options: dict[str, str | int] = {}
+    if not uri and settings.catalog_url.startswith("sqlite:"):
+        uri = f"{SQLiteCounters.STORAGE_SCHEME[0]}:///{settings.data_dir.absolute() / 'limits.sqlite3'}"
+    elif not uri:
+        database = urlsplit(settings.catalog_url).path.strip("/")
+        uri, options = settings.catalog_url, {"database_name": database, "serverSelectionTimeoutMS": 1000}
+    limiter = Limiter(get_remote_address, app=app, storage_uri=uri, storage_options=options)
+    return Budgets(
+        catalog,
+        limiter,
+        failures_per_minute=settings.auth_failures_per_minute,
+        on_error=LIMITER_ERRORS.inc,
+    )
+
+
 def create_app(
     settings: Settings | None = None,
     *,
@@ -96,19 +123,26 @@ def create_app(
     uploads = Uploads(
         storage, catalog, make_limits(settings), stage=stage, strip_metadata=settings.strip_metadata
     )
-    auth = BearerAuth(catalog)
 
     app = Flask("vetrina", static_folder=None)
+    auth = BearerAuth(catalog, make_budgets(app, settings, catalog))
+    idempotency = IdempotencyKeys(catalog)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     # A client that gets an address wrong is told so, not sent elsewhere.
     app.url_map.merge_slashes = False
     app.wsgi_app = DrainUnreadBody(app.wsgi_app)  # type: ignore[method-assign]
+    if hops := settings.trusted_proxy_hops:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
+    if settings.cors_origins:
+        allow_browsers(app, settings.cors_origins)
 
     register_request_log(app)
     register_errors(app)
-    app.register_blueprint(products_blueprint(Products(storage, catalog), catalog, storage, auth))
-    app.register_blueprint(images_blueprint(uploads, catalog, auth))
+    app.after_request(tell_budget)
+    products = Products(storage, catalog)
+    app.register_blueprint(products_blueprint(products, catalog, storage, auth, idempotency))
+    app.register_blueprint(images_blueprint(uploads, catalog, auth, idempotency))
     if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
         app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))
     app.register_blueprint(docs_blueprint())

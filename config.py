@@ -58,6 +58,21 @@ def _path_prefix(text: str) -> str:
     return text
 
 
+def _storage_uri(text: str) -> str:
+    if "://" not in text:
+        raise ValueError("must be a storage of the limits library, such as redis://127.0.0.1:6379")
+    return text
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip().rstrip("/") for origin in text.split(","))
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != "*" and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path):
+            raise ValueError("must be * or origins with commas between, such as https://shop.example.com")
+    return origins
+
+
 def _http_url(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -142,6 +157,10 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "max_image_chunks": _at_least(10, 1_000_000),
     "max_icc_profile": _at_least(0, 100_000_000),
     "strip_metadata": _flag,
+    "ratelimit_storage_uri": _storage_uri,
+    "auth_failures_per_minute": _at_least(1, 1_000_000),
+    "trusted_proxy_hops": _at_least(0, 10),
+    "cors_origins": _origins,
     "log_level": _log_level,
     "log_format": _one_of("json", "text"),
     "metrics_token": str,
@@ -181,6 +200,11 @@ class Settings:
         max_icc_profile: the largest colour profile that is kept, in bytes, inflated; a larger one is
             removed: ``validators/containers``.
         strip_metadata: whether images are stored without their metadata; if not, as they were sent.
+        ratelimit_storage_uri: where the limiter counts, as the ``limits`` library writes it; by default
+            beside the catalog: a SQLite file, or the same MongoDB database.
+        auth_failures_per_minute: authentications of an address that may fail in a minute.
+        trusted_proxy_hops: how many proxies stand before the server, whose X-Forwarded-For is believed.
+        cors_origins: the origins whose pages may call the API from a browser; ``*`` is any.
         log_level: the least level that is logged.
         log_format: ``json``, a line an object for machines, or ``text``, for people.
         metrics_token: what ``GET /metrics`` asks for as a bearer token; empty: it asks for none.
@@ -207,6 +231,10 @@ class Settings:
     max_image_chunks: int = 20_000
     max_icc_profile: int = 4 * 1024 * 1024
     strip_metadata: bool = True
+    ratelimit_storage_uri: str = field(default="", repr=False)
+    auth_failures_per_minute: int = 30
+    trusted_proxy_hops: int = 0
+    cors_origins: tuple[str, ...] = ()
     log_level: str = "INFO"
     log_format: str = "json"
     metrics_token: str = field(default="", repr=False)

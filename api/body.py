@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import IO, Final
 
-from flask import request
+from flask import g, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+
+MAX_JSON_BODY: Final = 1 << 20
 
 _STEP: Final = 1 << 20
 
@@ -34,6 +36,21 @@ def read_body(limit: int) -> bytes:
         raise RequestEntityTooLarge
     if declared is not None and len(body) < declared:
         raise BadRequest("The body is shorter than its Content-Length")
+    return body
+
+
+def json_body() -> bytes:
+    """The body of the current request, which is to be JSON; read once, however often it is asked for.
+
+    Raises:
+        RequestEntityTooLarge, BadRequest
+    """
+    if "json_body" not in g:
+        try:
+            g.json_body = read_body(MAX_JSON_BODY)
+        except RequestEntityTooLarge as error:
+            raise RequestEntityTooLarge("Request body must be under 1MB") from error
+    body: bytes = g.json_body
     return body
 
 

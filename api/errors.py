@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from api.metrics import STORE_ERRORS
 from auth.bearer import InsufficientScope, Unauthenticated
+from auth.budgets import BudgetSpent, TooManyFailures
 from catalog.base import CatalogError, CatalogUnavailable
 from products import ImageUrlsRefused, NotInPlan
 from storage.base import ObjectNotFound, StorageUnavailable
@@ -35,6 +36,8 @@ STATUS: Final = {
     # auth
     "unauthenticated": 401,
     "insufficient_scope": 403,
+    "budget_spent": 429,
+    "too_many_failures": 429,
     # products
     "not_in_plan": 403,
     # catalog
@@ -89,6 +92,12 @@ def _insufficient_scope(error: InsufficientScope) -> Response:
     response.headers["WWW-Authenticate"] = (
         f'Bearer realm="vetrina", error="insufficient_scope", scope="{error.scope}"'
     )
+    return response
+
+
+def _too_many(error: BudgetSpent | TooManyFailures) -> Response:
+    response = error_response(STATUS[error.code], error.message)
+    response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 
@@ -158,6 +167,8 @@ def register_errors(app: Flask) -> None:
         Rejected: _rejected,
         Unauthenticated: _unauthenticated,
         InsufficientScope: _insufficient_scope,
+        BudgetSpent: _too_many,
+        TooManyFailures: _too_many,
         NotInPlan: _refused,
         ImageUrlsRefused: _image_urls_refused,
         CatalogError: _refused,

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from api.errors import InvalidRequest
 from api.etags import expected_version
+from api.idempotency import IdempotencyKeys
 from api.metrics import UPLOAD_BYTES, count_outcome, stage
 from api.multipart import read_upload
 from auth.bearer import BearerAuth, Principal
@@ -22,7 +23,9 @@ _INDEX: Final = re.compile(r"0|[1-9][0-9]*")
 _MAX_INDEX_DIGITS: Final = 9
 
 
-def images_blueprint(uploads: Uploads, catalog: Catalog, auth: BearerAuth) -> Blueprint:
+def images_blueprint(
+    uploads: Uploads, catalog: Catalog, auth: BearerAuth, idempotency: IdempotencyKeys
+) -> Blueprint:
     """The image calls."""
     blueprint = Blueprint("images", __name__, url_prefix="/api/v1/products/<product_id>/images")
 
@@ -43,6 +46,7 @@ def images_blueprint(uploads: Uploads, catalog: Catalog, auth: BearerAuth) -> Bl
 
     @blueprint.delete("/<index>")
     @auth.requires(WRITE)
+    @idempotency.honoured
     def delete_image(principal: Principal, product_id: str, index: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)
         product = uploads.remove(principal.workspace_id, product_id, _index(index), expected_version=version)

@@ -36,6 +36,10 @@ STORE_ERRORS: Final = Counter(
     "vetrina_store_errors_total", "Requests that a store could not serve.", ["store"]
 )
 
+LIMITER_ERRORS: Final = Counter(
+    "vetrina_limiter_errors_total", "Requests that were not counted, because the limiter's storage is down."
+)
+
 
 def stage(name: str) -> AbstractContextManager[object]:
     """Times a block as one stage of an upload."""

@@ -6,10 +6,10 @@ from typing import Final
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.body import read_body
+from api.body import json_body
 from api.etags import expected_version, product_etag
+from api.idempotency import IdempotencyKeys
 from api.schemas import (
     ProductCreate,
     ProductListQuery,
@@ -24,21 +24,24 @@ from catalog.base import ARCHIVED, Catalog, Image, Product, ProductChanges, new_
 from products import Products
 from storage.base import StorageBackend
 
-MAX_JSON_BODY: Final = 1 << 20
-
 _CACHING: Final = {"Cache-Control": "private, no-cache"}
 
 
 def products_blueprint(
-    products: Products, catalog: Catalog, storage: StorageBackend, auth: BearerAuth
+    products: Products,
+    catalog: Catalog,
+    storage: StorageBackend,
+    auth: BearerAuth,
+    idempotency: IdempotencyKeys,
 ) -> Blueprint:
     """The product calls."""
     blueprint = Blueprint("products", __name__, url_prefix="/api/v1/products")
 
     @blueprint.post("")
     @auth.requires(WRITE)
+    @idempotency.honoured
     def create_product(principal: Principal) -> ResponseReturnValue:
-        sent = ProductCreate.model_validate_json(_json_body(), context={"storage": storage})
+        sent = ProductCreate.model_validate_json(json_body(), context={"storage": storage})
         product = _new_product(principal.workspace_id, sent)
         catalog.create_product(product)
         return _product_response(product), 201, {"Location": f"{request.path}/{product.id}"}
@@ -58,8 +61,9 @@ def products_blueprint(
 
     @blueprint.patch("/<product_id>")
     @auth.requires(WRITE)
+    @idempotency.honoured
     def update_product(principal: Principal, product_id: str) -> ResponseReturnValue:
-        sent = ProductPatch.model_validate_json(_json_body())
+        sent = ProductPatch.model_validate_json(json_body())
         version = expected_version(catalog, principal.workspace_id, product_id)
         product = products.change(
             principal.workspace_id,
@@ -72,6 +76,7 @@ def products_blueprint(
 
     @blueprint.post("/<product_id>/archive")
     @auth.requires(WRITE)
+    @idempotency.honoured
     def archive_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)
         archived: ProductChanges = {"status": ARCHIVED}
@@ -81,19 +86,13 @@ def products_blueprint(
 
     @blueprint.delete("/<product_id>")
     @auth.requires(WRITE)
+    @idempotency.honoured
     def delete_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)
         deleted = products.delete(principal.workspace_id, product_id, expected_version=version)
         return jsonify(deleted_json(deleted))
 
     return blueprint
-
-
-def _json_body() -> bytes:
-    try:
-        return read_body(MAX_JSON_BODY)
-    except RequestEntityTooLarge as error:
-        raise RequestEntityTooLarge("Request body must be under 1MB") from error
 
 
 def _new_product(workspace_id: str, sent: ProductCreate) -> Product:

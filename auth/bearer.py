@@ -11,6 +11,7 @@ from typing import Concatenate, Final, ParamSpec, TypeAlias
 from flask import request
 from flask.typing import ResponseReturnValue
 
+from auth.budgets import Budgets
 from auth.tokens import digest
 from catalog.base import Catalog, now
 from logs import workspace_id
@@ -37,6 +38,9 @@ class Unauthenticated(Exception):
         self.token_sent = token_sent
 
 
+_WRITES: Final = {"POST", "PATCH", "DELETE"}
+
+
 class InsufficientScope(Exception):
     """The token does not allow this call."""
 
@@ -60,39 +64,48 @@ _PrincipalView: TypeAlias = Callable[Concatenate[Principal, P], ResponseReturnVa
 
 
 class BearerAuth:
-    """Authenticates requests against the credentials of a catalog, afresh for every request."""
+    """Authenticates requests against the credentials of a catalog, afresh for every request.
 
-    def __init__(self, catalog: Catalog) -> None:
+    Args:
+        catalog: knows the credentials.
+        budgets: counts the writes, and the failures; None: nothing is limited.
+    """
+
+    def __init__(self, catalog: Catalog, budgets: Budgets | None = None) -> None:
         self._catalog = catalog
+        self._budgets = budgets
 
     def authenticate(self) -> Principal:
         """The principal of the current request.
 
         Raises:
             Unauthenticated: the same for an unknown, an expired and a revoked token.
+            TooManyFailures: instead of it, to an address that has guessed too often.
             CatalogUnavailable: the token can't be checked.
         """
         header = request.headers.get("Authorization")
-        if header is None:
-            raise Unauthenticated(token_sent=False)
-        match = _AUTHORIZATION.fullmatch(header)
+        match = _AUTHORIZATION.fullmatch(header or "")
         credential = self._catalog.find_credential(digest(match[1])) if match else None
         if credential is None or not credential.is_live(now()):
-            raise Unauthenticated(token_sent=True)
+            if self._budgets:
+                self._budgets.count_failure(request.remote_addr or "")
+            raise Unauthenticated(token_sent=header is not None)
         workspace_id.set(credential.workspace_id)
         return Principal(credential.workspace_id, credential.scopes)
 
     def requires(self, scope: str) -> Callable[[_PrincipalView[P]], Callable[P, ResponseReturnValue]]:
         """Decorates a view: authenticates first, and hands it the principal as its first argument.
 
-        The view raises Unauthenticated, CatalogUnavailable, or InsufficientScope when the token
-        lacks ``scope``.
+        The view raises what ``authenticate`` does, InsufficientScope when the token lacks ``scope``,
+        and BudgetSpent when it is a write and those of the day are spent.
         """
 
         def decorate(view: _PrincipalView[P]) -> Callable[P, ResponseReturnValue]:
             @wraps(view)
             def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
                 principal = self.authenticate()
+                if self._budgets and request.method in _WRITES:
+                    self._budgets.spend_write(principal.workspace_id)
                 if scope not in principal.scopes:
                     raise InsufficientScope(scope)
                 return view(principal, *args, **kwargs)

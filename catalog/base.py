@@ -296,6 +296,37 @@ class ProductPage:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """What a request was answered with: enough to answer it again, byte for byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyClaim:
+    """The right to run the first request of an Idempotency-Key, or what became of it.
+
+    Attributes:
+        workspace_id, key: what it is a claim to.
+        fingerprint: of the request; another one is not the same request.
+        token: tells this claim from a later one to the same key.
+        lease_until: when a request that has neither completed nor released it counts as dead.
+        expires_at: when the key may be used anew.
+        answer: None while the request runs.
+    """
+
+    workspace_id: str
+    key: str
+    fingerprint: bytes
+    token: str
+    lease_until: datetime
+    expires_at: datetime
+    answer: StoredAnswer | None = None
+
+
 class Catalog(Protocol):
     """A store of records.
 
@@ -407,6 +438,21 @@ class Catalog(Protocol):
             ProductNotFound, ImageNotFound
             VersionMismatch: the product is not at ``expected_version``; checked before the index.
         """
+
+    def claim_idempotency_key(self, claim: IdempotencyClaim, at: datetime) -> IdempotencyClaim | None:
+        """Claims a key, in one atomic step, unless there is a claim that has not expired at this time.
+
+        A claim without an answer whose lease is over gives way to one of the same fingerprint.
+
+        Returns:
+            None if it is claimed now; else the claim that stands.
+        """
+
+    def complete_idempotency_key(self, claim: IdempotencyClaim, answer: StoredAnswer) -> None:
+        """Stores the answer of a claim, unless the key has been claimed anew."""
+
+    def release_idempotency_key(self, claim: IdempotencyClaim) -> None:
+        """Gives a claim up, so that the next request runs, unless the key has been claimed anew."""
 
     def check(self) -> None:
         """Returns if the catalog answers; quick, for a start or a probe."""

@@ -44,6 +44,7 @@ from catalog.mongo_documents import (
     workspace_of,
     workspace_to_document,
 )
+from catalog.mongo_idempotency import IDEMPOTENCY_INDEXES, MongoIdempotencyKeys
 
 #: The most that a call takes, in seconds. A request makes up to three, and is answered within ten.
 TIMEOUT: Final = 3.0
@@ -58,6 +59,7 @@ EXPIRED_KEPT_FOR: Final = timedelta(days=7)
 _OLDEST_FIRST: Final = {"createdAt": ASCENDING, "_id": ASCENDING}
 
 _INDEXES: Final = {
+    "idempotencyKeys": IDEMPOTENCY_INDEXES,
     "credentials": [
         IndexModel("digest", name="digest", unique=True),
         IndexModel({"companyId": ASCENDING, **_OLDEST_FIRST}, name="companyId_createdAt"),
@@ -71,7 +73,7 @@ _INDEXES: Final = {
 }
 
 
-class MongoCatalog:
+class MongoCatalog(MongoIdempotencyKeys):
     """A catalog in the database that ``uri`` names; its collections and indexes are made at first use.
 
     Args:

@@ -29,6 +29,7 @@ from catalog.base import (
     now,
 )
 from catalog.sqlite_connection import SQLiteConnections
+from catalog.sqlite_idempotency import SQLiteIdempotencyKeys
 from catalog.sqlite_records import (
     credential_of,
     optional_ms,
@@ -50,7 +51,7 @@ PAGE: Final = 50
 _INDEXED: Final = {"status", "category", "folded_name", "folded_model"}
 
 
-class SQLiteCatalog:
+class SQLiteCatalog(SQLiteIdempotencyKeys):
     """A catalog in the SQLite file at ``path``; the file and its folder are made at first use.
 
     Args:

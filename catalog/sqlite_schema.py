@@ -149,6 +149,23 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         SELECT number, grams(workspace_id, status, category, folded_name, folded_model) FROM products
         """,
     ),
+    (
+        """
+        CREATE TABLE idempotency_keys (
+            workspace_id TEXT NOT NULL,
+            key TEXT NOT NULL,
+            fingerprint BLOB NOT NULL,
+            token TEXT NOT NULL,
+            lease_until INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            status INTEGER,
+            headers TEXT,
+            body BLOB,
+            PRIMARY KEY (workspace_id, key)
+        ) STRICT
+        """,
+        "CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at)",
+    ),
 )
 
 

@@ -37,9 +37,9 @@ ALLOWED: dict[str, set[str]] = {
     "api": {
         *{"api", "auth", "uploads", "products", "storage.base", "catalog.base"},
         *{"validators.base", "validators.presence", "validators.size"},
-        *{"flask", "werkzeug", "pydantic", "multipart", "prometheus_client", "yaml", "logs"},
+        *{"flask", "werkzeug", "pydantic", "multipart", "prometheus_client", "yaml", "flask_cors", "logs"},
     },
-    "auth": {"auth", "catalog.base", "flask", "logs"},
+    "auth": {"auth", "catalog.base", "flask", "flask_limiter", "limits", "logs"},
     "auth.tokens": {"catalog.base"},
     "cli": {"cli", "auth.tokens", "catalog.base", "storage.base", "click"},
     "validators": {"validators", "PIL"},
@@ -56,11 +56,22 @@ ALLOWED: dict[str, set[str]] = {
     },
     "catalog": set(),
     "catalog.base": set(),
-    "catalog.mongo": {"catalog.base", "catalog.mongo_connection", "catalog.mongo_documents", "pymongo"},
+    "catalog.mongo": {
+        *{"catalog.base", "catalog.mongo_connection", "catalog.mongo_documents", "catalog.mongo_idempotency"},
+        "pymongo",
+    },
     "catalog.mongo_connection": {"catalog.base", "pymongo", "bson"},
     "catalog.mongo_documents": {"catalog.base"},
+    "catalog.sqlite_idempotency": {"catalog.base", "catalog.sqlite_connection", "catalog.sqlite_records"},
+    "catalog.mongo_idempotency": {"catalog.base", "catalog.mongo_connection", "pymongo"},
     "catalog.sqlite": {
-        *{"catalog.base", "catalog.sqlite_connection", "catalog.sqlite_records", "catalog.sqlite_search"}
+        *{
+            "catalog.sqlite_idempotency",
+            "catalog.base",
+            "catalog.sqlite_connection",
+            "catalog.sqlite_records",
+            "catalog.sqlite_search",
+        }
     },
     "catalog.sqlite_connection": {"catalog.base", "catalog.sqlite_schema", "catalog.sqlite_search"},
     "catalog.sqlite_records": {"catalog.base"},

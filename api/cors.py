@@ -1,0 +1,42 @@
+"""Which browser pages may call the API (CORS, the Fetch standard's section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import Flask
+from flask_cors import CORS
+
+
+def allow_browsers(app: Flask, origins: Sequence[str]) -> None:
+    """Lets pages of these origins call everything under ``/api/``, with a token but without cookies.
+
+    Args:
+        origins: such as ``https://shop.example.com``; ``*`` is any.
+    """
+    CORS(
+        app,
+        resources={r"/api/.*": {"origins": list(origins)}},
+        methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "If-Match",
+            "If-None-Match",
+            "X-Request-Id",
+            "X-Source",
+        ],
+        expose_headers=[
+            "ETag",
+            "Idempotency-Replayed",
+            "Location",
+            "Retry-After",
+            "WWW-Authenticate",
+            "X-RateLimit-Limit",
+            "X-RateLimit-Remaining",
+            "X-RateLimit-Reset",
+            "X-Request-Id",
+        ],
+        max_age=3600,
+    )

@@ -1,0 +1,123 @@
+"""``Idempotency-Key``: the first answer to a write is stored, and sent again to a client that repeats it.
+
+The key is claimed in the catalog before the request runs, so that of two at once one runs. A process
+that dies in between leaves a claim without an answer; when its lease is over the request runs again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec
+
+from flask import Response, current_app, request
+from flask.typing import ResponseReturnValue
+
+from api.body import json_body
+from api.errors import InvalidRequest, error_response
+from auth.bearer import Principal
+from catalog.base import Catalog, CatalogUnavailable, IdempotencyClaim, StoredAnswer, now
+
+MAX_KEY: Final = 255
+KEPT_FOR: Final = timedelta(hours=24)
+#: Longer than any request takes: stores that are down are answered within seconds.
+LEASE: Final = timedelta(seconds=60)
+#: How long a second request waits for the first, and how often it looks, in seconds.
+WAIT: Final = 2.0
+POLL: Final = 0.05
+
+_REPLAYED_HEADERS: Final = ("Content-Type", "Location", "ETag", "Cache-Control", "WWW-Authenticate")
+_REUSED: Final = (
+    "Idempotency-Key has already been used with a different request body. "
+    "Use a new key for the new request, or reuse the original body."
+)
+_RUNNING: Final = "The first request with this Idempotency-Key is still running"
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+View = Callable[Concatenate[Principal, P], ResponseReturnValue]
+
+
+class IdempotencyKeys:
+    """Makes views repeatable."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def honoured(self, view: View[P]) -> View[P]:
+        """Decorates a view that takes a principal. Without the header, the view runs as it is."""
+
+        @wraps(view)
+        def repeatable(principal: Principal, /, *args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            key = request.headers.get("Idempotency-Key")
+            if key is None:
+                return view(principal, *args, **kwargs)
+            if not 1 <= len(key) <= MAX_KEY:
+                raise InvalidRequest({"Idempotency-Key": [f"Must have 1 to {MAX_KEY} characters"]})
+            claim = _claim(principal.workspace_id, key)
+            standing = self._wait(claim)
+            if standing is not None:
+                return _answer_of(standing, claim)
+            return self._run(claim, lambda: view(principal, *args, **kwargs))
+
+        return repeatable
+
+    def _wait(self, claim: IdempotencyClaim) -> IdempotencyClaim | None:
+        """None if the claim is made; else the one that stands, after a moment for it to complete."""
+        deadline = time.monotonic() + WAIT
+        while True:
+            standing = self._catalog.claim_idempotency_key(claim, now())
+            if standing is None or standing.answer or standing.fingerprint != claim.fingerprint:
+                return standing
+            if time.monotonic() >= deadline:
+                return standing
+            time.sleep(POLL)
+
+    def _run(self, claim: IdempotencyClaim, view: Callable[[], ResponseReturnValue]) -> Response:
+        try:
+            answer = current_app.make_response(view())
+        except Exception as error:  # noqa: BLE001  # an error is an answer too, and may be stored
+            answer = current_app.make_response(current_app.handle_user_exception(error))
+        try:
+            if answer.status_code >= 500 or answer.status_code == 429:  # noqa: PLR2004
+                self._catalog.release_idempotency_key(claim)
+            else:
+                self._catalog.complete_idempotency_key(claim, _stored(answer))
+        except CatalogUnavailable:
+            # What was asked is done, or not, as the answer says; only its repetition is not secured.
+            log.warning("the answer of an Idempotency-Key could not be kept", exc_info=True)
+        return answer
+
+
+def _claim(workspace_id: str, key: str) -> IdempotencyClaim:
+    head = f"{request.method} {request.full_path}\n{request.headers.get('If-Match', '')}\n"
+    at = now()
+    return IdempotencyClaim(
+        workspace_id=workspace_id,
+        key=key,
+        fingerprint=hashlib.sha256(head.encode() + json_body()).digest(),
+        token=secrets.token_hex(8),
+        lease_until=at + LEASE,
+        expires_at=at + KEPT_FOR,
+    )
+
+
+def _stored(answer: Response) -> StoredAnswer:
+    headers = {name: answer.headers[name] for name in _REPLAYED_HEADERS if name in answer.headers}
+    return StoredAnswer(answer.status_code, headers, answer.get_data())
+
+
+def _answer_of(standing: IdempotencyClaim, claim: IdempotencyClaim) -> Response:
+    if standing.fingerprint != claim.fingerprint:
+        return error_response(422, _REUSED)
+    if standing.answer is None:
+        return error_response(409, _RUNNING)
+    answer = Response(standing.answer.body, standing.answer.status, dict(standing.answer.headers))
+    answer.headers["Idempotency-Replayed"] = "true"
+    return answer

@@ -1,0 +1,160 @@
+"""How much a client may ask: writes a day, by plan, and failed authentications a minute, by address.
+
+The counts are kept by flask-limiter's storage, which all processes of a deployment share. A storage
+that is down does not take the API down: what can't be counted is allowed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from flask import Response, g
+from flask_limiter import Limiter
+from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
+
+from catalog.base import Catalog, Plan
+
+#: Writes a UTC day: CONTRACT "Plans". Other plans have no limit.
+DAILY_WRITES: Final = {Plan.FREE: 100, Plan.BASIC: 200}
+
+#: For how long a process goes by the plan that it has seen, in seconds.
+_PLAN_KEPT_FOR: Final = 60.0
+#: How often a storage that is down is told of in the log, in seconds.
+_COMPLAINT_EVERY: Final = 60.0
+
+log = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """The time in UTC."""
+    return datetime.now(UTC)
+
+
+class BudgetSpent(Exception):
+    """The workspace's writes of the day are spent."""
+
+    code = "budget_spent"
+    message = "Daily write limit reached. It resets at midnight UTC."
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(self.message)
+        self.retry_after = retry_after
+
+
+class TooManyFailures(Exception):
+    """Too many authentications from this address have failed within the minute."""
+
+    code = "too_many_failures"
+    message = "Too many failed authentications. Try again later."
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(self.message)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """Where a workspace stands: its writes a day, those that are left, and when the day ends."""
+
+    limit: int
+    remaining: int
+    reset: datetime
+
+
+class Budgets:
+    """Counts, and says when it is enough.
+
+    Args:
+        catalog: tells the plan of a workspace.
+        limiter: whose storage keeps the counts.
+        failures_per_minute: authentications of an address that may fail in a minute.
+        on_error: is called when the storage is down.
+        clock: the time in UTC.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        limiter: Limiter,
+        *,
+        failures_per_minute: int,
+        on_error: Callable[[], None] = lambda: None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._catalog = catalog
+        self._limiter = limiter
+        self._failures = RateLimitItemPerMinute(failures_per_minute)
+        self._on_error = on_error
+        self._clock = clock
+        self._plans: dict[str, tuple[Plan, float]] = {}
+        self._complained = -_COMPLAINT_EVERY
+
+    def spend_write(self, workspace_id: str) -> BudgetState | None:
+        """Counts a write.
+
+        Returns:
+            Where the workspace stands after it; None if its plan has no limit, or nothing can count.
+
+        Raises:
+            BudgetSpent: the write may not be done.
+            CatalogUnavailable
+        """
+        limit = DAILY_WRITES.get(self._plan(workspace_id))
+        if limit is None:
+            return None
+        now = self._clock()
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        # The window of `limits` begins with the first hit. The date in the key makes it the UTC day.
+        remaining = self._hit(RateLimitItemPerDay(limit), "writes", workspace_id, now.date().isoformat())
+        if remaining is None:
+            return None
+        state = BudgetState(limit, max(0, remaining), midnight)
+        g.budget = state
+        if remaining < 0:
+            raise BudgetSpent(max(1, round((midnight - now).total_seconds())))
+        return state
+
+    def count_failure(self, address: str) -> None:
+        """Counts a failed authentication.
+
+        Raises:
+            TooManyFailures: there were enough from this address.
+        """
+        remaining = self._hit(self._failures, "failures", address)
+        if remaining is not None and remaining < 0:
+            raise TooManyFailures(60)
+
+    def _plan(self, workspace_id: str) -> Plan:
+        plan, until = self._plans.get(workspace_id, (Plan.ENTERPRISE, 0.0))
+        if until <= time.monotonic():
+            plan = self._catalog.get_workspace(workspace_id).plan
+            self._plans[workspace_id] = (plan, time.monotonic() + _PLAN_KEPT_FOR)
+        return plan
+
+    def _hit(self, item: RateLimitItem, *identifiers: str) -> int | None:
+        """How many are left after this one; -1 if it is one too many, None if nothing can count."""
+        try:
+            if not self._limiter.limiter.hit(item, *identifiers):
+                return -1
+            return self._limiter.limiter.get_window_stats(item, *identifiers).remaining
+        except Exception:  # whatever a storage raises, it fails open
+            self._on_error()
+            if time.monotonic() - self._complained >= _COMPLAINT_EVERY:
+                self._complained = time.monotonic()
+                log.warning("the limiter's storage is down: nothing is limited", exc_info=True)
+            return None
+
+
+def tell_budget(response: Response) -> Response:
+    """Tells a client where its workspace stands, after a write that was counted."""
+    state: BudgetState | None = g.get("budget")
+    if state is not None:
+        response.headers["X-RateLimit-Limit"] = str(state.limit)
+        response.headers["X-RateLimit-Remaining"] = str(state.remaining)
+        response.headers["X-RateLimit-Reset"] = str(round(state.reset.timestamp()))
+    return response

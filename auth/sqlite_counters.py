@@ -1,0 +1,96 @@
+"""Counters in a SQLite file, for ``limits``: what the processes of one machine count together.
+
+A file of its own, so that counting never waits for the catalog. It is not synced: after a power cut a
+count may start anew, which costs nobody anything.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from limits.storage import Storage
+
+_TIMEOUT = 1.0  # seconds
+
+
+class SQLiteCounters(Storage):
+    """A ``limits`` storage at ``sqlite:///<path>``.
+
+    A connection lives for one call: counting is rare, and no connection can cross a fork.
+    """
+
+    STORAGE_SCHEME = ["sqlite"]  # noqa: RUF012  # as the base class declares it
+
+    def __init__(self, uri: str, wrap_exceptions: bool = False, **options: float | str | bool) -> None:  # noqa: FBT001, FBT002  # the base class's signature
+        super().__init__(uri, wrap_exceptions, **options)
+        self._path = Path(uri.removeprefix("sqlite:///"))
+
+    @property
+    def base_exceptions(self) -> tuple[type[Exception], ...]:
+        """What its methods raise when the file can't be used."""
+        return (sqlite3.Error, OSError)
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(self._path, timeout=_TIMEOUT, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS counters"
+                " (key TEXT PRIMARY KEY, value INTEGER NOT NULL, expires_at REAL NOT NULL) STRICT"
+            )
+            yield connection
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Counts on, or from the beginning if the count has expired; gives the count."""
+        now = time.time()
+        with self._connection() as connection:
+            ((value,),) = connection.execute(
+                "INSERT INTO counters VALUES (:key, :amount, :end) ON CONFLICT (key) DO UPDATE SET"
+                " value = CASE WHEN expires_at <= :now THEN 0 ELSE value END + :amount,"
+                " expires_at = CASE WHEN expires_at <= :now THEN :end ELSE expires_at END"
+                " RETURNING value",
+                {"key": key, "amount": amount, "end": now + expiry, "now": now},
+            ).fetchall()
+            if value == amount:  # a new count is a good time to forget those that are over
+                connection.execute("DELETE FROM counters WHERE expires_at <= ?", (now,))
+        return int(value)
+
+    def _read(self, key: str) -> tuple[int, float]:
+        now = time.time()
+        with self._connection() as connection:
+            row = connection.execute(
+                "SELECT value, expires_at FROM counters WHERE key = ? AND expires_at > ?", (key, now)
+            ).fetchone()
+        return (row[0], row[1]) if row else (0, now)
+
+    def get(self, key: str) -> int:
+        """The count; 0 if it has expired."""
+        return self._read(key)[0]
+
+    def get_expiry(self, key: str) -> float:
+        """When the count expires, in seconds since 1970."""
+        return self._read(key)[1]
+
+    def check(self) -> bool:
+        """Whether the file can be used."""
+        try:
+            self.get("")
+        except self.base_exceptions:
+            return False
+        return True
+
+    def reset(self) -> int | None:
+        """Forgets all counts."""
+        with self._connection() as connection:
+            return connection.execute("DELETE FROM counters").rowcount
+
+    def clear(self, key: str) -> None:
+        """Forgets one count."""
+        with self._connection() as connection:
+            connection.execute("DELETE FROM counters WHERE key = ?", (key,))

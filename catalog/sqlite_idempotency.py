@@ -1,0 +1,79 @@
+"""The embedded catalog's Idempotency-Keys."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import datetime
+
+from catalog.base import IdempotencyClaim, StoredAnswer
+from catalog.sqlite_connection import SQLiteConnections
+from catalog.sqlite_records import from_ms, to_ms
+
+
+def _claim_of(row: sqlite3.Row) -> IdempotencyClaim:
+    running = row["status"] is None
+    return IdempotencyClaim(
+        workspace_id=row["workspace_id"],
+        key=row["key"],
+        fingerprint=row["fingerprint"],
+        token=row["token"],
+        lease_until=from_ms(row["lease_until"]),
+        expires_at=from_ms(row["expires_at"]),
+        answer=None if running else StoredAnswer(row["status"], json.loads(row["headers"]), row["body"]),
+    )
+
+
+class SQLiteIdempotencyKeys:
+    """See Catalog."""
+
+    _file: SQLiteConnections
+
+    def claim_idempotency_key(self, claim: IdempotencyClaim, at: datetime) -> IdempotencyClaim | None:
+        with self._file.write() as connection:
+            connection.execute("DELETE FROM idempotency_keys WHERE expires_at <= ?", (to_ms(at),))
+            row = connection.execute(
+                "SELECT * FROM idempotency_keys WHERE workspace_id = ? AND key = ?",
+                (claim.workspace_id, claim.key),
+            ).fetchone()
+            if row is not None:
+                standing = _claim_of(row)
+                dead = standing.answer is None and standing.lease_until <= at
+                if not dead or standing.fingerprint != claim.fingerprint:
+                    return standing
+            connection.execute(
+                "INSERT OR REPLACE INTO idempotency_keys"
+                " (workspace_id, key, fingerprint, token, lease_until, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    claim.workspace_id,
+                    claim.key,
+                    claim.fingerprint,
+                    claim.token,
+                    to_ms(claim.lease_until),
+                    to_ms(claim.expires_at),
+                ),
+            )
+            return None
+
+    def complete_idempotency_key(self, claim: IdempotencyClaim, answer: StoredAnswer) -> None:
+        with self._file.write() as connection:
+            connection.execute(
+                "UPDATE idempotency_keys SET status = ?, headers = ?, body = ?"
+                " WHERE workspace_id = ? AND key = ? AND token = ?",
+                (
+                    answer.status,
+                    json.dumps(dict(answer.headers)),
+                    answer.body,
+                    claim.workspace_id,
+                    claim.key,
+                    claim.token,
+                ),
+            )
+
+    def release_idempotency_key(self, claim: IdempotencyClaim) -> None:
+        with self._file.write() as connection:
+            connection.execute(
+                "DELETE FROM idempotency_keys"
+                " WHERE workspace_id = ? AND key = ? AND token = ? AND status IS NULL",
+                (claim.workspace_id, claim.key, claim.token),
+            )
