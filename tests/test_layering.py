@@ -56,9 +56,13 @@ ALLOWED: dict[str, set[str]] = {
     },
     "catalog": set(),
     "catalog.base": set(),
-    "catalog.mongo": {"catalog.base", "catalog.mongo_connection", "catalog.mongo_documents", "pymongo"},
+    "catalog.mongo": {
+        *{"catalog.base", "catalog.mongo_connection", "catalog.mongo_documents", "catalog.mongo_search"},
+        "pymongo",
+    },
     "catalog.mongo_connection": {"catalog.base", "pymongo", "bson"},
     "catalog.mongo_documents": {"catalog.base"},
+    "catalog.mongo_search": {"catalog.base", "catalog.mongo_documents", "pymongo"},
     "catalog.sqlite": {
         *{"catalog.base", "catalog.sqlite_connection", "catalog.sqlite_records", "catalog.sqlite_search"}
     },
