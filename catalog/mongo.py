@@ -7,7 +7,8 @@ it is the server that decides. When a connection breaks, pymongo sends a write a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -27,8 +28,11 @@ from catalog.base import (
     ImageNotFound,
     OutcomeUnknown,
     Product,
+    ProductChanges,
     ProductFull,
     ProductNotFound,
+    ProductPage,
+    ProductQuery,
     VersionMismatch,
     Workspace,
     WorkspaceNotFound,
@@ -36,6 +40,7 @@ from catalog.base import (
 )
 from catalog.mongo_connection import Document, MongoConnection
 from catalog.mongo_documents import (
+    WITHOUT_SEARCH,
     credential_of,
     credential_to_document,
     image_to_document,
@@ -45,6 +50,7 @@ from catalog.mongo_documents import (
     workspace_to_document,
 )
 from catalog.mongo_idempotency import IDEMPOTENCY_INDEXES, MongoIdempotencyKeys
+from catalog.mongo_search import PRODUCT_INDEXES, find_page
 
 #: The most that a call takes, in seconds. A request makes up to three, and is answered within ten.
 TIMEOUT: Final = 3.0
@@ -69,6 +75,7 @@ _INDEXES: Final = {
     ],
     "products": [
         IndexModel({"companyId": ASCENDING, "model": ASCENDING}, name="companyId_model", unique=True),
+        *PRODUCT_INDEXES,
     ],
 }
 
@@ -164,28 +171,72 @@ class MongoCatalog(MongoIdempotencyKeys):
 
     def get_product(self, workspace_id: str, product_id: str) -> Product:
         with self._mongo.call() as database:
-            document = database.products.find_one({"_id": product_id, "companyId": workspace_id})
+            document = database.products.find_one(
+                {"_id": product_id, "companyId": workspace_id}, WITHOUT_SEARCH
+            )
         if document is None:
             raise ProductNotFound
         return product_of(document)
 
     @staticmethod
-    def _newest(database: Database[Document], workspace_id: str, product_id: str) -> Product:
-        document = _latest(database.products).find_one({"_id": product_id, "companyId": workspace_id})
+    def _newest(
+        database: Database[Document], workspace_id: str, product_id: str, expected_version: int | None = None
+    ) -> Product:
+        """The product as a filter finds it, raising VersionMismatch if it is at another version."""
+        document = _latest(database.products).find_one(
+            {"_id": product_id, "companyId": workspace_id}, WITHOUT_SEARCH
+        )
         if document is None:
             raise ProductNotFound
+        if expected_version not in (None, document["version"]):
+            raise VersionMismatch
         return product_of(document)
 
     def iter_products(self) -> Iterator[Product]:
         last = ""
         while True:
             with self._mongo.call() as database:
-                found = database.products.find({"_id": {"$gt": last}}).sort("_id").limit(PAGE)
+                found = database.products.find({"_id": {"$gt": last}}, WITHOUT_SEARCH, limit=PAGE).sort("_id")
                 page = [product_of(document) for document in found]
             yield from page
             if len(page) < PAGE:
                 return
             last = page[-1].id
+
+    def list_products(self, workspace_id: str, query: ProductQuery) -> ProductPage:
+        with self._mongo.call() as database:
+            return find_page(database.products, workspace_id, query)
+
+    def update_product(
+        self,
+        workspace_id: str,
+        product_id: str,
+        changes: ProductChanges,
+        *,
+        expected_version: int | None = None,
+    ) -> Product:
+        with self._mongo.call() as database:
+            while True:
+                product = self._newest(database, workspace_id, product_id, expected_version)
+                if not changes:
+                    return product
+                try:
+                    after = self._replace(database, product, replace(product, **changes))
+                except DuplicateKeyError:
+                    raise DuplicateModel from None
+                if after is not None:
+                    return after
+
+    def delete_product(
+        self, workspace_id: str, product_id: str, *, expected_version: int | None = None
+    ) -> Product:
+        with self._mongo.call() as database:
+            while True:
+                product = self._newest(database, workspace_id, product_id, expected_version)
+                deleted = database.products.delete_one(_at_version(product)).deleted_count
+                if deleted:
+                    return product
+                self._require_certainty()
 
     # --- images
 
@@ -206,7 +257,7 @@ class MongoCatalog(MongoIdempotencyKeys):
         with self._mongo.call() as database:
             while True:
                 after = database.products.find_one_and_update(
-                    room, change, return_document=ReturnDocument.AFTER
+                    room, change, WITHOUT_SEARCH, return_document=ReturnDocument.AFTER
                 )
                 if after is not None:
                     return Appended(product_of(after), image)
@@ -224,44 +275,46 @@ class MongoCatalog(MongoIdempotencyKeys):
     ) -> tuple[Product, Image]:
         with self._mongo.call() as database:
             while True:
-                product = self._newest(database, workspace_id, product_id)
-                if expected_version not in (None, product.version):
-                    raise VersionMismatch
+                product = self._newest(database, workspace_id, product_id, expected_version)
                 if not 0 <= index < len(product.images):
                     raise ImageNotFound
                 images = list(product.images)
                 removed = images.pop(index)
-                if after := self._replace_images(database, product, images):
+                if after := self._replace(database, product, replace(product, images=tuple(images))):
                     return after, removed
 
-    def replace_images(
-        self, workspace_id: str, product_id: str, images: Sequence[Image], *, expected_version: int
-    ) -> Product:
-        with self._mongo.call() as database:
-            product = self._newest(database, workspace_id, product_id)
-            if product.version == expected_version:
-                after = self._replace_images(database, product, images)
-                if after is not None:
-                    return after
-        raise VersionMismatch
-
-    def _replace_images(
-        self, database: Database[Document], product: Product, images: Sequence[Image]
-    ) -> Product | None:
-        """Gives the product other images, unless it is not at its version any more: then None.
+    def _replace(self, database: Database[Document], before: Product, after: Product) -> Product | None:
+        """Makes a product another, unless it is not at its version any more: then None.
 
         Of those who replace a version at once one succeeds, so whoever looks and tries again gets
         there, or to the end of the call's time with nothing done.
         """
-        after = database.products.find_one_and_update(
-            {"_id": product.id, "companyId": product.workspace_id, "version": product.version},
-            {"$set": {"images": [image_to_document(image) for image in images]}, **_new_version()},
-            return_document=ReturnDocument.AFTER,
+        old, new = product_to_document(before), product_to_document(after)
+        change = _new_version()
+        if changed := {name: value for name, value in new.items() if value != old.get(name)}:
+            change["$set"] = changed
+        if gone := old.keys() - new.keys():
+            change["$unset"] = dict.fromkeys(gone, "")
+        document = database.products.find_one_and_update(
+            _at_version(before), change, WITHOUT_SEARCH, return_document=ReturnDocument.AFTER
         )
-        if after is None and self._mongo.repeated:
-            # By another's change, or by our own first attempt? Trying again could take a second image.
+        if document is not None:
+            return product_of(document)
+        self._require_certainty()
+        return None
+
+    def _require_certainty(self) -> None:
+        """Raises OutcomeUnknown if the write that has just found nothing may have done it before.
+
+        Another's change, or our own first attempt? Trying again could take a second image.
+        """
+        if self._mongo.repeated:
             raise OutcomeUnknown
-        return None if after is None else product_of(after)
+
+
+def _at_version(product: Product) -> Document:
+    """The filter that finds a product unless it has changed."""
+    return {"_id": product.id, "companyId": product.workspace_id, "version": product.version}
 
 
 def _latest(collection: Collection[Document]) -> Collection[Document]:

@@ -2,15 +2,21 @@
 
 Field names are the contract's. A value that is None is left out. Times are BSON dates: milliseconds,
 UTC. ``defaultFieldValues`` is JSON text, because its keys may be empty or have dots and dollars, and
-its numbers may be beyond 64 bits.
+its numbers may be beyond 64 bits. A product also has what a search looks at (``catalog/mongo_search.py``).
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from catalog.base import Credential, CredentialKind, Image, Plan, Product, Workspace
+
+#: Characters in the longest gram.
+LONGEST_GRAM: Final = 3
+
+#: The projection that leaves out what only a search looks at.
+WITHOUT_SEARCH: Final = {"foldedName": False, "foldedModel": False, "grams": False}
 
 
 def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
@@ -102,8 +108,21 @@ def image_of(document: dict[str, Any]) -> Image:
     )
 
 
+def _grams(*texts: str) -> list[str]:
+    """Each one, two or three characters in a row of the texts, once."""
+    return sorted(
+        {
+            text[end - length : end]
+            for text in texts
+            for length in range(1, LONGEST_GRAM + 1)
+            for end in range(length, len(text) + 1)
+        }
+    )
+
+
 def product_to_document(product: Product) -> dict[str, Any]:
     """A document of the collection ``products``."""
+    folded_name, folded_model = product.name.casefold(), product.model.casefold()
     return _without_none(
         {
             "_id": product.id,
@@ -119,6 +138,9 @@ def product_to_document(product: Product) -> dict[str, Any]:
             "version": product.version,
             "createdAt": product.created_at,
             "updatedAt": product.updated_at,
+            "foldedName": folded_name,
+            "foldedModel": folded_model,
+            "grams": _grams(folded_name, folded_model),
         }
     )
 

@@ -25,6 +25,12 @@ ROOMS = {
     "cli",
 }
 
+#: What a catalog's implementation is made of.
+MONGO_PARTS = [f"catalog.mongo_{part}" for part in ("connection", "documents", "idempotency", "search")]
+SQLITE_PARTS = [
+    f"catalog.sqlite_{part}" for part in ("connection", "idempotency", "records", "schema", "search")
+]
+
 #: For each module, by the longest matching prefix: what else than the standard library it may import.
 ALLOWED: dict[str, set[str]] = {
     "wsgi": {"app", "config"},
@@ -56,27 +62,10 @@ ALLOWED: dict[str, set[str]] = {
     },
     "catalog": set(),
     "catalog.base": set(),
-    "catalog.mongo": {
-        *{"catalog.base", "catalog.mongo_connection", "catalog.mongo_documents", "catalog.mongo_idempotency"},
-        "pymongo",
-    },
-    "catalog.mongo_connection": {"catalog.base", "pymongo", "bson"},
-    "catalog.mongo_documents": {"catalog.base"},
-    "catalog.sqlite_idempotency": {"catalog.base", "catalog.sqlite_connection", "catalog.sqlite_records"},
-    "catalog.mongo_idempotency": {"catalog.base", "catalog.mongo_connection", "pymongo"},
-    "catalog.sqlite": {
-        *{
-            "catalog.sqlite_idempotency",
-            "catalog.base",
-            "catalog.sqlite_connection",
-            "catalog.sqlite_records",
-            "catalog.sqlite_search",
-        }
-    },
-    "catalog.sqlite_connection": {"catalog.base", "catalog.sqlite_schema", "catalog.sqlite_search"},
-    "catalog.sqlite_records": {"catalog.base"},
-    "catalog.sqlite_schema": {"catalog.base"},
-    "catalog.sqlite_search": {"catalog.base", "catalog.sqlite_records"},
+    **dict.fromkeys(
+        ("catalog.mongo", *MONGO_PARTS), {"catalog.base", *MONGO_PARTS, "catalog.grams", "pymongo", "bson"}
+    ),
+    **dict.fromkeys(("catalog.sqlite", *SQLITE_PARTS), {"catalog.base", *SQLITE_PARTS, "catalog.grams"}),
 }
 
 FILES = sorted(

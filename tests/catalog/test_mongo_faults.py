@@ -6,12 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pymongo.errors import ConfigurationError
-from pymongo.synchronous import srv_resolver
 
 from catalog.base import CatalogUnavailable, DuplicateModel, OutcomeUnknown, Product, new_id
 from catalog.mongo import TIMEOUT, MongoCatalog
@@ -23,7 +20,7 @@ SHORT_TIMEOUT = 0.5
 #: Within this a call that waits so long is over, on a slow machine too.
 BOUND = 4 * SHORT_TIMEOUT
 
-APPEND = b"findAndModify"
+CHANGE = b"findAndModify"
 
 
 @pytest.fixture
@@ -70,14 +67,6 @@ def hasty(uri: str) -> Iterator[MongoCatalog]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[MongoServer]:
-    """A server for one test, which may kill it."""
-    server = MongoServer(tmp_path)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 def product(catalog: MongoCatalog) -> Product:
     return new_product(catalog, new_workspace(catalog), images=externals(1))
 
@@ -111,7 +100,7 @@ def test_a_request_of_three_calls_is_answered_within_ten_seconds() -> None:
 def test_an_append_whose_answer_is_lost_is_asked_for_again_and_done_once(
     proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog, product: Product
 ) -> None:
-    proxy.fault = Fault(APPEND, times=1)
+    proxy.fault = Fault(CHANGE, times=1)
     image = hosted_image()
     appended = patient.append_image(product.workspace_id, product.id, image)
     assert proxy.fault.times == 0
@@ -123,7 +112,7 @@ def test_a_removal_whose_answer_is_lost_is_done_once(
     proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog
 ) -> None:
     product = new_product(catalog, new_workspace(catalog), images=externals(5))
-    proxy.fault = Fault(APPEND, times=1)
+    proxy.fault = Fault(CHANGE, times=1)
     # The second attempt of it is answered well by MongoDB. SecantusDB takes it for another removal,
     # finds the version gone, and leaves it open who has changed it.
     with suppress(OutcomeUnknown):
@@ -132,10 +121,31 @@ def test_a_removal_whose_answer_is_lost_is_done_once(
     assert current(catalog, product).images == (product.images[0], *product.images[2:])
 
 
+def test_a_change_whose_answer_is_lost_is_done_once(
+    proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog, product: Product
+) -> None:
+    proxy.fault = Fault(CHANGE, times=1)
+    with suppress(OutcomeUnknown):
+        patient.update_product(product.workspace_id, product.id, {"name": "New"})
+    assert proxy.fault.times == 0
+    after = current(catalog, product)
+    assert (after.name, after.version) == ("New", 2)
+
+
+def test_a_deletion_whose_answer_is_lost_is_done_or_unknown_but_not_of_what_was_not_there(
+    proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog, product: Product
+) -> None:
+    proxy.fault = Fault(b"delete", times=1)
+    with suppress(OutcomeUnknown):
+        assert patient.delete_product(product.workspace_id, product.id) == product
+    assert proxy.fault.times == 0
+    assert list(catalog.iter_products()) == []
+
+
 def test_an_append_unless_present_whose_answer_is_lost_knows_its_own_image(
     proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog, product: Product
 ) -> None:
-    proxy.fault = Fault(APPEND, times=1)
+    proxy.fault = Fault(CHANGE, times=1)
     image = hosted_image()
     appended = patient.append_image(product.workspace_id, product.id, image, unless_present=True)
     assert proxy.fault.times == 0
@@ -148,7 +158,7 @@ def test_when_no_answer_comes_the_outcome_is_unknown_and_the_append_may_be_there
     proxy: Proxy, far: MongoCatalog, catalog: MongoCatalog, product: Product, hangs: bool
 ) -> None:
     far.check()
-    proxy.fault = Fault(APPEND, hangs=hangs)
+    proxy.fault = Fault(CHANGE, hangs=hangs)
     image = hosted_image()
     with soon(), raises_exactly(OutcomeUnknown):
         far.append_image(product.workspace_id, product.id, image)
@@ -160,7 +170,7 @@ def test_when_the_request_is_lost_the_outcome_is_as_unknown_and_it_may_not_be_th
     proxy: Proxy, far: MongoCatalog, catalog: MongoCatalog, product: Product, hangs: bool
 ) -> None:
     far.check()
-    proxy.fault = Fault(APPEND, answer=False, hangs=hangs)
+    proxy.fault = Fault(CHANGE, answer=False, hangs=hangs)
     with soon(), raises_exactly(OutcomeUnknown):
         far.append_image(product.workspace_id, product.id, hosted_image())
     assert current(catalog, product) == product
@@ -258,7 +268,7 @@ def test_what_the_server_could_not_finish_may_have_happened(
 def test_of_two_attempts_the_one_without_an_answer_counts(
     proxy: Proxy, mongodb: MongoServer, patient: MongoCatalog, catalog: MongoCatalog, product: Product
 ) -> None:
-    proxy.fault = Fault(APPEND, times=1)
+    proxy.fault = Fault(CHANGE, times=1)
     image = hosted_image()
     # The first attempt gets through, its answer is lost; the second is refused.
     with mongodb.failing("findAndModify", mode={"skip": 1}, errorCode=13), raises_exactly(OutcomeUnknown):
@@ -290,55 +300,3 @@ def test_a_look_that_fails_after_an_append_was_refused_leaves_no_doubt(
     product = new_product(catalog, new_workspace(catalog), images=externals(20))
     with mongodb.failing("find", errorCode=13), raises_exactly(CatalogUnavailable):
         catalog.append_image(product.workspace_id, product.id, hosted_image())
-
-
-# --- the server is down
-
-
-def test_a_server_that_was_killed_is_unavailable_until_it_is_back(server: MongoServer) -> None:
-    with closing(MongoCatalog(database_uri(server.uri, "vetrina"), timeout=2)) as catalog:
-        product = new_product(catalog, new_workspace(catalog))
-        appended = catalog.append_image(product.workspace_id, product.id, hosted_image())
-        server.kill()
-        with soon(4), raises_exactly(CatalogUnavailable):
-            current(catalog, product)
-        server.start()
-        assert current(catalog, product) == appended.product
-        catalog.append_image(product.workspace_id, product.id, hosted_image())
-
-
-def test_a_server_that_is_down_at_the_start_is_used_when_it_is_up(server: MongoServer) -> None:
-    server.kill()
-    with closing(MongoCatalog(database_uri(server.uri, "vetrina"), timeout=2)) as catalog:
-        with soon(4), raises_exactly(CatalogUnavailable):
-            new_workspace(catalog)
-        server.start()
-        workspace = new_workspace(catalog)
-        assert catalog.list_workspaces() == [workspace]
-
-
-def test_an_operator_is_told_in_one_sentence_who_is_down(server: MongoServer) -> None:
-    server.kill()
-    hasty = MongoCatalog(database_uri(server.uri, "vetrina"), timeout=SHORT_TIMEOUT)
-    with closing(hasty), raises_exactly(CatalogUnavailable) as caught:
-        hasty.check()
-    address = f"127.0.0.1:{server.port}"
-    assert str(caught.value).startswith(f"{address}: [Errno 111] Connection refused")
-    assert "Topology" not in str(caught.value)
-
-
-def test_a_name_that_does_not_resolve_is_unavailable_and_asked_for_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked = []
-
-    def fail(name: str, *_: object, **__: object) -> None:
-        asked.append(name)
-        raise ConfigurationError("The resolution lifetime expired")
-
-    monkeypatch.setattr(srv_resolver, "_resolve", fail)
-    with closing(MongoCatalog("mongodb+srv://catalog.example.com/vetrina")) as catalog:
-        for _ in range(2):
-            with raises_exactly(CatalogUnavailable):
-                catalog.check()
-    assert asked == ["_mongodb._tcp.catalog.example.com"] * 2
