@@ -86,15 +86,16 @@ def test_what_does_not_fit_waits_for_its_turn(
 
 
 def test_who_comes_later_does_not_pass_a_large_one(
-    decode: Callable[[int], Decode], started: list[int]
+    decode: Callable[[int], Decode], started: list[int], memory: DecodeMemory
 ) -> None:
-    first, large, small = decode(60), decode(90), decode(10)
+    first, large, small = decode(60), decode(90), decode(20)  # the small one would fit beside the first
     assert started == [60]
     first.finish()
     assert large.running.wait(PATIENCE)
-    assert small.running.wait(PATIENCE)
-    assert started == [60, 90, 10]
+    assert memory.waiting == 1
     large.finish()
+    assert small.running.wait(PATIENCE)
+    assert started == [60, 90, 20]
     small.finish()
 
 
