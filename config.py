@@ -157,6 +157,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "max_image_chunks": _at_least(10, 1_000_000),
     "max_icc_profile": _at_least(0, 100_000_000),
     "strip_metadata": _flag,
+    "request_deadline": _at_least(1, 3600),
     "ratelimit_storage_uri": _storage_uri,
     "auth_failures_per_minute": _at_least(1, 1_000_000),
     "trusted_proxy_hops": _at_least(0, 10),
@@ -200,6 +201,7 @@ class Settings:
         max_icc_profile: the largest colour profile that is kept, in bytes, inflated; a larger one is
             removed: ``validators/containers``.
         strip_metadata: whether images are stored without their metadata; if not, as they were sent.
+        request_deadline: how long a request may take to arrive, in seconds; enforced by ``server.py``.
         ratelimit_storage_uri: where the limiter counts, as the ``limits`` library writes it; by default
             beside the catalog: a SQLite file, or the same MongoDB database.
         auth_failures_per_minute: authentications of an address that may fail in a minute.
@@ -231,6 +233,7 @@ class Settings:
     max_image_chunks: int = 20_000
     max_icc_profile: int = 4 * 1024 * 1024
     strip_metadata: bool = True
+    request_deadline: int = 60
     ratelimit_storage_uri: str = field(default="", repr=False)
     auth_failures_per_minute: int = 30
     trusted_proxy_hops: int = 0

@@ -7,10 +7,11 @@ import sys
 import tempfile
 
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
+from gunicorn.workers.base import Worker as AnyWorker
 
 from config import ConfigError, Settings
 from logs import logging_config
+from server import Worker
 
 try:
     _settings = Settings.from_env()
@@ -18,17 +19,20 @@ except ConfigError as error:
     sys.exit(f"vetrina: {error}")
 
 bind = f"{_settings.host}:{_settings.port}"
-worker_class = "server.Worker"
+worker_class = Worker
+Worker.request_deadline = _settings.request_deadline
 # Decoding is what costs, and it runs outside the interpreter's lock: threads share a core well, and
 # processes keep one picture's trouble from the others.
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
-threads = 16
+# Each request that is still arriving takes a thread, which costs little: many slow clients must not keep
+# others out. What costs, the decoding, is bounded by its memory.
+threads = 200
 # The application is loaded once, before the fork: a fault stops the start, and memory is shared.
 # What can't be shared (connections) is made by each process at first use.
 preload_app = True
 
 # A worker that does not answer its parent for so long is replaced. In a threaded worker slow clients
-# don't count: 5 MB over a 1 Mbit/s line take 42 s, and that is fine.
+# don't count; they have REQUEST_DEADLINE. 5 MB over a 1 Mbit/s line take 42 s, and that is fine.
 timeout = 60
 # How long a stop or reload waits for the uploads in flight.
 graceful_timeout = 30
@@ -62,7 +66,7 @@ def when_ready(_: Arbiter) -> None:
         sys.stdout.flush()
 
 
-def child_exit(_: Arbiter, worker: Worker) -> None:
+def child_exit(_: Arbiter, worker: AnyWorker) -> None:
     """Folds what a worker that has ended counted into the totals."""
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415  # needs the folder above
 

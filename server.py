@@ -1,27 +1,18 @@
-"""gunicorn's threaded worker, with refusals in the contract's JSON and a memory that suits images."""
+"""gunicorn's threaded worker, with deadlines, refusals in the contract's JSON, and a fit memory."""
 
 from __future__ import annotations
 
 import ctypes
 import json
 import socket
+import time
 from contextlib import suppress
 from typing import Final
 
 from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.http.message import Request
-from gunicorn.workers.gthread import ThreadWorker
-
-#: What gunicorn's parser refuses before the application sees a request, by the first kind that fits.
-_REFUSALS: Final[tuple[tuple[type[BaseException], int, str], ...]] = (
-    (errors.LimitRequestLine, 414, "URI too long"),
-    (errors.LimitRequestHeaders, 431, "Request header fields too large"),
-    (errors.ExpectationFailed, 417, "Expectation failed"),
-    (errors.UnsupportedTransferCoding, 501, "Not implemented"),
-    (errors.ParseException, 400, "Bad request"),
-    (BaseException, 500, "Internal server error"),
-)
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 # mallopt(3)'s names for its parameters, from glibc's malloc.h.
 _M_TRIM_THRESHOLD: Final = -1
@@ -43,8 +34,61 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
+class RequestTimeout(errors.ParseException):
+    """A request did not arrive whole within its time."""
+
+
+#: What gunicorn's parser refuses before the application sees a request, by the first kind that fits.
+_REFUSALS: Final[tuple[tuple[type[BaseException], int, str], ...]] = (
+    (RequestTimeout, 408, "Request timeout"),
+    (errors.LimitRequestLine, 414, "URI too long"),
+    (errors.LimitRequestHeaders, 431, "Request header fields too large"),
+    (errors.ExpectationFailed, 417, "Expectation failed"),
+    (errors.UnsupportedTransferCoding, 501, "Not implemented"),
+    (errors.ParseException, 400, "Bad request"),
+    (BaseException, 500, "Internal server error"),
+)
+
+
+class DeadlineSocket(socket.socket):
+    """A connection whose reads end at ``deadline``, all together; by itself it never waits for ever.
+
+    A timeout of a socket is for one read: who sends a byte now and then is never too late for it.
+    """
+
+    deadline = 0.0  # of time.monotonic()
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Reads what is there, or waits for it until the deadline.
+
+        Raises:
+            RequestTimeout: nothing came.
+        """
+        left = self.deadline - time.monotonic()
+        try:
+            self.settimeout(max(left, 0.001))
+            return super().recv(size, flags)
+        except TimeoutError:
+            raise RequestTimeout from None
+
+
 class Worker(ThreadWorker):
     """See the module."""
+
+    #: How long a request may take to arrive, from its first byte to its last, in seconds.
+    request_deadline = 60.0
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Hands a connection to a thread; one that is new gets its deadline here."""
+        if not isinstance(conn.sock, DeadlineSocket):
+            conn.sock = DeadlineSocket(fileno=conn.sock.detach())
+        super().enqueue_req(conn)
+
+    def handle(self, conn: TConn) -> bool:
+        """Serves a request of a connection, in a thread."""
+        if isinstance(conn.sock, DeadlineSocket):  # always, without TLS
+            conn.sock.deadline = time.monotonic() + self.request_deadline
+        return super().handle(conn)
 
     def init_process(self) -> None:
         """Runs in the new process, before it has threads."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import IO, Final
 
 from flask import g, request
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, RequestTimeout
 
 MAX_JSON_BODY: Final = 1 << 20
 
@@ -21,6 +22,7 @@ def read_body(limit: int) -> bytes:
     Raises:
         RequestEntityTooLarge: it is, or says that it is, longer than ``limit`` bytes.
         BadRequest: it is shorter than it says, or its framing is broken.
+        RequestTimeout: it does not come in time.
     """
     declared = request.content_length
     if declared is None and not request.environ.get("wsgi.input_terminated"):
@@ -37,6 +39,12 @@ def read_body(limit: int) -> bytes:
     if declared is not None and len(body) < declared:
         raise BadRequest("The body is shorter than its Content-Length")
     return body
+
+
+def _is_late() -> bool:
+    """Whether the request has not arrived within the time that ``server.py`` gives it."""
+    deadline: float | None = getattr(request.environ.get("gunicorn.socket"), "deadline", None)
+    return deadline is not None and time.monotonic() >= deadline
 
 
 def json_body() -> bytes:
@@ -65,5 +73,7 @@ def _read(stream: IO[bytes], size: int, *, step: int) -> bytes:
     except Exception as error:
         # PEP 3333 does not say what a server raises for a connection that broke or a chunk that is
         # malformed, and each raises its own. Whatever it is, the body can't be had.
+        if _is_late():
+            raise RequestTimeout("Request timeout") from error
         raise BadRequest("The body can't be read") from error
     return b"".join(pieces)

@@ -39,4 +39,5 @@ def allow_browsers(app: Flask, origins: Sequence[str]) -> None:
             "X-Request-Id",
         ],
         max_age=3600,
+        send_wildcard=True,
     )

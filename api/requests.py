@@ -92,16 +92,14 @@ def _drain(environ: WSGIEnvironment) -> None:
     body = environ["wsgi.input"]
     connection: Any = environ.get("gunicorn.socket")
     deadline = time.monotonic() + MAX_DRAIN_SECONDS
+    if connection is not None:  # a server.DeadlineSocket
+        connection.deadline = min(deadline, connection.deadline)
     drained = 0
     try:
-        while drained < MAX_DRAIN_BYTES and (left := deadline - time.monotonic()) > 0:
-            if connection is not None:
-                connection.settimeout(left)
+        while drained < MAX_DRAIN_BYTES and time.monotonic() < deadline:
             piece = body.read(_STEP)
             if not piece:
                 break
             drained += len(piece)
-        if connection is not None:
-            connection.settimeout(None)
     except Exception:  # noqa: BLE001  # the answer is sent; how the rest fails is the server's own
         return

@@ -62,10 +62,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "catalog": set(),
     "catalog.base": set(),
-    **dict.fromkeys(
-        ("catalog.mongo", *MONGO_PARTS), {"catalog.base", *MONGO_PARTS, "catalog.grams", "pymongo", "bson"}
-    ),
-    **dict.fromkeys(("catalog.sqlite", *SQLITE_PARTS), {"catalog.base", *SQLITE_PARTS, "catalog.grams"}),
+    **{
+        module: {"catalog.base", *parts, "catalog.grams", "pymongo", "bson"}
+        for parts in (MONGO_PARTS, SQLITE_PARTS)
+        for module in (parts[0].partition("_")[0], *parts)
+    },
 }
 
 FILES = sorted(

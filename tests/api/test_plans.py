@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from auth.budgets import DAILY_WRITES, Budgets
+from auth.sqlite_counters import SQLiteCounters
+from auth.tokens import new_api_key
+from catalog.base import Catalog, Plan
+from config import Settings
+from tests.catalog.contract import new_workspace
+from tests.servers import gunicorn
+
+SPENT = {"error": "Daily write limit reached. It resets at midnight UTC."}
+NOTHING = "/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0"
+WRONG = "tp_wrong"
+BUDGET_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+
+NewClient = Callable[[Plan], FlaskClient]
+
+
+@pytest.fixture
+def on_plan(app: Flask, catalog: Catalog) -> NewClient:
+    """Makes a client of a new workspace on a plan."""
+
+    def make(plan: Plan) -> FlaskClient:
+        key, credential = new_api_key(new_workspace(catalog, plan=plan).id)
+        catalog.create_credential(credential)
+        client = app.test_client()
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
+        return client
+
+    return make
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """The time that budgets go by: the one entry of the list."""
+    time = [datetime(2026, 11, 23, 18, 0, tzinfo=UTC)]
+    init = Budgets.__init__
+
+    def with_clock(*args: Any, **options: Any) -> None:
+        init(*args, **options, clock=lambda: time[0])
+
+    monkeypatch.setattr(Budgets, "__init__", with_clock)
+    return time
+
+
+def budget(response: TestResponse) -> tuple[str | None, ...]:
+    return tuple(response.headers.get(name) for name in BUDGET_HEADERS)
+
+
+def write(client: FlaskClient) -> TestResponse:
+    return client.delete(f"{NOTHING}/images/0")
+
+
+@pytest.mark.parametrize(("plan", "limit"), [(Plan.FREE, 100), (Plan.BASIC, 200)])
+def test_a_small_plan_has_a_budget_of_writes_a_day(
+    clock: list[datetime], on_plan: NewClient, plan: Plan, limit: int
+) -> None:
+    client = on_plan(plan)
+    midnight = str(int(datetime(2026, 11, 24, tzinfo=UTC).timestamp()))
+    for left in range(limit - 1, -1, -1):
+        response = write(client)
+        assert (response.status_code, budget(response)) == (404, (str(limit), str(left), midnight))
+    response = write(client)
+    assert (response.status_code, response.json) == (429, SPENT)
+    assert budget(response) == (str(limit), "0", midnight)
+    assert response.headers["Retry-After"] == str(6 * 3600)
+    assert client.get("/api/v1/products").status_code == 200
+    clock[0] += timedelta(hours=6) - timedelta(seconds=1)
+    assert write(client).headers["Retry-After"] == "1"
+    clock[0] += timedelta(seconds=1)
+    response = write(client)
+    assert response.status_code == 404
+    assert response.headers["X-RateLimit-Remaining"] == str(limit - 1)
+
+
+@pytest.mark.parametrize("plan", [Plan.STARTER, Plan.GROWTH, Plan.SCALE, Plan.PRO, Plan.ENTERPRISE])
+def test_other_plans_have_none_and_cost_no_count(on_plan: NewClient, settings: Settings, plan: Plan) -> None:
+    assert budget(write(on_plan(plan))) == (None, None, None)
+    assert not (settings.data_dir / "limits.sqlite3").exists()
+
+
+def test_reads_do_not_count(on_plan: NewClient) -> None:
+    client = on_plan(Plan.FREE)
+    for _ in range(3):
+        assert budget(client.get("/api/v1/products")) == (None, None, None)
+    assert write(client).headers["X-RateLimit-Remaining"] == "99"
+
+
+def test_every_write_counts_whatever_comes_of_it(on_plan: NewClient) -> None:
+    client = on_plan(Plan.FREE)
+    calls = [
+        ("POST", "/api/v1/products", 400),
+        ("PATCH", NOTHING, 400),
+        ("POST", f"{NOTHING}/archive", 404),
+        ("DELETE", NOTHING, 403),
+        ("POST", f"{NOTHING}/images", 404),
+        ("DELETE", f"{NOTHING}/images/x", 400),
+    ]
+    for count, (method, path, status) in enumerate(calls, 1):
+        response = client.open(path, method=method)
+        assert (response.status_code, response.headers["X-RateLimit-Remaining"]) == (status, str(100 - count))
+
+
+def test_a_replayed_write_counts_too(on_plan: NewClient) -> None:
+    client = on_plan(Plan.FREE)
+    body = {"name": "a", "model": "b", "category": "toys"}
+    for left in ("99", "98"):
+        response = client.post("/api/v1/products", json=body, headers={"Idempotency-Key": "k"})
+        assert (response.status_code, response.headers["X-RateLimit-Remaining"]) == (201, left)
+
+
+def test_workspaces_do_not_share_a_budget(on_plan: NewClient) -> None:
+    write(on_plan(Plan.FREE))
+    assert write(on_plan(Plan.FREE)).headers["X-RateLimit-Remaining"] == "99"
+
+
+def test_a_write_beyond_the_budget_is_not_done(
+    clock: list[datetime], on_plan: NewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert clock
+    monkeypatch.setitem(DAILY_WRITES, Plan.FREE, 1)
+    client = on_plan(Plan.FREE)
+    body = {"name": "a", "model": "b", "category": "toys"}
+    assert client.post("/api/v1/products", json=body).status_code == 201
+    assert client.post("/api/v1/products", json={**body, "model": "c"}).status_code == 429
+    listed: Any = client.get("/api/v1/products").json
+    assert listed["data"]["total"] == 1
+
+
+def test_the_count_is_shared_by_all_processes(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WEB_CONCURRENCY="3") as server:
+        workspace_id = server.flask("workspace", "create", "Acme", "--plan", "free")
+        headers = {"Authorization": f"Bearer {server.flask('key', 'create', '--workspace', workspace_id)}"}
+
+        def call(_: int) -> int:
+            url = f"{server.url}{NOTHING}/images/0"
+            return requests.delete(url, headers=headers, timeout=30).status_code
+
+        with ThreadPoolExecutor(12) as pool:
+            statuses = sorted(pool.map(call, range(120)))
+    assert statuses == [404] * 100 + [429] * 20
+
+
+def test_a_storage_that_is_down_limits_nothing_and_is_counted(
+    on_plan: NewClient, anonymous: FlaskClient, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    def errors() -> float:
+        text = anonymous.get("/metrics").text
+        lines = [line for line in text.splitlines() if line.startswith("vetrina_limiter_errors_total")]
+        return float(lines[0].split()[1])
+
+    (settings.data_dir / "limits.sqlite3").mkdir(parents=True)
+    before, client = errors(), on_plan(Plan.FREE)
+    for _ in range(3):
+        response = write(client)
+        assert (response.status_code, budget(response)) == (404, (None, None, None))
+    assert errors() == before + 3
+    assert caplog.text.count("the limiter's storage is down") == 1
+
+
+# --- failed authentications
+
+
+def guess(client: FlaskClient, token: str = WRONG, address: str = "192.0.2.1") -> TestResponse:
+    return client.get(
+        NOTHING, headers={"Authorization": f"Bearer {token}"}, environ_base={"REMOTE_ADDR": address}
+    )
+
+
+def test_guessing_is_slowed_down_and_who_has_a_key_is_served(
+    anonymous: FlaskClient, on_plan: NewClient
+) -> None:
+    good = str(on_plan(Plan.PRO).environ_base["HTTP_AUTHORIZATION"]).removeprefix("Bearer ")
+    assert [guess(anonymous).status_code for _ in range(30)] == [401] * 30
+    response = guess(anonymous)
+    assert (response.status_code, response.json) == (
+        429,
+        {"error": "Too many failed authentications. Try again later."},
+    )
+    assert 0 < int(response.headers["Retry-After"]) <= 60
+    assert guess(anonymous, good).status_code == 404
+    assert guess(anonymous, address="192.0.2.2").status_code == 401
+
+
+def test_good_keys_do_not_count_as_guesses(anonymous: FlaskClient, on_plan: NewClient) -> None:
+    good = str(on_plan(Plan.PRO).environ_base["HTTP_AUTHORIZATION"]).removeprefix("Bearer ")
+    for _ in range(40):
+        assert guess(anonymous, good).status_code == 404
+
+
+@pytest.mark.parametrize(("hops", "expected"), [(0, "127.0.0.1"), (1, "192.0.2.9"), (2, "192.0.2.8")])
+def test_the_address_comes_from_as_many_proxies_as_are_trusted(
+    tmp_path: Path, hops: int, expected: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    from app import create_app  # noqa: PLC0415  # beside its use
+
+    caplog.set_level("INFO")
+    client = create_app(Settings(data_dir=tmp_path, trusted_proxy_hops=hops)).test_client()
+    client.get("/healthz", headers={"X-Forwarded-For": "192.0.2.7, 192.0.2.8, 192.0.2.9"})
+    (record,) = [record for record in caplog.records if record.name == "vetrina.access"]
+    assert record.__dict__["fields"]["client"] == expected
+
+
+# --- the counters themselves
+
+
+def test_counters_count_expire_and_can_be_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    time = [1000.0]
+    monkeypatch.setattr("auth.sqlite_counters.time.time", lambda: time[0])
+    counters = SQLiteCounters(f"sqlite:///{tmp_path}/limits.sqlite3")
+    assert [counters.incr("a", 60) for _ in range(3)] == [1, 2, 3]
+    assert counters.incr("b", 60, 5) == 5
+    assert (counters.get("a"), counters.get_expiry("a")) == (3, 1060.0)
+    time[0] += 60
+    assert counters.get("a") == 0
+    assert counters.incr("a", 60) == 1
+    counters.clear("a")
+    assert counters.get("a") == 0
+    counters.incr("c", 60)
+    assert counters.reset() == 1
+    assert counters.check()
+    assert not SQLiteCounters(f"sqlite:///{tmp_path}").check()
