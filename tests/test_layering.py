@@ -62,10 +62,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "catalog": set(),
     "catalog.base": set(),
-    **dict.fromkeys(
-        ("catalog.mongo", *MONGO_PARTS), {"catalog.base", *MONGO_PARTS, "catalog.grams", "pymongo", "bson"}
-    ),
-    **dict.fromkeys(("catalog.sqlite", *SQLITE_PARTS), {"catalog.base", *SQLITE_PARTS, "catalog.grams"}),
+    **{
+        name: {"catalog.base", *MONGO_PARTS, "catalog.grams", "pymongo", "bson"}
+        for name in ("catalog.mongo", *MONGO_PARTS)
+    },
+    **{name: {"catalog.base", *SQLITE_PARTS, "catalog.grams"} for name in ("catalog.sqlite", *SQLITE_PARTS)},
 }
 
 FILES = sorted(
