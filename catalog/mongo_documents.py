@@ -11,9 +11,7 @@ import json
 from typing import Any, Final
 
 from catalog.base import Credential, CredentialKind, Image, Plan, Product, Workspace
-
-#: Characters in the longest gram.
-LONGEST_GRAM: Final = 3
+from catalog.grams import grams_of
 
 #: The projection that leaves out what only a search looks at.
 WITHOUT_SEARCH: Final = {"foldedName": False, "foldedModel": False, "grams": False}
@@ -108,18 +106,6 @@ def image_of(document: dict[str, Any]) -> Image:
     )
 
 
-def _grams(*texts: str) -> list[str]:
-    """Each one, two or three characters in a row of the texts, once."""
-    return sorted(
-        {
-            text[end - length : end]
-            for text in texts
-            for length in range(1, LONGEST_GRAM + 1)
-            for end in range(length, len(text) + 1)
-        }
-    )
-
-
 def product_to_document(product: Product) -> dict[str, Any]:
     """A document of the collection ``products``."""
     folded_name, folded_model = product.name.casefold(), product.model.casefold()
@@ -140,7 +126,7 @@ def product_to_document(product: Product) -> dict[str, Any]:
             "updatedAt": product.updated_at,
             "foldedName": folded_name,
             "foldedModel": folded_model,
-            "grams": _grams(folded_name, folded_model),
+            "grams": sorted(grams_of(folded_name, folded_model)),
         }
     )
 

@@ -1,9 +1,9 @@
 """The lists of products in MongoDB: pages by indexes, and a search that reads only what may match.
 
-A *gram* is one, two or three characters in a row of a product's folded name or model; an index has all
-of them. A search of up to three characters is a gram itself. A longer one looks at the products that
-have its rarest gram or, where even that is frequent, walks an index that has all it needs. MongoDB's own
-text index knows words only, and its regular expressions fold fewer letters.
+An index has the grams (``catalog/grams.py``) of every product's name and model. A search of up to three
+characters is a gram itself. A longer one looks at the products that have its rarest gram or, where even
+that is frequent, walks an index that has all it needs. MongoDB's own text index knows words only, and its
+regular expressions fold fewer letters.
 
 Totals are counted from an index alone: there are no triggers that would keep them.
 """
@@ -17,7 +17,8 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.collection import Collection
 
 from catalog.base import ProductPage, ProductQuery
-from catalog.mongo_documents import LONGEST_GRAM, WITHOUT_SEARCH, product_of
+from catalog.grams import LONGEST
+from catalog.mongo_documents import WITHOUT_SEARCH, product_of
 
 _Document: TypeAlias = dict[str, Any]
 
@@ -84,7 +85,7 @@ def _browse(_: Collection[_Document], workspace_id: str, query: ProductQuery) ->
 def _search(products: Collection[_Document], workspace_id: str, query: ProductQuery) -> _Plan:
     wanted = _filter(workspace_id, query)
     folded = query.search.casefold()
-    if len(folded) <= LONGEST_GRAM:
+    if len(folded) <= LONGEST:
         return _Plan({**wanted, "grams": folded}, "grams")
     rarest, candidates = _rarest_gram(products, workspace_id, folded)
     # Not $regex, which knows no NUL.
@@ -101,10 +102,10 @@ def _search(products: Collection[_Document], workspace_id: str, query: ProductQu
 
 def _rarest_gram(products: Collection[_Document], workspace_id: str, folded: str) -> tuple[str, int]:
     """Of the grams that cover a text, one that few products have, and how many, as far as that matters."""
-    last = len(folded) - LONGEST_GRAM
+    last = len(folded) - LONGEST
     rarest, fewest = "", _MAX_CANDIDATES + 2
-    for start in sorted({*range(0, last, LONGEST_GRAM), last})[-_MAX_GRAMS:]:
-        gram = folded[start : start + LONGEST_GRAM]
+    for start in sorted({*range(0, last, LONGEST), last})[-_MAX_GRAMS:]:
+        gram = folded[start : start + LONGEST]
         having = {"companyId": workspace_id, "grams": gram}
         count = products.count_documents(having, hint="grams", limit=_MAX_CANDIDATES + 1)
         if count < fewest:

@@ -1,11 +1,10 @@
 """The lists of products in SQLite: pages by indexes, and a search that reads only what may match.
 
-A *gram* is one, two or three characters in a row of a product's folded name or model. A full-text
-index has the grams of every product, so a search finds its candidates as those with all grams of
-what is searched; what they really have in them is looked at afterwards. A search of up to three
-characters is a gram itself. FTS5's own trigram tokenizer is not used: it folds fewer letters, stops at
-a NUL, and knows no shorter searches. Each gram is indexed together with its workspace, so that none
-pays for another's products.
+A full-text index has the grams (``catalog/grams.py``) of every product's name and model, so a search
+finds its candidates as those with all grams of what is searched; what they really have in them is
+looked at afterwards. A search of up to three characters is a gram itself. FTS5's own trigram tokenizer
+is not used: it folds fewer letters, stops at a NUL, and knows no shorter searches. Each gram is indexed
+together with its workspace, so that none pays for another's products.
 """
 
 from __future__ import annotations
@@ -16,17 +15,12 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 
 from catalog.base import ProductPage, ProductQuery
+from catalog.grams import LONGEST, covering, grams_of
 from catalog.sqlite_records import product_of
-
-#: Characters in the longest gram.
-_LONGEST: Final = 3
 
 #: Up to so many candidates are looked at one by one and sorted. With more, matches are frequent enough
 #: to meet a page of them soon on a walk from the newest on.
 _MAX_CANDIDATES: Final = 1000
-
-#: Enough to find few candidates.
-_MAX_GRAMS: Final = 32
 
 #: Which index has a list in its order: by whether it is of one category, and of one status.
 _INDEXES: Final = {
@@ -50,10 +44,7 @@ def _token(workspace_id: str, kind: str, text: str) -> str:
 def _grams(workspace_id: str, status: str, category: str, *texts: str) -> str:
     """What the full-text index gets of a product: tokens, with spaces between them."""
     tokens = {_token(workspace_id, "s", status), _token(workspace_id, "k", category)}
-    for text in texts:
-        for length in range(1, _LONGEST + 1):
-            ends = range(length, len(text) + 1)
-            tokens.update(_token(workspace_id, "g", text[end - length : end]) for end in ends)
+    tokens.update(_token(workspace_id, "g", gram) for gram in grams_of(*texts))
     return " ".join(tokens)
 
 
@@ -131,7 +122,7 @@ def _search(
         ).fetchall()
         return [row["id"] for row in rows[query.offset : query.offset + query.limit]], len(rows)
     wanted = _Filter.of(workspace_id, query).containing(folded)
-    if len(folded) <= _LONGEST:  # the search is a gram, so the candidates are the matches
+    if len(folded) <= LONGEST:  # the search is a gram, so the candidates are the matches
         counted = connection.execute(f"SELECT count(*) FROM ({candidates})", (match,))  # noqa: S608  # ours
     else:
         count = f"SELECT count(*) FROM products INDEXED BY products_newest WHERE {wanted.condition}"  # noqa: S608
@@ -147,9 +138,7 @@ def _match(workspace_id: str, query: ProductQuery, folded: str) -> str:
         tokens.append(_token(workspace_id, "k", query.category))
     if query.only_status is not None:
         tokens.append(_token(workspace_id, "s", query.only_status))
-    length = min(len(folded), _LONGEST)
-    starts = sorted({*range(0, len(folded) - length, length), len(folded) - length})[:_MAX_GRAMS]
-    tokens += [_token(workspace_id, "g", folded[start : start + length]) for start in starts]
+    tokens += [_token(workspace_id, "g", gram) for gram in covering(folded)]
     return " AND ".join(tokens)
 
 

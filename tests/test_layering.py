@@ -63,10 +63,10 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": set(),
     "catalog.base": set(),
     **{
-        module: {"catalog.base", *parts, "catalog.grams", "pymongo", "bson"}
-        for parts in (MONGO_PARTS, SQLITE_PARTS)
-        for module in (parts[0].partition("_")[0], *parts)
+        name: {"catalog.base", *MONGO_PARTS, "catalog.grams", "pymongo", "bson"}
+        for name in ("catalog.mongo", *MONGO_PARTS)
     },
+    **{name: {"catalog.base", *SQLITE_PARTS, "catalog.grams"} for name in ("catalog.sqlite", *SQLITE_PARTS)},
 }
 
 FILES = sorted(

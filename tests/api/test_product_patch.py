@@ -164,8 +164,6 @@ def test_a_list_can_reorder_drop_and_add(
     assert get(client, product) == after
     assert len(stored_keys()) == 2
     assert client.get(dropped.removeprefix("https://images.example.com")).status_code == 404
-    for url in (first, last):
-        assert client.get(url.removeprefix("https://images.example.com")).status_code == 200
 
 
 def test_an_empty_list_removes_every_image(
@@ -283,7 +281,8 @@ def test_a_change_holds_to_the_etag(client: FlaskClient, product: dict[str, Any]
     seen = client.get(path(product)).headers["ETag"]
     (url,) = uploaded(upload, product, 1)
     before = get(client, product)
-    for body in ({"name": "New"}, {"imageUrls": []}, {}):
+    bodies: list[dict[str, Any]] = [{"name": "New"}, {"imageUrls": []}, {}]
+    for body in bodies:
         assert patch(client, product, body, If_Match=seen) == CHANGED
     assert get(client, product) == before
     current = client.get(path(product)).headers["ETag"]

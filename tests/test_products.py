@@ -1,0 +1,373 @@
+"""The failure windows that products.py tells of, each with a fault put into it, and its races."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.base import (
+    Catalog,
+    CatalogUnavailable,
+    DuplicateModel,
+    OutcomeUnknown,
+    Plan,
+    Product,
+    ProductNotFound,
+    VersionMismatch,
+    Workspace,
+)
+from config import Settings
+from products import ImageUrlsRefused, NotInPlan, Products
+from storage.base import StorageBackend, StorageUnavailable
+from tests.catalog.contract import externals, new_product, new_workspace
+from tests.pictures import jpeg
+from tests.storage.contract import read
+from uploads import Uploads
+from validators.base import FilePart, Limits, Upload
+
+
+@pytest.fixture
+def workspace(catalog: Catalog) -> Workspace:
+    return new_workspace(catalog)
+
+
+@pytest.fixture
+def uploads(storage: StorageBackend, catalog: Catalog) -> Uploads:
+    return Uploads(storage, catalog, Limits())
+
+
+@pytest.fixture
+def products(storage: StorageBackend, catalog: Catalog) -> Products:
+    return Products(storage, catalog)
+
+
+def upload(uploads: Uploads, product: Product) -> Product:
+    file = Upload([FilePart("file", jpeg())])
+    after: Product = uploads.add(product.workspace_id, product.id, file, skip_present=False).product
+    return after
+
+
+@pytest.fixture
+def product(catalog: Catalog, workspace: Workspace, uploads: Uploads) -> Product:
+    """A product with an external image and two hosted ones."""
+    product = new_product(catalog, workspace, images=externals(1))
+    upload(uploads, product)
+    return upload(uploads, product)
+
+
+def replace_list(products: Products, product: Product, urls: list[str], **options: Any) -> Product:
+    return products.change(product.workspace_id, product.id, {}, image_urls=urls, **options)
+
+
+def current(catalog: Catalog, product: Product) -> Product:
+    return catalog.get_product(product.workspace_id, product.id)
+
+
+def keys(storage: StorageBackend) -> set[str]:
+    return {info.key for info in storage.list()}
+
+
+def keys_of(product: Product) -> set[str]:
+    return {image.key for image in product.images if image.key}
+
+
+def fail_with(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+def before_the_next(
+    monkeypatch: pytest.MonkeyPatch, owner: object, method: str, happens: Callable[[], object]
+) -> None:
+    """Lets something happen before the next call of a method."""
+    original = getattr(owner, method)
+
+    def call(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(owner, method, original)
+        happens()
+        return original(*args, **options)
+
+    monkeypatch.setattr(owner, method, call)
+
+
+# --- another list of images
+
+
+def test_the_bytes_of_a_dropped_image_are_deleted_after_the_catalog_has_changed(
+    products: Products,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    delete, seen = storage.delete, []
+
+    def look_then_delete(key: str) -> None:
+        seen.append(key in keys_of(current(catalog, product)))
+        delete(key)
+
+    monkeypatch.setattr(storage, "delete", look_then_delete)
+    replace_list(products, product, product.image_urls[:1])
+    assert seen == [False, False]
+    assert keys(storage) == set()
+
+
+@pytest.mark.parametrize(
+    "error", [CatalogUnavailable(), OutcomeUnknown(), ProductNotFound(), DuplicateModel()]
+)
+def test_a_list_that_the_catalog_does_not_confirm_deletes_no_bytes(
+    products: Products,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    monkeypatch.setattr(catalog, "update_product", fail_with(error))
+    with pytest.raises(type(error)):
+        replace_list(products, product, [])
+    assert keys(storage) == keys_of(product)
+    assert current(catalog, product) == product
+
+
+def test_a_list_whose_dropped_bytes_can_not_be_deleted_is_done_and_the_store_is_asked_once(
+    products: Products,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def refuse(key: str) -> None:
+        asked.append(key)
+        raise StorageUnavailable
+
+    monkeypatch.setattr(storage, "delete", refuse)
+    after = replace_list(products, product, [])
+    assert after.images == current(catalog, product).images == ()
+    assert len(asked) == 1
+    assert keys(storage) == keys_of(product)  # for the sweep
+
+
+def test_an_upload_that_commits_before_the_list_is_applied_is_dropped_with_its_object(
+    products: Products,
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before_the_next(monkeypatch, catalog, "update_product", lambda: upload(uploads, product))
+    urls = product.image_urls[::-1]
+    after = replace_list(products, product, urls)
+    assert after.image_urls == current(catalog, product).image_urls == urls
+    assert keys(storage) == keys_of(product)
+
+
+def test_an_upload_that_commits_after_the_list_was_applied_stays(
+    products: Products,
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before_the_next(monkeypatch, storage, "delete", lambda: upload(uploads, product))
+    replace_list(products, product, product.image_urls[:1])
+    after = current(catalog, product)
+    assert len(after.images) == 2
+    assert keys(storage) == keys_of(after)
+
+
+def test_an_image_that_is_removed_before_the_list_is_applied_is_refused(
+    products: Products,
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def remove() -> None:
+        uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
+
+    before_the_next(monkeypatch, catalog, "update_product", remove)
+    with pytest.raises(ImageUrlsRefused, match="another product"):
+        replace_list(products, product, product.image_urls)
+    after = current(catalog, product)
+    assert keys(storage) == keys_of(after) == {product.images[2].key}
+
+
+def test_with_an_expected_version_a_change_in_between_is_not_overridden(
+    products: Products,
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before_the_next(monkeypatch, catalog, "update_product", lambda: upload(uploads, product))
+    with pytest.raises(VersionMismatch):
+        replace_list(products, product, [], expected_version=product.version)
+    with pytest.raises(VersionMismatch):
+        replace_list(products, product, [], expected_version=product.version)
+    after = current(catalog, product)
+    assert len(after.images) == 4
+    assert keys(storage) == keys_of(after)
+
+
+def test_among_uploads_and_lists_at_once_every_url_has_its_object_and_no_object_is_left(
+    products: Products, uploads: Uploads, product: Product, storage: StorageBackend, catalog: Catalog
+) -> None:
+    kept = product.image_urls[1]
+    tasks: list[Callable[[], object]] = [
+        *(lambda: upload(uploads, product) for _ in range(8)),
+        *(lambda: replace_list(products, product, [kept]) for _ in range(4)),
+    ]
+    with ThreadPoolExecutor(6) as pool:
+        for outcome in [pool.submit(task) for task in tasks[::2] + tasks[1::2]]:
+            outcome.result()
+    after = current(catalog, product)
+    assert after.image_urls[0] == kept
+    assert keys(storage) == keys_of(after)
+    assert all(read(storage, key) for key in keys_of(after))
+
+
+# --- the end of a product
+
+
+def test_the_bytes_of_a_product_are_deleted_after_the_catalog_has_let_it_go(
+    products: Products,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listing = storage.list
+
+    def look_then_list(prefix: str = "") -> Any:
+        with pytest.raises(ProductNotFound):
+            current(catalog, product)
+        return listing(prefix)
+
+    monkeypatch.setattr(storage, "list", look_then_list)
+    deleted = products.delete(product.workspace_id, product.id)
+    assert (deleted.product, deleted.objects) == (product, 2)
+
+
+@pytest.mark.parametrize("error", [CatalogUnavailable(), OutcomeUnknown(), VersionMismatch()])
+def test_a_deletion_that_the_catalog_does_not_confirm_deletes_no_bytes(
+    products: Products,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    monkeypatch.setattr(catalog, "delete_product", fail_with(error))
+    with pytest.raises(type(error)):
+        products.delete(product.workspace_id, product.id)
+    assert keys(storage) == keys_of(product)
+
+
+@pytest.mark.parametrize("method", ["list", "delete"])
+def test_a_deletion_whose_bytes_can_not_be_deleted_is_done(
+    products: Products,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    monkeypatch.setattr(storage, method, fail_with(StorageUnavailable()))
+    deleted = products.delete(product.workspace_id, product.id)
+    assert deleted.objects == 0
+    monkeypatch.undo()
+    with pytest.raises(ProductNotFound):
+        current(catalog, product)
+    assert keys(storage) == keys_of(product)  # for the sweep
+
+
+def test_what_could_be_deleted_before_the_store_failed_is_counted(
+    products: Products, product: Product, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = storage.delete
+    done: list[str] = []
+
+    def delete_one(key: str) -> None:
+        if done:
+            raise StorageUnavailable
+        done.append(key)
+        delete(key)
+
+    monkeypatch.setattr(storage, "delete", delete_one)
+    assert products.delete(product.workspace_id, product.id).objects == 1
+    assert keys(storage) == keys_of(product) - set(done)
+
+
+def test_an_upload_that_is_about_to_be_appended_leaves_no_object(
+    products: Products,
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def delete() -> None:
+        assert products.delete(product.workspace_id, product.id).objects == 3
+
+    before_the_next(monkeypatch, catalog, "append_image", delete)
+    with pytest.raises(ProductNotFound):
+        upload(uploads, product)
+    assert keys(storage) == set()
+
+
+def test_an_upload_whose_bytes_are_being_written_finds_no_product(
+    products: Products,
+    uploads: Uploads,
+    product: Product,
+    storage: StorageBackend,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def delete() -> None:
+        assert list((settings.data_dir / "media").rglob("*.incoming"))
+        products.delete(product.workspace_id, product.id)
+
+    before_the_next(monkeypatch, Path, "rename", delete)
+    with pytest.raises(ProductNotFound):
+        upload(uploads, product)
+    assert keys(storage) == set()
+
+
+def test_of_deletions_and_uploads_at_once_nothing_is_left(
+    products: Products, uploads: Uploads, product: Product, storage: StorageBackend
+) -> None:
+    def attempt(task: Callable[[], object]) -> bool:
+        try:
+            task()
+        except ProductNotFound:
+            return False
+        return True
+
+    uploading: list[Callable[[], object]] = [lambda: upload(uploads, product) for _ in range(6)]
+    deleting: list[Callable[[], object]] = [
+        lambda: products.delete(product.workspace_id, product.id) for _ in range(3)
+    ]
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(attempt, [*uploading[:3], *deleting, *uploading[3:]]))
+    assert sum(outcomes[3:6]) == 1
+    assert keys(storage) == set()
+
+
+def test_the_free_plan_deletes_nothing(products: Products, catalog: Catalog) -> None:
+    product = new_product(catalog, new_workspace(catalog, plan=Plan.FREE))
+    with pytest.raises(NotInPlan):
+        products.delete(product.workspace_id, product.id)
+    assert current(catalog, product) == product
