@@ -1,12 +1,14 @@
 """Serving a stored picture: Vetrina from disk, nginx with the same file, and nginx that Vetrina tells.
 
 The third is ``deploy/nginx.conf`` with ``X-Accel-Redirect``: Vetrina answers for the key and the
-headers, nginx sends the file. Vetrina and nginx have as many workers as each other. The servers take turns, round
-after round, and medians are compared.
+headers, nginx sends the file. All have as many workers. They take turns, round after round, and medians
+are compared.
 """
 
 from __future__ import annotations
 
+import http.client
+import json
 import shutil
 import statistics
 import subprocess
@@ -16,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from bench import targets
 from bench.load import Load
@@ -137,14 +140,53 @@ def nginx(folder: Path, vetrina: Target, static_port: int, proxy_port: int) -> I
         process.wait(20)
 
 
-def upload(target: Target) -> str:
-    """Stores the picture; gives its path."""
-    body = form(all_pictures()[PICTURE])
+def first_answer(port: int, path: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path)
+    return connection.getresponse()
+
+
+def stored_path(target: Target, body: bytes) -> str:
+    """Uploads the form, and gives the path of what is stored."""
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=60)
     (product,) = target.new_products(1)
-    from bench.upload import post
+    headers = {
+        "Authorization": f"Bearer {target.key}",
+        "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
+    }
+    connection.request("POST", f"/api/v1/products/{product}/images", body, headers)
+    return urlsplit(json.loads(connection.getresponse().read())["imageUrl"]).path
 
-    return ""
+
+def ways(folder: Path, stack: ExitStack) -> list[Way]:
+    """Starts the servers, stores the picture, and sees that each way gives the same bytes."""
+    alone = stack.enter_context(targets.vetrina(folder))
+    told = stack.enter_context(targets.vetrina(folder, MEDIA_ACCEL_PREFIX="/_media/"))
+    static_port, proxy_port = free_port(), free_port()
+    web = stack.enter_context(nginx(folder / "nginx", told, static_port, proxy_port))
+    path = stored_path(alone, form(all_pictures()[PICTURE]))
+    etag = first_answer(alone.port, path).headers["ETag"]
+    found = [
+        Way("Vetrina", alone.port, path, [alone.pid]),
+        Way("nginx", static_port, path, [web]),
+        Way("nginx, told by Vetrina", proxy_port, path, [web, told.pid]),
+        Way("Vetrina, 304", alone.port, path, [alone.pid], f"If-None-Match: {etag}\r\n", 304),
+    ]
+    if len({first_answer(way.port, path).read() for way in found}) != 1:
+        raise RuntimeError("the servers do not give the same bytes")
+    return found
 
 
-def etag(way: Way) -> str:
-    ...
+def measure(folder: Path, rounds: int = ROUNDS) -> list[Row]:
+    """Medians of each way; without nginx, of Vetrina alone is not of interest: none."""
+    if not Path(NGINX).exists():
+        print("Serving is skipped: there is no nginx here.")
+        return []
+    with ExitStack() as stack:
+        found = ways(folder, stack)
+        load = stack.enter_context(Load(CLIENTS))
+        for _ in range(rounds):
+            for way in found:
+                way.measure_round(load)
+        median = statistics.median
+        return [Row(way.name, median(way.rates), median(way.cpu), median(way.file_bytes)) for way in found]
