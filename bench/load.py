@@ -12,8 +12,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from multiprocessing import get_context
-from typing import Final
+from typing import Final, Self
 
 #: A process has one interpreter's lock; more clients than these would wait for it.
 CLIENTS_A_PROCESS: Final = 4
@@ -71,7 +72,8 @@ def _receive(connection: socket.socket, status: int) -> None:
     if not head.startswith(f"HTTP/1.1 {status} ".encode()):
         raise ConnectionError(f"{answer[:500]!r}")
     _, found, length = head.lower().partition(b"\r\ncontent-length:")
-    missing = int(length.partition(b"\r\n")[0]) - len(content) if found and status != 304 else 0
+    has_content = found and status != HTTPStatus.NOT_MODIFIED
+    missing = int(length.partition(b"\r\n")[0]) - len(content) if has_content else 0
     while missing > 0:
         # Counted and thrown away by the kernel: tcp(7).
         received = connection.recv_into(_UNUSED, min(missing, _RECEIVE), socket.MSG_TRUNC)
@@ -137,7 +139,7 @@ class Load:
         # Not forked: a fork of a process with threads could keep their locks for ever.
         self._pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,7 +6,7 @@ import os
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _SAMPLE_SECONDS: Final = 0.1
@@ -65,7 +65,7 @@ class PeakMemory:
         while not self._done.wait(_SAMPLE_SECONDS):
             self.bytes = max(self.bytes, resident_bytes(self._pid))
 
-    def __enter__(self) -> PeakMemory:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

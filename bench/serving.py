@@ -123,9 +123,7 @@ def nginx(folder: Path, vetrina: Target, static_port: int, proxy_port: int) -> I
     (folder / "site.conf").write_text(site)
     # The folder may not be open to the user that nginx would take.
     user = "user root;" if Path("/proc/self").stat().st_uid == 0 else ""
-    main = _MAIN.format(
-        folder=folder, workers=WORKERS, port=static_port, media=vetrina.media, user=user
-    )
+    main = _MAIN.format(folder=folder, workers=WORKERS, port=static_port, media=vetrina.media, user=user)
     (folder / "nginx.conf").write_text(main)
     process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")])
     try:
@@ -155,7 +153,8 @@ def stored_path(target: Target, body: bytes) -> str:
         "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
     }
     connection.request("POST", f"/api/v1/products/{product}/images", body, headers)
-    return urlsplit(json.loads(connection.getresponse().read())["imageUrl"]).path
+    image_url = str(json.loads(connection.getresponse().read())["imageUrl"])
+    return urlsplit(image_url).path
 
 
 def ways(folder: Path, stack: ExitStack) -> list[Way]:

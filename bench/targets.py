@@ -62,7 +62,7 @@ def vetrina(folder: Path, **environ: str) -> Iterator[Target]:
         catalog = SQLiteCatalog(folder / "data" / "vetrina.sqlite3")
 
         def new_products(count: int) -> list[str]:
-            products = [_product(workspace_id) for _ in range(count)]
+            products = [new_product(workspace_id) for _ in range(count)]
             for product in products:
                 catalog.create_product(product)
             return [product.id for product in products]
@@ -71,7 +71,8 @@ def vetrina(folder: Path, **environ: str) -> Iterator[Target]:
         yield Target("Vetrina", server.port, server.process.pid, key, media, new_products)
 
 
-def _product(workspace_id: str) -> Product:
+def new_product(workspace_id: str) -> Product:
+    """A product that is not in any catalog yet."""
     product_id, created_at = new_id(), now()
     return Product(
         id=product_id,

@@ -51,9 +51,7 @@ def workspace(credentials: Annotated[HTTPAuthorizationCredentials | None, Depend
 
 
 def image_urls(product_id: str) -> list[str]:
-    rows = database().execute(
-        "SELECT url FROM images WHERE product_id = ? ORDER BY position", (product_id,)
-    )
+    rows = database().execute("SELECT url FROM images WHERE product_id = ? ORDER BY position", (product_id,))
     return [url for (url,) in rows]
 
 
