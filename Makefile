@@ -34,8 +34,8 @@ format: $(VENV)/development ## Put the style in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/development ## Measure an upload against a bare server
-	$(BIN)/python -m bench.upload
+bench: $(VENV)/development ## Measure against a floor, two peers and nginx; write docs/performance.md
+	$(BIN)/python -m bench.report
 
 fuzz: $(VENV)/development ## Search for files and bodies that break the server, FUZZ_SECONDS (60) each
 	@$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0 \

@@ -5,8 +5,6 @@ writes it durably; to it is added a bare decode of the same picture, as Pillow's
 (``Image.open(…).load()``), and once more as Vetrina asks for it (JPEG at 1/8). The CPU time is that
 of the worker processes, from the operating system; rounds of both alternate, and medians are
 compared, so that a machine whose speed drifts does not decide.
-
-Run it with ``make bench``.
 """
 
 from __future__ import annotations
@@ -14,11 +12,10 @@ from __future__ import annotations
 import http.client
 import io
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -44,6 +41,34 @@ def cpu_seconds(server: Server) -> float:
     workers = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     threads = [thread for worker in workers for thread in Path(f"/proc/{worker}/task").iterdir()]
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+
+
+@dataclass(frozen=True)
+class Row:
+    """CPU seconds for one upload of a picture: medians.
+
+    Attributes:
+        picture: its name.
+        size: of its file, in bytes.
+        ours: of Vetrina's worker.
+        floor: of the floor's worker.
+        decode, small_decode: of a bare decode, whole and at 1/8 (JPEG only).
+    """
+
+    picture: str
+    size: int
+    ours: float
+    floor: float
+    decode: float
+    small_decode: float
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / (self.floor + self.decode)
+
+    @property
+    def small_ratio(self) -> float:
+        return self.ours / (self.floor + self.small_decode)
 
 
 class Client:
@@ -102,41 +127,25 @@ def small_decode(data: bytes) -> None:
     image.load()
 
 
-def measure(ours: Client, floor: Client, data: bytes) -> tuple[float, float, float, float]:
-    """Medians, in seconds: ours, floor, bare full decode, bare decode at 1/8."""
-    rounds = [
+def measure_picture(ours: Client, floor: Client, name: str, data: bytes, rounds: int) -> Row:
+    """The medians of some rounds."""
+    figures = [
         (
             ours.cpu_per_upload(ours.new_images_path(), data),
             floor.cpu_per_upload("/", data),
             decode_seconds(full_decode, data),
             decode_seconds(small_decode, data),
         )
-        for _ in range(ROUNDS)
+        for _ in range(rounds)
     ]
-    a, b, c, d = (statistics.median(column) for column in zip(*rounds, strict=True))
-    return a, b, c, d
+    return Row(name, len(data), *(statistics.median(column) for column in zip(*figures, strict=True)))
 
 
-def main() -> None:
+def measure(folder: Path, rounds: int = ROUNDS) -> list[Row]:
+    """All pictures."""
     with ExitStack() as stack:
-        # In the working folder, not the temporary one: that may be memory, where syncing costs nothing.
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".bench-", dir=".")))
-        server = stack.enter_context(gunicorn(folder.resolve(), WEB_CONCURRENCY="1"))
-        bare = stack.enter_context(floor_server(folder.resolve()))
+        server = stack.enter_context(gunicorn(folder, WEB_CONCURRENCY="1"))
+        bare = stack.enter_context(floor_server(folder))
         key = server.flask("key", "create", "--workspace", server.flask("workspace", "create", "Bench"))
         ours, floor = Client(server, key), Client(bare)
-        print("CPU milliseconds per upload; ratio: Vetrina / (floor + decode)\n")
-        print("| picture | kB | Vetrina | floor | decode | ratio | decode at 1/8 | ratio |")
-        print("|---|---:|---:|---:|---:|---:|---:|---:|")
-        for name, data in all_pictures().items():
-            measure_row = measure(ours, floor, data)
-            total, base, full, small = (1000 * seconds for seconds in measure_row)
-            print(
-                f"| {name} | {len(data) // 1000} | {total:.1f} | {base:.1f} | {full:.1f} "
-                f"| {total / (base + full):.2f} | {small:.1f} | {total / (base + small):.2f} |"
-            )
-            sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+        return [measure_picture(ours, floor, name, data, rounds) for name, data in all_pictures().items()]

@@ -1,0 +1,1 @@
+"""The peers that Vetrina is measured beside: programs of their own, never imported."""

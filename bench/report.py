@@ -1,0 +1,200 @@
+"""Measures all, and writes docs/performance.md and docs/performance.svg. Run it with ``make bench``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from PIL import features
+
+from bench import plot, serving, stages, throughput, upload
+from bench.targets import WORKERS, has_node
+from bench.throughput import CLIENTS, PICTURES, Throughput
+from tests.servers import ROOT
+
+DOCUMENT: Final = ROOT / "docs" / "performance.md"
+PLOT: Final = ROOT / "docs" / "performance.svg"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are figures."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.1f}" if seconds >= 0.00095 else f"{1000 * seconds:.2f}"  # noqa: PLR2004
+
+
+def _output(*command: str) -> str:
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return (result.stdout + result.stderr).strip()
+
+
+def machine() -> str:
+    """What it was measured on, in one sentence."""
+    about = dict(
+        line.replace("\t", "").split(": ", 1)
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if ": " in line
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    parts = [
+        f"{os.cpu_count()} processors ({about.get('model name', platform.machine())})",
+        f"{memory:.0f} GiB of memory",
+        f"Linux {platform.release().partition('-')[0]}",
+        f"Python {platform.python_version()}",
+        f"Pillow {version('pillow')} with libjpeg-turbo {features.version('libjpeg_turbo')}",
+    ]
+    if Path(serving.NGINX).exists():
+        parts.append(_output(serving.NGINX, "-v").rpartition(": ")[2].replace("/", " "))
+    if has_node():
+        parts.append(f"Node {_output('node', '--version').lstrip('v')}")
+    return ", ".join(parts)
+
+
+def throughput_section(result: Throughput) -> str:
+    rows = [
+        [
+            f"{picture}, {clients}",
+            *(f"{result.rate(picture, clients, name):.0f}" for name in result.names),
+            f"{result.ratio(picture, clients):.2f}",
+        ]
+        for picture in PICTURES
+        for clients in CLIENTS
+    ]
+    cpu = [[picture, *(milliseconds(result.cpu(picture, n)) for n in result.names)] for picture in PICTURES]
+    memory = ["peak memory, MB", *(f"{result.peak_memory[name] / 1e6:.0f}" for name in result.names)]
+    busiest = max(cell.clients_share for cell in result.cells.values())
+    skipped = "" if has_node() else "\nExpress was skipped: there was no Node.\n"
+    return f"""## Uploads a second
+
+![Uploads a second by picture and number of clients](performance.svg)
+
+Each server has {WORKERS} worker processes. Each checks the same: the key by its SHA-256 in SQLite, that the
+product exists and is not full, 5 MB, the type by the bytes, the pixels, a full decode; it writes the file
+durably and appends to the product in SQLite with `synchronous=FULL`. Vetrina also walks the container,
+removes metadata and writes a log line a request; the peers do not. The peers are one file each:
+[FastAPI](../bench/peers/fastapi_app.py) with python-multipart and Pillow under uvicorn, and
+[Express 5](../bench/peers/express_app.js) with multer, sharp and better-sqlite3. The last column is
+Vetrina's rate over the better peer's.
+{skipped}
+{table(["picture, clients", *result.names, "ratio"], rows)}
+
+CPU milliseconds an upload, over all numbers of clients, and the most memory that each server's processes
+had in the whole run (PSS: what they share counts once):
+
+{table(["", *result.names], [*cpu, memory])}
+
+The clients ran on the same machine and took at most {100 * busiest:.0f} % of one processor.
+"""
+
+
+def upload_section(rows: Sequence[upload.Row]) -> str:
+    figures = [
+        [
+            row.picture,
+            f"{row.size / 1000:.0f}",
+            *map(milliseconds, (row.ours, row.floor, row.decode)),
+            f"{row.ratio:.2f}",
+            milliseconds(row.small_decode),
+            f"{row.small_ratio:.2f}",
+        ]
+        for row in rows
+    ]
+    head = ["picture", "kB", "Vetrina", "floor", "decode", "ratio", "decode at 1/8", "ratio"]
+    return f"""## What an upload costs
+
+CPU milliseconds an upload. The floor is [a bare application](../bench/floor.py) under the same gunicorn
+with the same configuration, which reads the body, writes it durably, and does nothing else. The decode is
+Pillow's `Image.open(…).load()` of the same picture. The ratio is Vetrina over both together; the second one
+takes the decode as Vetrina asks for it (of a JPEG at 1/8 of its size, which reads every coded byte too).
+
+{table(head, figures)}
+"""
+
+
+def stages_section(parts: dict[str, dict[str, float]], rows: Sequence[upload.Row]) -> str:
+    names = list(next(iter(parts.values())))
+    served = {row.picture: row.ours for row in rows}
+    body = [[name, *(milliseconds(parts[picture][name]) for picture in parts)] for name in names]
+    server = [max(0.0, served[picture] - sum(parts[picture].values())) for picture in parts]
+    return f"""## Where it goes
+
+CPU milliseconds of each stage, timed in one process without a server. The last line is what remains of the
+table above: gunicorn, which reads the socket and the request's head.
+
+{table(["stage", *parts], [*body, ["gunicorn (the rest)", *map(milliseconds, server)]])}
+"""
+
+
+def serving_section(rows: Sequence[serving.Row]) -> str:
+    if not rows:
+        return "## Serving from disk\n\nIt was skipped: there was no nginx.\n"
+    figures = [
+        [row.name, f"{row.rate:.0f}", f"{1000 * row.cpu:.3f}", f"{row.file_bytes:.0f}"] for row in rows
+    ]
+    head = ["", "requests a second", "CPU ms a request", "bytes read a request"]
+    return f"""## Serving from disk
+
+The JPEG of 2 MP, {serving.CLIENTS} clients, {WORKERS} workers each. "nginx, told by Vetrina" is
+[deploy/nginx.conf](../deploy/nginx.conf) with `MEDIA_ACCEL_PREFIX`: its CPU time is that of both. The last
+column is what the processes read through system calls: a 304 reads nothing of the file.
+
+{table(head, figures)}
+"""
+
+
+def document(folder: Path, *, quick: bool) -> str:
+    """Measures, writes the plot, and gives the text."""
+    if quick:
+        costs, parts = upload.measure(folder, 1), stages.measure(folder, 1)
+        rates, served = throughput.measure(folder, 1), serving.measure(folder, 1)
+    else:
+        costs, parts = upload.measure(folder), stages.measure(folder)
+        rates, served = throughput.measure(folder), serving.measure(folder)
+    panels = [
+        plot.Panel(
+            picture,
+            [f"{clients}" for clients in CLIENTS],
+            [[rates.rate(picture, clients, name) for name in rates.names] for clients in CLIENTS],
+        )
+        for picture in PICTURES
+    ]
+    PLOT.write_text(plot.svg("Uploads a second", rates.names, panels, "clients"))
+    return f"""# Performance
+
+Measured on {machine()}. What counts is the ratios: all servers of a table take turns in one run, round after
+round, and medians are compared. The figures themselves are those of one machine.
+
+Run it again with `make bench`; it takes about 8 minutes, and rewrites this page. It needs Linux; nginx and
+Node where they are installed (the peers are installed into `.venv` at the first run, better-sqlite3 may be
+compiled for some minutes). The pictures are made by [bench/pictures.py](../bench/pictures.py), the same on
+every machine.
+
+{throughput_section(rates)}
+{upload_section(costs)}
+{stages_section(parts, costs)}
+{serving_section(served)}"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one round of each, to try it")
+    quick = parser.parse_args().quick
+    # In the working folder, not the temporary one: that may be memory, where syncing costs nothing.
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as folder:
+        text = document(Path(folder).resolve(), quick=quick)
+    DOCUMENT.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""What is measured: Vetrina and its peers, each with a key and as many products as a round needs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from catalog.base import Product, new_id, now
+from catalog.sqlite import SQLiteCatalog
+from tests.servers import ROOT, START_SECONDS, accepts, free_port, gunicorn
+
+#: Of every server: as many as gunicorn.conf.py starts if it is not told otherwise.
+WORKERS: Final = 2
+PEERS: Final = ROOT / "bench" / "peers"
+#: What the peers need is installed here, apart from what Vetrina needs; `make clean` removes it.
+SCRATCH: Final = ROOT / ".venv"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server that takes uploads.
+
+    Attributes:
+        name: for the tables.
+        port: on the loopback interface.
+        pid: of the process that all others of the server descend from.
+        key: that opens its products.
+        media: the folder of its files.
+        new_products: makes so many products, and gives their ids.
+    """
+
+    name: str
+    port: int
+    pid: int
+    key: str
+    media: Path
+    new_products: Callable[[int], list[str]]
+
+    def forget_files(self) -> None:
+        """Removes what was uploaded, so that the disk does not fill."""
+        shutil.rmtree(self.media, ignore_errors=True)
+
+
+@contextmanager
+def vetrina(folder: Path, **environ: str) -> Iterator[Target]:
+    """Vetrina on disk and SQLite, in the shipped configuration."""
+    with gunicorn(folder, WEB_CONCURRENCY=str(WORKERS), **environ) as server:
+        workspace_id = server.flask("workspace", "create", "Bench")
+        key = server.flask("key", "create", "--workspace", workspace_id)
+        catalog = SQLiteCatalog(folder / "data" / "vetrina.sqlite3")
+
+        def new_products(count: int) -> list[str]:
+            products = [new_product(workspace_id) for _ in range(count)]
+            for product in products:
+                catalog.create_product(product)
+            return [product.id for product in products]
+
+        media = folder / "data" / "media"
+        yield Target("Vetrina", server.port, server.process.pid, key, media, new_products)
+
+
+def new_product(workspace_id: str) -> Product:
+    """A product that is not in any catalog yet."""
+    product_id, created_at = new_id(), now()
+    return Product(
+        id=product_id,
+        workspace_id=workspace_id,
+        name="A toy",
+        model=product_id,
+        category="toys",
+        created_at=created_at,
+        updated_at=created_at,
+    )
+
+
+@contextmanager
+def _peer(name: str, command: list[str], folder: Path) -> Iterator[Target]:
+    folder.mkdir()
+    key, workspace_id = secrets.token_urlsafe(32), new_id()
+    database = folder / "peer.sqlite3"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executescript((PEERS / "schema.sql").read_text())
+        connection.execute(
+            "INSERT INTO keys VALUES (?, ?)", (hashlib.sha256(key.encode()).digest(), workspace_id)
+        )
+
+    def new_products(count: int) -> list[str]:
+        ids = [new_id() for _ in range(count)]
+        with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+            rows = [(product_id, workspace_id) for product_id in ids]
+            connection.executemany("INSERT INTO products VALUES (?, ?)", rows)
+        return ids
+
+    port = free_port()
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PEER_DATA": str(folder),
+        "PORT": str(port),
+        "WORKERS": str(WORKERS),
+        "NODE_ENV": "production",
+    }
+    log = folder / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [argument.format(port=port) for argument in command],
+            cwd=PEERS,
+            env=environ,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not accepts(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(log.read_text())
+            time.sleep(0.05)
+        yield Target(name, port, process.pid, key, folder / "media", new_products)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(40)
+
+
+def _install(stamp: Path, wanted: Path, *commands: list[str]) -> None:
+    """Installs unless it was done since ``wanted`` changed."""
+    if stamp.exists() and stamp.read_text() == wanted.read_text():
+        return
+    print(f"installing what {wanted.relative_to(ROOT)} names", file=sys.stderr)
+    for command in commands:
+        subprocess.run(command, cwd=stamp.parent if stamp.parent.exists() else ROOT, check=True)
+    stamp.write_text(wanted.read_text())
+
+
+@contextmanager
+def fastapi(folder: Path) -> Iterator[Target]:
+    """FastAPI, python-multipart, Pillow and SQLite under uvicorn, in an environment of their own."""
+    environment, wanted = SCRATCH / "peers", PEERS / "requirements.txt"
+    python = str(environment / "bin" / "python")
+    _install(
+        environment / "installed",
+        wanted,
+        [sys.executable, "-m", "venv", str(environment)],
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)],
+    )
+    # Without a line a request: it is faster so.
+    options = ["--host", "127.0.0.1", "--port", "{port}", "--workers", str(WORKERS), "--no-access-log"]
+    command = [python, "-m", "uvicorn", "fastapi_app:app", *options]
+    with _peer("FastAPI", command, folder) as target:
+        yield target
+
+
+@contextmanager
+def express(folder: Path) -> Iterator[Target]:
+    """Express, multer, sharp and better-sqlite3 under Node's cluster. Only where ``has_node()``."""
+    packages, wanted = SCRATCH / "peers-node", PEERS / "package.json"
+    packages.mkdir(exist_ok=True)
+    shutil.copy(wanted, packages)
+    # Node looks for packages beside the program, links followed.
+    program = shutil.copy(PEERS / "express_app.js", packages)
+    npm = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel", "error"]
+    _install(packages / "installed", wanted, npm)
+    with _peer("Express", ["node", str(program)], folder) as target:
+        yield target
+
+
+def has_node() -> bool:
+    """Whether the Express peer can run."""
+    return shutil.which("node") is not None and shutil.which("npm") is not None
