@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,11 +19,22 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
 from api.docs import spec
+from app import create_app
+from catalog.base import Catalog
+from config import Settings
+from storage.base import StorageBackend
 from tests.conftest import Tenant
 
 METHODS = {"get", "post", "patch", "delete", "put"}
 #: Routes that are no part of the API: pictures, the page about it, and what Prometheus reads.
 BESIDE = ("/media/", "/docs", "/metrics")
+
+
+@pytest.fixture
+def app(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Flask:
+    """One that does not slow schemathesis down, which also tries every call with wrong tokens."""
+    patient = replace(settings, auth_failures_per_minute=1_000_000)
+    return create_app(patient, storage=storage, catalog=catalog)
 
 
 @pytest.fixture
