@@ -69,6 +69,26 @@ def test_any_origin_may_if_that_is_said(tmp_path: Path) -> None:
     assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
+def test_an_address_of_ipv6_is_an_origin_like_others(tmp_path: Path) -> None:
+    client = client_of(tmp_path, "http://[::1]:3000")
+    good = client.get(PATH, headers={"Origin": "http://[::1]:3000"})
+    assert good.headers["Access-Control-Allow-Origin"] == "http://[::1]:3000"
+    # What the same characters match as a pattern.
+    bad = client.get(PATH, headers={"Origin": "http://1:3000.evil.example"})
+    assert "Access-Control-Allow-Origin" not in bad.headers
+
+
+def test_a_dot_stands_for_itself(tmp_path: Path) -> None:
+    response = client_of(tmp_path, SHOP).get(PATH, headers={"Origin": "https://shopxexample.com"})
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_who_names_no_origin_is_not_told_who_else_may(tmp_path: Path) -> None:
+    response = client_of(tmp_path, SHOP, "https://other.example.com").get(PATH)
+    assert response.status_code == 401
+    assert not [name for name in response.headers.keys() if name.startswith("Access-Control-")]  # noqa: SIM118
+
+
 def test_only_the_api_is_opened(tmp_path: Path) -> None:
     response = client_of(tmp_path, "*").get("/metrics", headers={"Origin": SHOP})
     assert "Access-Control-Allow-Origin" not in response.headers
@@ -80,7 +100,17 @@ def test_origins_are_read_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["shop.example.com", "https://a.example/path", "ftp://a.example", "https://a.example,"]
+    "value",
+    [
+        "shop.example.com",
+        "https://a.example/path",
+        "https://a.example?query",
+        "https://user@a.example",
+        "ftp://a.example",
+        "https://a.example,",
+        "https://*.example.com",
+        "*,https://a.example",
+    ],
 )
 def test_what_is_no_origin_stops_the_start(value: str) -> None:
     with pytest.raises(ConfigError, match="CORS_ORIGINS must be \\* or origins with commas between"):
