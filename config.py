@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-
 #: A scheme, a host (also an IPv6 address in brackets) and perhaps a port: RFC 6454 section 6.2.
 _ORIGIN: Final = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 

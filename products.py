@@ -25,7 +25,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from catalog.base import Catalog, Image, Plan, Product, ProductChanges, VersionMismatch
+from catalog.base import Catalog, Image, Product, ProductChanges
+from catalog.errors import VersionMismatch
+from catalog.identity import Plan
 from storage.base import CONTENT_TYPES, StorageBackend, StorageUnavailable
 
 log = logging.getLogger(__name__)

@@ -29,16 +29,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from catalog.base import (
-    MAX_IMAGES,
-    Catalog,
-    CatalogError,
-    Image,
-    OutcomeUnknown,
-    Product,
-    ProductFull,
-    now,
-)
+from catalog.base import MAX_IMAGES, Catalog, Image, Product, now
+from catalog.errors import CatalogError, OutcomeUnknown, ProductFull
 from storage.base import StorageBackend, StorageUnavailable
 from validators import validate
 from validators.base import Limits, Upload

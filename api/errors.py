@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from api.metrics import STORE_ERRORS
 from auth.bearer import InsufficientScope, Unauthenticated
 from auth.budgets import BudgetSpent, TooManyFailures
-from catalog.base import CatalogError, CatalogUnavailable
+from catalog.errors import CatalogError, CatalogUnavailable
 from products import ImageUrlsRefused, NotInPlan
 from storage.base import ObjectNotFound, StorageUnavailable
 from validators.base import Rejected

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flask import request
 
-from catalog.base import Catalog, Product, VersionMismatch
+from catalog.base import Catalog, Product
+from catalog.errors import VersionMismatch
 
 
 def product_etag(product: Product) -> str:

@@ -21,7 +21,8 @@ from flask.typing import ResponseReturnValue
 from api.body import json_body
 from api.errors import InvalidRequest, error_response
 from auth.bearer import Principal
-from catalog.base import Catalog, CatalogUnavailable, IdempotencyClaim, StoredAnswer, now
+from catalog.base import Catalog, IdempotencyClaim, StoredAnswer, now
+from catalog.errors import CatalogUnavailable
 
 MAX_KEY: Final = 255
 KEPT_FOR: Final = timedelta(hours=24)

@@ -15,7 +15,8 @@ from api.metrics import UPLOAD_BYTES, count_outcome, stage
 from api.multipart import read_upload
 from auth.bearer import BearerAuth, Principal
 from auth.tokens import WRITE
-from catalog.base import Catalog, ImageNotFound
+from catalog.base import Catalog
+from catalog.errors import ImageNotFound
 from uploads import Uploads
 
 # Stricter than int(), which takes signs, spaces, underscores and the digits of other scripts.

@@ -17,7 +17,8 @@ from flask import Response, g
 from flask_limiter import Limiter
 from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
 
-from catalog.base import Catalog, Plan
+from catalog.base import Catalog
+from catalog.identity import Plan
 
 #: Writes a UTC day: CONTRACT "Plans". Other plans have no limit.
 DAILY_WRITES: Final = {Plan.FREE: 100, Plan.BASIC: 200}

@@ -6,7 +6,8 @@ import hashlib
 import secrets
 from typing import Final
 
-from catalog.base import Credential, CredentialKind, new_id, now
+from catalog.base import new_id, now
+from catalog.identity import Credential, CredentialKind
 
 READ: Final = "products:read"
 WRITE: Final = "products:write"

@@ -17,7 +17,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from catalog.base import Catalog, Plan, Product, ProductQuery, Workspace, new_id, now
+from catalog.base import Catalog, Product, ProductQuery, new_id, now
+from catalog.identity import Plan, Workspace
 from catalog.sqlite import SQLiteCatalog
 from catalog.sqlite_records import product_columns
 from catalog.sqlite_search import add_to_index

@@ -30,7 +30,8 @@ from auth.tokens import new_api_key
 from bench.pictures import all_pictures
 from bench.targets import new_product
 from bench.upload import BOUNDARY, form
-from catalog.base import MAX_IMAGES, Catalog, Plan, Workspace, new_id, now
+from catalog.base import MAX_IMAGES, Catalog, new_id, now
+from catalog.identity import Plan, Workspace
 from catalog.sqlite import SQLiteCatalog
 from config import Settings
 from logs import JSONFormatter

@@ -1,11 +1,12 @@
-"""What is known of the images, and of who may touch them: the protocol that every catalog implements.
+"""What is known of the images: the protocol that every catalog implements.
 
-A catalog keeps workspaces, credentials and products. A product holds its images in order; each
-change of a product is one atomic step that makes a new ``version``, and no step loses another's.
+A catalog keeps products, and who may touch them (``catalog/identity.py``). A product holds its images in
+order; each change of a product is one atomic step that makes a new ``version``, and no step loses
+another's.
 
 An implementation is safe to share between threads and to build before a fork: its connections are
 made at first use. It takes plain constructor arguments, keeps its driver's exceptions to itself,
-and raises the errors below.
+and raises those of ``catalog/errors.py``.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, Final, Protocol, TypedDict
+
+from catalog.identity import Identities
 
 #: The most images of a product, external URLs included: CONTRACT "at most 20 images a product".
 MAX_IMAGES: Final = 20
@@ -24,96 +26,6 @@ MAX_IMAGES: Final = 20
 #: The statuses of a product.
 ACTIVE: Final = "active"
 ARCHIVED: Final = "archived"
-
-
-class CatalogError(Exception):
-    """What a catalog refuses. ``code`` is a stable name; ``api/errors.py`` maps it to a status."""
-
-    code = "catalog_error"
-    message = "Internal server error"
-
-    def __str__(self) -> str:
-        return super().__str__() or self.message
-
-
-class WorkspaceNotFound(CatalogError):
-    """No workspace has this id."""
-
-    code = "workspace_not_found"
-    message = "Workspace not found"
-
-
-class CredentialNotFound(CatalogError):
-    """No credential has this id."""
-
-    code = "credential_not_found"
-    message = "Key not found"
-
-
-class ProductNotFound(CatalogError):
-    """The workspace has no product with this id; another workspace may."""
-
-    code = "product_not_found"
-    message = "Product not found"
-
-
-class ImageNotFound(CatalogError):
-    """The product has no image at this index."""
-
-    code = "image_not_found"
-    message = "Image not found"
-
-
-class ProductFull(CatalogError):
-    """The product has ``MAX_IMAGES`` images."""
-
-    code = "product_full"
-    message = "Product already has 20 images (max). Delete one first."
-
-
-class DuplicateModel(CatalogError):
-    """The workspace already has a product of this model."""
-
-    code = "duplicate_model"
-    message = "A product with this model already exists"
-
-
-class VersionMismatch(CatalogError):
-    """The product is not at the version that the caller expects."""
-
-    code = "version_mismatch"
-    message = "The product has changed since: If-Match does not hold"
-
-
-class CatalogUnavailable(CatalogError):
-    """The catalog can't be reached or fails; what was asked has not happened."""
-
-    code = "catalog_unavailable"
-    message = "The catalog is unavailable"
-
-
-class OutcomeUnknown(CatalogUnavailable):
-    """The catalog did not answer a write: it may have happened, or may yet."""
-
-    code = "outcome_unknown"
-
-
-class Plan(StrEnum):
-    """What a workspace may do: CONTRACT "Plans"."""
-
-    FREE = "free"
-    BASIC = "basic"
-    STARTER = "starter"
-    GROWTH = "growth"
-    SCALE = "scale"
-    PRO = "pro"
-    ENTERPRISE = "enterprise"
-
-
-class CredentialKind(StrEnum):
-    """What a secret is for."""
-
-    API_KEY = "api_key"
 
 
 def new_id() -> str:
@@ -130,45 +42,6 @@ def now() -> datetime:
     """The time in UTC, cut to the milliseconds that every catalog keeps."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workspace:
-    """A tenant; ids and keys call it a company."""
-
-    id: str
-    name: str
-    plan: Plan
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credential:
-    """A secret that someone holds. Only its SHA-256 is known here.
-
-    Attributes:
-        id: names the credential where it is listed and revoked.
-        digest: the 32-byte SHA-256 of the secret.
-        kind: what the secret is for.
-        workspace_id: whose data it opens.
-        scopes: what it allows.
-        label: the owner's word for it.
-        created_at, expires_at, revoked_at: UTC; None is never.
-    """
-
-    id: str
-    digest: bytes
-    kind: CredentialKind
-    workspace_id: str
-    scopes: frozenset[str]
-    label: str = ""
-    created_at: datetime
-    expires_at: datetime | None = None
-    revoked_at: datetime | None = None
-
-    def is_live(self, at: datetime) -> bool:
-        """Whether it opens anything at this time."""
-        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,37 +200,12 @@ class IdempotencyClaim:
     answer: StoredAnswer | None = None
 
 
-class Catalog(Protocol):
+class Catalog(Identities, Protocol):
     """A store of records.
 
     Every method may raise CatalogUnavailable. A method that writes raises OutcomeUnknown instead
     where the write may have happened all the same.
     """
-
-    def create_workspace(self, workspace: Workspace) -> None:
-        """Adds a workspace."""
-
-    def get_workspace(self, workspace_id: str) -> Workspace:
-        """Raises WorkspaceNotFound."""
-
-    def list_workspaces(self) -> list[Workspace]:
-        """All workspaces, oldest first."""
-
-    def create_credential(self, credential: Credential) -> None:
-        """Adds a credential. Raises WorkspaceNotFound."""
-
-    def find_credential(self, digest: bytes) -> Credential | None:
-        """The credential whose secret has this SHA-256, live or not."""
-
-    def list_credentials(self, workspace_id: str | None = None) -> list[Credential]:
-        """The credentials of a workspace, or of all, oldest first."""
-
-    def revoke_credential(self, credential_id: str, at: datetime) -> None:
-        """Ends a credential's life; if it has ended already, the earlier time stands.
-
-        Raises:
-            CredentialNotFound
-        """
 
     def create_product(self, product: Product) -> None:
         """Adds a product.

@@ -9,47 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
-from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
-from pymongo.read_concern import ReadConcern
 
-from catalog.base import (
-    MAX_IMAGES,
-    Appended,
-    Credential,
-    CredentialNotFound,
+from catalog.base import MAX_IMAGES, Appended, Image, Product, ProductChanges, ProductPage, ProductQuery, now
+from catalog.errors import (
     DuplicateModel,
-    Image,
     ImageNotFound,
     OutcomeUnknown,
-    Product,
-    ProductChanges,
     ProductFull,
     ProductNotFound,
-    ProductPage,
-    ProductQuery,
     VersionMismatch,
-    Workspace,
-    WorkspaceNotFound,
-    now,
 )
-from catalog.mongo_connection import Document, MongoConnection
+from catalog.mongo_connection import Document, MongoConnection, latest
 from catalog.mongo_documents import (
     WITHOUT_SEARCH,
-    credential_of,
-    credential_to_document,
     image_to_document,
     product_of,
     product_to_document,
-    workspace_of,
-    workspace_to_document,
 )
 from catalog.mongo_idempotency import IDEMPOTENCY_INDEXES, MongoIdempotencyKeys
+from catalog.mongo_identity import IDENTITY_INDEXES, MongoIdentities, require_workspace
 from catalog.mongo_search import PRODUCT_INDEXES, find_page
 
 #: The most that a call takes, in seconds. A request makes up to three, and is answered within ten.
@@ -58,21 +41,9 @@ TIMEOUT: Final = 3.0
 #: How many products are read at once by what goes through all of them.
 PAGE: Final = 50
 
-#: How long an expired credential can still be listed.
-EXPIRED_KEPT_FOR: Final = timedelta(days=7)
-
-#: Creation times are in milliseconds; new ids sort by their making (``catalog.base.new_id``).
-_OLDEST_FIRST: Final = {"createdAt": ASCENDING, "_id": ASCENDING}
-
 _INDEXES: Final = {
     "idempotencyKeys": IDEMPOTENCY_INDEXES,
-    "credentials": [
-        IndexModel("digest", name="digest", unique=True),
-        IndexModel({"companyId": ASCENDING, **_OLDEST_FIRST}, name="companyId_createdAt"),
-        # A document without the field never expires:
-        # https://www.mongodb.com/docs/manual/core/index-ttl/#expiration-of-data
-        IndexModel("expiresAt", name="expiresAt", expireAfterSeconds=round(EXPIRED_KEPT_FOR.total_seconds())),
-    ],
+    **IDENTITY_INDEXES,
     "products": [
         IndexModel({"companyId": ASCENDING, "model": ASCENDING}, name="companyId_model", unique=True),
         *PRODUCT_INDEXES,
@@ -80,7 +51,7 @@ _INDEXES: Final = {
 }
 
 
-class MongoCatalog(MongoIdempotencyKeys):
+class MongoCatalog(MongoIdentities, MongoIdempotencyKeys):
     """A catalog in the database that ``uri`` names; its collections and indexes are made at first use.
 
     Args:
@@ -101,69 +72,11 @@ class MongoCatalog(MongoIdempotencyKeys):
         with self._mongo.call() as database:
             database.workspaces.find_one({}, {"_id": True})
 
-    def _insert(self, collection: Collection[Document], document: Document) -> None:
-        """Raises DuplicateKeyError, unless it was this very document that was in the way."""
-        try:
-            collection.insert_one(document)
-        except DuplicateKeyError:
-            ours = self._mongo.repeated and _latest(collection).find_one({"_id": document["_id"]})
-            if not ours:
-                raise
-
-    # --- workspaces and credentials
-
-    def create_workspace(self, workspace: Workspace) -> None:
-        with self._mongo.call() as database:
-            self._insert(database.workspaces, workspace_to_document(workspace))
-
-    def get_workspace(self, workspace_id: str) -> Workspace:
-        with self._mongo.call() as database:
-            document = database.workspaces.find_one({"_id": workspace_id})
-        if document is None:
-            raise WorkspaceNotFound
-        return workspace_of(document)
-
-    def list_workspaces(self) -> list[Workspace]:
-        with self._mongo.call() as database:
-            return [workspace_of(document) for document in database.workspaces.find().sort(_OLDEST_FIRST)]
-
-    @staticmethod
-    def _require_workspace(database: Database[Document], workspace_id: str) -> None:
-        # MongoDB has no foreign keys; a look beforehand does, since no workspace is ever deleted.
-        if database.workspaces.find_one({"_id": workspace_id}, {"_id": True}) is None:
-            raise WorkspaceNotFound
-
-    def create_credential(self, credential: Credential) -> None:
-        with self._mongo.call() as database:
-            self._require_workspace(database, credential.workspace_id)
-            self._insert(database.credentials, credential_to_document(credential))
-
-    def find_credential(self, digest: bytes) -> Credential | None:
-        with self._mongo.call() as database:
-            # A revocation holds from the next request on, whichever server gets that.
-            document = self._mongo.linearizable(database.credentials).find_one({"digest": digest})
-        return None if document is None else credential_of(document)
-
-    def list_credentials(self, workspace_id: str | None = None) -> list[Credential]:
-        wanted = {} if workspace_id is None else {"companyId": workspace_id}
-        with self._mongo.call() as database:
-            return [
-                credential_of(document) for document in database.credentials.find(wanted).sort(_OLDEST_FIRST)
-            ]
-
-    def revoke_credential(self, credential_id: str, at: datetime) -> None:
-        with self._mongo.call() as database:
-            matched = database.credentials.update_one(
-                {"_id": credential_id}, [{"$set": {"revokedAt": {"$ifNull": ["$revokedAt", at]}}}]
-            ).matched_count
-        if not matched:
-            raise CredentialNotFound
-
     # --- products
 
     def create_product(self, product: Product) -> None:
         with self._mongo.call() as database:
-            self._require_workspace(database, product.workspace_id)
+            require_workspace(database, product.workspace_id)
             try:
                 self._insert(database.products, product_to_document(product))
             except DuplicateKeyError:
@@ -183,7 +96,7 @@ class MongoCatalog(MongoIdempotencyKeys):
         database: Database[Document], workspace_id: str, product_id: str, expected_version: int | None = None
     ) -> Product:
         """The product as a filter finds it, raising VersionMismatch if it is at another version."""
-        document = _latest(database.products).find_one(
+        document = latest(database.products).find_one(
             {"_id": product_id, "companyId": workspace_id}, WITHOUT_SEARCH
         )
         if document is None:
@@ -315,11 +228,6 @@ class MongoCatalog(MongoIdempotencyKeys):
 def _at_version(product: Product) -> Document:
     """The filter that finds a product unless it has changed."""
     return {"_id": product.id, "companyId": product.workspace_id, "version": product.version}
-
-
-def _latest(collection: Collection[Document]) -> Collection[Document]:
-    """The collection, read as a filter does it: with what a majority does not have yet."""
-    return collection.with_options(read_concern=ReadConcern("local"))
 
 
 def _new_version() -> Document:

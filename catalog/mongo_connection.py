@@ -27,7 +27,7 @@ from pymongo.monitoring import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from catalog.base import CatalogUnavailable, OutcomeUnknown
+from catalog.errors import CatalogUnavailable, OutcomeUnknown
 
 Document: TypeAlias = dict[str, Any]
 
@@ -231,3 +231,8 @@ class MongoConnection:
         process = self._processes.pop(os.getpid(), None)
         if process is not None:
             process.client.close()
+
+
+def latest(collection: Collection[Document]) -> Collection[Document]:
+    """The collection, read as a filter does it: with what a majority does not have yet."""
+    return collection.with_options(read_concern=ReadConcern("local"))

@@ -10,72 +10,21 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from catalog.base import Credential, CredentialKind, Image, Plan, Product, Workspace
+from catalog.base import Image, Product
 from catalog.grams import grams_of
 
 #: The projection that leaves out what only a search looks at.
 WITHOUT_SEARCH: Final = {"foldedName": False, "foldedModel": False, "grams": False}
 
 
-def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+def without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def workspace_to_document(workspace: Workspace) -> dict[str, Any]:
-    """A document of the collection ``workspaces``."""
-    return {
-        "_id": workspace.id,
-        "name": workspace.name,
-        "plan": workspace.plan.value,
-        "createdAt": workspace.created_at,
-    }
-
-
-def workspace_of(document: dict[str, Any]) -> Workspace:
-    """The workspace of a document."""
-    return Workspace(
-        id=document["_id"],
-        name=document["name"],
-        plan=Plan(document["plan"]),
-        created_at=document["createdAt"],
-    )
-
-
-def credential_to_document(credential: Credential) -> dict[str, Any]:
-    """A document of the collection ``credentials``."""
-    return _without_none(
-        {
-            "_id": credential.id,
-            "digest": credential.digest,
-            "kind": credential.kind.value,
-            "companyId": credential.workspace_id,
-            "scopes": sorted(credential.scopes),
-            "label": credential.label,
-            "createdAt": credential.created_at,
-            "expiresAt": credential.expires_at,
-            "revokedAt": credential.revoked_at,
-        }
-    )
-
-
-def credential_of(document: dict[str, Any]) -> Credential:
-    """The credential of a document."""
-    return Credential(
-        id=document["_id"],
-        digest=document["digest"],
-        kind=CredentialKind(document["kind"]),
-        workspace_id=document["companyId"],
-        scopes=frozenset(document["scopes"]),
-        label=document["label"],
-        created_at=document["createdAt"],
-        expires_at=document.get("expiresAt"),
-        revoked_at=document.get("revokedAt"),
-    )
 
 
 def image_to_document(image: Image) -> dict[str, Any]:
     """An element of a product's ``images``."""
-    return _without_none(
+    return without_none(
         {
             "url": image.url,
             "key": image.key,
@@ -109,7 +58,7 @@ def image_of(document: dict[str, Any]) -> Image:
 def product_to_document(product: Product) -> dict[str, Any]:
     """A document of the collection ``products``."""
     folded_name, folded_model = product.name.casefold(), product.model.casefold()
-    return _without_none(
+    return without_none(
         {
             "_id": product.id,
             "companyId": product.workspace_id,

@@ -5,38 +5,24 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from catalog.base import (
-    MAX_IMAGES,
-    Appended,
-    Credential,
-    CredentialNotFound,
+from catalog.base import MAX_IMAGES, Appended, Image, Product, ProductChanges, ProductPage, ProductQuery, now
+from catalog.errors import (
     DuplicateModel,
-    Image,
     ImageNotFound,
-    Product,
-    ProductChanges,
     ProductFull,
     ProductNotFound,
-    ProductPage,
-    ProductQuery,
     VersionMismatch,
-    Workspace,
     WorkspaceNotFound,
-    now,
 )
 from catalog.sqlite_connection import SQLiteConnections
 from catalog.sqlite_idempotency import SQLiteIdempotencyKeys
+from catalog.sqlite_identity import SQLiteIdentities
 from catalog.sqlite_records import (
-    credential_of,
-    optional_ms,
     product_columns,
     product_of,
-    to_ms,
-    workspace_of,
 )
 from catalog.sqlite_search import add_to_index, find_page, remove_from_index
 
@@ -51,7 +37,7 @@ PAGE: Final = 50
 _INDEXED: Final = {"status", "category", "folded_name", "folded_model"}
 
 
-class SQLiteCatalog(SQLiteIdempotencyKeys):
+class SQLiteCatalog(SQLiteIdentities, SQLiteIdempotencyKeys):
     """A catalog in the SQLite file at ``path``; the file and its folder are made at first use.
 
     Args:
@@ -68,70 +54,6 @@ class SQLiteCatalog(SQLiteIdempotencyKeys):
     def check(self) -> None:
         with self._file.read() as connection:
             connection.execute("SELECT 1 FROM workspaces LIMIT 1").fetchone()
-
-    # --- workspaces and credentials
-
-    def create_workspace(self, workspace: Workspace) -> None:
-        with self._file.write() as connection:
-            connection.execute(
-                "INSERT INTO workspaces VALUES (?, ?, ?, ?)",
-                (workspace.id, workspace.name, workspace.plan, to_ms(workspace.created_at)),
-            )
-
-    def get_workspace(self, workspace_id: str) -> Workspace:
-        with self._file.read() as connection:
-            row = connection.execute("SELECT * FROM workspaces WHERE id = ?", (workspace_id,)).fetchone()
-        if row is None:
-            raise WorkspaceNotFound
-        return workspace_of(row)
-
-    def list_workspaces(self) -> list[Workspace]:
-        with self._file.read() as connection:
-            rows = connection.execute("SELECT * FROM workspaces ORDER BY created_at, rowid").fetchall()
-        return [workspace_of(row) for row in rows]
-
-    def create_credential(self, credential: Credential) -> None:
-        try:
-            with self._file.write() as connection:
-                connection.execute(
-                    "INSERT INTO credentials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        credential.id,
-                        credential.digest,
-                        credential.kind,
-                        credential.workspace_id,
-                        " ".join(sorted(credential.scopes)),
-                        credential.label,
-                        to_ms(credential.created_at),
-                        optional_ms(credential.expires_at),
-                        optional_ms(credential.revoked_at),
-                    ),
-                )
-        except sqlite3.IntegrityError:
-            raise WorkspaceNotFound from None
-
-    def find_credential(self, digest: bytes) -> Credential | None:
-        with self._file.read() as connection:
-            row = connection.execute("SELECT * FROM credentials WHERE digest = ?", (digest,)).fetchone()
-        return None if row is None else credential_of(row)
-
-    def list_credentials(self, workspace_id: str | None = None) -> list[Credential]:
-        with self._file.read() as connection:
-            rows = connection.execute(
-                "SELECT * FROM credentials WHERE :workspace IS NULL OR workspace_id = :workspace"
-                " ORDER BY created_at, rowid",
-                {"workspace": workspace_id},
-            ).fetchall()
-        return [credential_of(row) for row in rows]
-
-    def revoke_credential(self, credential_id: str, at: datetime) -> None:
-        with self._file.write() as connection:
-            changed = connection.execute(
-                "UPDATE credentials SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?",
-                (to_ms(at), credential_id),
-            ).rowcount
-        if not changed:
-            raise CredentialNotFound
 
     # --- products
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from catalog.base import CatalogUnavailable, OutcomeUnknown
+from catalog.errors import CatalogUnavailable, OutcomeUnknown
 from catalog.sqlite_schema import migrate
 from catalog.sqlite_search import add_functions
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from catalog.base import Credential, CredentialKind, Image, Plan, Product, Workspace
+from catalog.base import Image, Product
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,31 +67,6 @@ def _images_to_text(images: Sequence[Image]) -> str:
 
 def _images_from_text(text: str) -> list[Image]:
     return [_image_from_json(fields) for fields in json.loads(text)]
-
-
-def workspace_of(row: sqlite3.Row) -> Workspace:
-    """The workspace of a row."""
-    return Workspace(
-        id=row["id"],
-        name=row["name"],
-        plan=Plan(row["plan"]),
-        created_at=from_ms(row["created_at"]),
-    )
-
-
-def credential_of(row: sqlite3.Row) -> Credential:
-    """The credential of a row."""
-    return Credential(
-        id=row["id"],
-        digest=row["digest"],
-        kind=CredentialKind(row["kind"]),
-        workspace_id=row["workspace_id"],
-        scopes=frozenset(row["scopes"].split()),
-        label=row["label"],
-        created_at=from_ms(row["created_at"]),
-        expires_at=optional_time(row["expires_at"]),
-        revoked_at=optional_time(row["revoked_at"]),
-    )
 
 
 def product_of(row: sqlite3.Row) -> Product:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from catalog.base import CatalogUnavailable
+from catalog.errors import CatalogUnavailable
 
 #: One script a schema version, applied in order and never changed afterwards.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -165,6 +165,53 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT
         """,
         "CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at)",
+    ),
+    (
+        """
+        CREATE TABLE users (
+            id TEXT PRIMARY KEY,
+            workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+            email TEXT NOT NULL UNIQUE,
+            role TEXT NOT NULL,
+            password_hash TEXT NOT NULL,
+            password_set_at INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            disabled_at INTEGER
+        ) STRICT
+        """,
+        """
+        CREATE TABLE clients (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            redirect_uris TEXT NOT NULL,
+            scopes TEXT NOT NULL,
+            secret_digest BLOB,
+            workspace_id TEXT REFERENCES workspaces (id),
+            created_at INTEGER NOT NULL,
+            used_at INTEGER
+        ) STRICT
+        """,
+        """
+        CREATE TABLE grants (
+            id TEXT PRIMARY KEY,
+            workspace_id TEXT NOT NULL,
+            user_id TEXT NOT NULL REFERENCES users (id),
+            client_id TEXT NOT NULL,
+            scopes TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            revoked_at INTEGER
+        ) STRICT
+        """,
+        "CREATE INDEX grants_of_user ON grants (user_id)",
+        "CREATE INDEX grants_of_client ON grants (client_id)",
+        "CREATE INDEX grants_by_expiry ON grants (expires_at)",
+        "ALTER TABLE credentials ADD COLUMN user_id TEXT",
+        "ALTER TABLE credentials ADD COLUMN grant_id TEXT",
+        "ALTER TABLE credentials ADD COLUMN redirect_uri TEXT",
+        "ALTER TABLE credentials ADD COLUMN code_challenge TEXT",
+        "ALTER TABLE credentials ADD COLUMN last_used_at INTEGER",
+        "CREATE INDEX credentials_by_expiry ON credentials (expires_at)",
     ),
 )
 

@@ -9,16 +9,9 @@ from typing import Final
 import click
 
 from auth.tokens import new_api_key
-from catalog.base import (
-    Catalog,
-    DuplicateModel,
-    Plan,
-    Product,
-    ProductNotFound,
-    Workspace,
-    WorkspaceNotFound,
-    now,
-)
+from catalog.base import Catalog, Product, now
+from catalog.errors import DuplicateModel, ProductNotFound, WorkspaceNotFound
+from catalog.identity import Plan, Workspace
 
 # Fixed, so that a second start finds what the first one made.
 WORKSPACE_ID: Final = "6a0000000000000000000001"

@@ -14,7 +14,8 @@ from urllib.request import Request, urlopen
 
 import click
 
-from catalog.base import Catalog, CatalogUnavailable
+from catalog.base import Catalog
+from catalog.errors import CatalogUnavailable
 from storage.base import ObjectNotFound, StorageBackend, StorageError
 
 #: How long the public URL may take, in seconds.

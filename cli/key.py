@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from auth.tokens import new_api_key
-from catalog.base import Catalog, Credential, CredentialKind, CredentialNotFound, WorkspaceNotFound, now
+from catalog.base import Catalog, now
+from catalog.errors import CredentialNotFound, WorkspaceNotFound
+from catalog.identity import Credential
 
 
 def key_commands(catalog: Catalog) -> click.Group:
@@ -31,9 +33,8 @@ def key_commands(catalog: Catalog) -> click.Group:
     @click.option("--workspace", "workspace_id", metavar="ID", help="Only the keys of this workspace.")
     def list_(workspace_id: str | None) -> None:
         """List the keys: id, workspace, state, creation time, label. Never the keys themselves."""
-        for credential in catalog.list_credentials(workspace_id):
-            if credential.kind is CredentialKind.API_KEY:
-                click.echo(_line(credential))
+        for key in catalog.list_api_keys(workspace_id):
+            click.echo(_line(key))
 
     @group.command()
     @click.argument("key_id", metavar="ID")

@@ -16,7 +16,8 @@ from typing import Final
 
 import click
 
-from catalog.base import Catalog, CatalogUnavailable, Image, Product, ProductNotFound, VersionMismatch
+from catalog.base import Catalog, Image, Product
+from catalog.errors import CatalogUnavailable, ProductNotFound, VersionMismatch
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 
 # What is copied from, by what is copied to.

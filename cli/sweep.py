@@ -16,7 +16,8 @@ from typing import Final
 
 import click
 
-from catalog.base import Catalog, CatalogUnavailable, ProductNotFound
+from catalog.base import Catalog
+from catalog.errors import CatalogUnavailable, ProductNotFound
 from cli.duration import Duration
 from storage.base import ObjectInfo, StorageBackend, StorageUnavailable
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from catalog.base import Catalog, Plan, Workspace, new_id, now
+from catalog.base import Catalog, new_id, now
+from catalog.identity import Plan, Workspace
 
 
 def new_workspace(catalog: Catalog, name: str, plan: Plan = Plan.ENTERPRISE) -> Workspace:

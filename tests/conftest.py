@@ -13,7 +13,8 @@ from flask.testing import FlaskClient, FlaskCliRunner
 
 from app import create_app
 from auth.tokens import new_api_key
-from catalog.base import Catalog, Workspace
+from catalog.base import Catalog
+from catalog.identity import Workspace
 from catalog.sqlite import SQLiteCatalog
 from config import Settings
 from storage.base import StorageBackend

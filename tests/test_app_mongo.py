@@ -104,7 +104,7 @@ def test_a_revoked_key_is_refused_by_the_next_request_of_another_process(
 ) -> None:
     assert tenant.client.get(product_url).status_code == 200
     with closing(MongoCatalog(database_uri(mongo.uri, "vetrina"))) as elsewhere:
-        (credential,) = elsewhere.list_credentials(tenant.workspace.id)
+        (credential,) = elsewhere.list_api_keys(tenant.workspace.id)
         elsewhere.revoke_credential(credential.id, credential.created_at)
     assert tenant.client.get(product_url).status_code == 401
 

@@ -26,10 +26,16 @@ ROOMS = {
 }
 
 #: What a catalog's implementation is made of.
-MONGO_PARTS = [f"catalog.mongo_{part}" for part in ("connection", "documents", "idempotency", "search")]
-SQLITE_PARTS = [
-    f"catalog.sqlite_{part}" for part in ("connection", "idempotency", "records", "schema", "search")
+MONGO_PARTS = [
+    f"catalog.mongo_{part}"
+    for part in ("connection", "documents", "idempotency", "identity", "identity_documents", "search")
 ]
+SQLITE_PARTS = [
+    f"catalog.sqlite_{part}"
+    for part in ("connection", "idempotency", "identity", "identity_records", "records", "schema", "search")
+]
+#: What may be known of the catalog without knowing which.
+CATALOG = {"catalog.base", "catalog.errors", "catalog.identity"}
 
 #: For each module, by the longest matching prefix: what else than the standard library it may import.
 ALLOWED: dict[str, set[str]] = {
@@ -38,16 +44,16 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "logs": set(),
     "server": {"gunicorn"},
-    "uploads": {"validators", "storage.base", "catalog.base"},
-    "products": {"storage.base", "catalog.base"},
+    "uploads": {"validators", "storage.base", *CATALOG},
+    "products": {"storage.base", *CATALOG},
     "api": {
-        *{"api", "auth", "uploads", "products", "storage.base", "catalog.base"},
+        *{"api", "auth", "uploads", "products", "storage.base", *CATALOG},
         *{"validators.base", "validators.presence", "validators.size"},
         *{"flask", "werkzeug", "pydantic", "multipart", "prometheus_client", "yaml", "flask_cors", "logs"},
     },
-    "auth": {"auth", "catalog.base", "flask", "flask_limiter", "limits", "logs"},
-    "auth.tokens": {"catalog.base"},
-    "cli": {"cli", "auth.tokens", "catalog.base", "storage.base", "click"},
+    "auth": {"auth", *CATALOG, "flask", "flask_limiter", "limits", "logs"},
+    "auth.tokens": CATALOG,
+    "cli": {"cli", "auth.tokens", *CATALOG, "storage.base", "click"},
     "validators": {"validators", "PIL"},
     "validators.base": set(),
     "storage": set(),
@@ -61,12 +67,14 @@ ALLOWED: dict[str, set[str]] = {
         *{"boto3", "botocore", "types_boto3_s3"},
     },
     "catalog": set(),
-    "catalog.base": set(),
+    "catalog.base": {"catalog.identity"},
+    "catalog.errors": set(),
+    "catalog.identity": set(),
     **{
-        name: {"catalog.base", *MONGO_PARTS, "catalog.grams", "pymongo", "bson"}
+        name: {*CATALOG, *MONGO_PARTS, "catalog.grams", "pymongo", "bson"}
         for name in ("catalog.mongo", *MONGO_PARTS)
     },
-    **{name: {"catalog.base", *SQLITE_PARTS, "catalog.grams"} for name in ("catalog.sqlite", *SQLITE_PARTS)},
+    **{name: {*CATALOG, *SQLITE_PARTS, "catalog.grams"} for name in ("catalog.sqlite", *SQLITE_PARTS)},
 }
 
 FILES = sorted(

@@ -9,17 +9,15 @@ from typing import Any
 
 import pytest
 
-from catalog.base import (
-    Catalog,
+from catalog.base import Catalog, Product
+from catalog.errors import (
     CatalogUnavailable,
     DuplicateModel,
     OutcomeUnknown,
-    Plan,
-    Product,
     ProductNotFound,
     VersionMismatch,
-    Workspace,
 )
+from catalog.identity import Plan, Workspace
 from config import Settings
 from products import ImageUrlsRefused, NotInPlan, Products
 from storage.base import StorageBackend, StorageUnavailable

@@ -7,17 +7,9 @@ from typing import Any
 
 import pytest
 
-from catalog.base import (
-    Catalog,
-    CatalogUnavailable,
-    Image,
-    OutcomeUnknown,
-    Product,
-    ProductFull,
-    ProductNotFound,
-    VersionMismatch,
-    Workspace,
-)
+from catalog.base import Catalog, Image, Product
+from catalog.errors import CatalogUnavailable, OutcomeUnknown, ProductFull, ProductNotFound, VersionMismatch
+from catalog.identity import Workspace
 from storage.base import StorageBackend, StorageUnavailable
 from tests.catalog.contract import externals, new_product, new_workspace
 from tests.pictures import jpeg

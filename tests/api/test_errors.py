@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from catalog.base import Catalog, CatalogUnavailable
+from catalog.base import Catalog
+from catalog.errors import CatalogUnavailable
 from storage.base import StorageBackend, StorageUnavailable
 from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
 from tests.conftest import Tenant

@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import create_app
-from catalog.base import Catalog, CatalogUnavailable, now
+from catalog.base import Catalog, now
+from catalog.errors import CatalogUnavailable
 from config import Settings
 from storage.base import StorageBackend
 from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path

@@ -15,7 +15,8 @@ from werkzeug.test import TestResponse
 from auth.budgets import DAILY_WRITES, Budgets
 from auth.sqlite_counters import SQLiteCounters
 from auth.tokens import new_api_key
-from catalog.base import Catalog, Plan
+from catalog.base import Catalog
+from catalog.identity import Plan
 from config import Settings
 from tests.catalog.contract import new_workspace
 from tests.servers import gunicorn

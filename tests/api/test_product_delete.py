@@ -8,7 +8,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from auth.tokens import new_api_key
-from catalog.base import Catalog, Plan
+from catalog.base import Catalog
+from catalog.identity import Plan
 from storage.base import StorageBackend
 from tests.api.fixtures import NewProduct, Post
 from tests.catalog.contract import new_workspace

@@ -108,7 +108,7 @@ def test_every_call_asks_for_a_token(anonymous: FlaskClient) -> None:
 
 def test_a_revoked_key_opens_nothing_from_the_next_request_on(tenant: Tenant, catalog: Catalog) -> None:
     assert tenant.client.get(PATH).status_code == 404
-    (credential,) = catalog.list_credentials(tenant.workspace.id)
+    (credential,) = catalog.list_api_keys(tenant.workspace.id)
     catalog.revoke_credential(credential.id, now())
     assert tenant.client.get(PATH).status_code == 401
 

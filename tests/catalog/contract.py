@@ -15,23 +15,24 @@ from auth.tokens import digest, new_api_key
 from catalog.base import (
     MAX_IMAGES,
     Catalog,
-    CredentialNotFound,
-    DuplicateModel,
     Image,
-    ImageNotFound,
-    Plan,
     Product,
     ProductChanges,
-    ProductFull,
-    ProductNotFound,
     ProductPage,
     ProductQuery,
-    VersionMismatch,
-    Workspace,
-    WorkspaceNotFound,
     new_id,
     now,
 )
+from catalog.errors import (
+    CredentialNotFound,
+    DuplicateModel,
+    ImageNotFound,
+    ProductFull,
+    ProductNotFound,
+    VersionMismatch,
+    WorkspaceNotFound,
+)
+from catalog.identity import Plan, Workspace
 
 
 def new_workspace(catalog: Catalog, name: str = "Acme", plan: Plan = Plan.ENTERPRISE) -> Workspace:
@@ -201,8 +202,8 @@ class CatalogContract:
         credentials = [new_api_key(owner.id)[1] for owner in owners]
         for credential in credentials:
             catalog.create_credential(credential)
-        assert catalog.list_credentials() == credentials
-        assert catalog.list_credentials(workspace.id) == [credentials[0], credentials[2]]
+        assert catalog.list_api_keys() == credentials
+        assert catalog.list_api_keys(workspace.id) == [credentials[0], credentials[2]]
 
     def test_a_revoked_credential_stays_revoked_since_the_first_time(
         self, catalog: Catalog, workspace: Workspace

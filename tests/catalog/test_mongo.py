@@ -22,6 +22,7 @@ from tests.catalog.contract import (
     new_product,
     new_workspace,
 )
+from tests.catalog.identity_contract import IdentitiesContract
 from tests.mongo import MongoServer, connect, database_uri, new_database
 
 
@@ -37,7 +38,7 @@ def catalog(uri: str) -> Iterator[MongoCatalog]:
         yield catalog
 
 
-class TestMongoCatalog(CatalogContract):
+class TestMongoCatalog(CatalogContract, IdentitiesContract):
     @pytest.fixture
     def catalog(self, uri: str) -> Iterator[MongoCatalog]:
         with closing(MongoCatalog(uri)) as catalog:
@@ -195,7 +196,7 @@ def test_writes_wait_for_a_majority_and_reads_see_one_whatever_the_options_say(
         catalog.append_image(workspace.id, product.id, hosted_image())
         catalog.revoke_credential(credential.id, now())
         catalog.get_product(workspace.id, product.id)
-        catalog.list_credentials()
+        catalog.list_api_keys()
 
     commands = asked(uri, calls)
     catalog.close()
@@ -274,7 +275,7 @@ def test_what_is_made_within_a_millisecond_keeps_its_order(catalog: MongoCatalog
     credentials = [replace(new_api_key(workspace.id)[1], created_at=moment) for _ in range(20)]
     for credential in credentials:
         catalog.create_credential(credential)
-    assert catalog.list_credentials() == credentials
+    assert catalog.list_api_keys() == credentials
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

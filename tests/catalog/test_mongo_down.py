@@ -10,7 +10,7 @@ import pytest
 from pymongo.errors import ConfigurationError
 from pymongo.synchronous import srv_resolver
 
-from catalog.base import CatalogUnavailable
+from catalog.errors import CatalogUnavailable
 from catalog.mongo import MongoCatalog
 from tests.catalog.contract import hosted_image, new_product, new_workspace
 from tests.catalog.test_mongo_faults import SHORT_TIMEOUT, current, raises_exactly, soon

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from catalog.base import CatalogUnavailable, DuplicateModel, OutcomeUnknown, Product, new_id
+from catalog.base import Product, new_id
+from catalog.errors import CatalogUnavailable, DuplicateModel, OutcomeUnknown
 from catalog.mongo import TIMEOUT, MongoCatalog
 from tests.catalog.contract import a_product, externals, hosted_image, new_product, new_workspace
 from tests.mongo import Fault, MongoServer, Proxy, database_uri, new_database, proxy_of

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from app import make_catalog
-from catalog.base import CatalogUnavailable
+from catalog.errors import CatalogUnavailable
 from catalog.mongo import MongoCatalog
 from config import ConfigError, Settings
 from tests.catalog.contract import new_workspace

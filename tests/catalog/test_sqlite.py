@@ -11,15 +11,8 @@ from pathlib import Path
 import pytest
 
 from auth.tokens import new_api_key
-from catalog.base import (
-    CatalogUnavailable,
-    DuplicateModel,
-    ProductNotFound,
-    ProductPage,
-    ProductQuery,
-    new_id,
-    now,
-)
+from catalog.base import ProductPage, ProductQuery, new_id, now
+from catalog.errors import CatalogUnavailable, DuplicateModel, ProductNotFound
 from catalog.sqlite import SQLiteCatalog
 from catalog.sqlite_records import product_columns
 from catalog.sqlite_schema import MIGRATIONS
@@ -32,6 +25,7 @@ from tests.catalog.contract import (
     new_product,
     new_workspace,
 )
+from tests.catalog.identity_contract import IdentitiesContract
 
 
 @pytest.fixture
@@ -46,7 +40,7 @@ def catalog(path: Path) -> Iterator[SQLiteCatalog]:
     catalog.close()
 
 
-class TestSQLiteCatalog(CatalogContract):
+class TestSQLiteCatalog(CatalogContract, IdentitiesContract):
     @pytest.fixture
     def catalog(self, path: Path) -> Iterator[SQLiteCatalog]:
         catalog = SQLiteCatalog(path)

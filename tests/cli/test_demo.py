@@ -30,9 +30,9 @@ def test_a_second_start_reuses_what_is_there_and_says_how_to_make_a_key(
     runner: FlaskCliRunner, catalog: Catalog, anonymous: FlaskClient
 ) -> None:
     first = curl_line(runner.invoke(args=["demo"]).stdout)
-    before = (catalog.list_workspaces(), catalog.list_credentials())
+    before = (catalog.list_workspaces(), catalog.list_api_keys())
     output = runner.invoke(args=["demo"]).stdout
-    assert (catalog.list_workspaces(), catalog.list_credentials()) == before
+    assert (catalog.list_workspaces(), catalog.list_api_keys()) == before
     assert curl_line(output)[-1] == first[-1]
     command = re.search(r"flask --app wsgi (key create --workspace [0-9a-f]{24})\n", output)
     assert command is not None

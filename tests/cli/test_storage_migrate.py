@@ -11,7 +11,9 @@ from click.testing import Result
 from flask.testing import FlaskCliRunner
 
 from app import create_app, make_storage
-from catalog.base import Catalog, CatalogUnavailable, Image, Product, Workspace
+from catalog.base import Catalog, Image, Product
+from catalog.errors import CatalogUnavailable
+from catalog.identity import Workspace
 from config import Settings
 from storage.base import StorageBackend, StorageUnavailable
 from storage.r2 import R2Storage

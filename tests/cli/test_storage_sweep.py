@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskCliRunner
 
-from catalog.base import Catalog, CatalogUnavailable, Image, Product
+from catalog.base import Catalog, Image, Product
+from catalog.errors import CatalogUnavailable
 from config import Settings
 from storage.base import StorageBackend, StorageUnavailable
 from tests.catalog.contract import new_product, new_workspace

@@ -5,7 +5,8 @@ import re
 import pytest
 from flask.testing import FlaskCliRunner
 
-from catalog.base import Catalog, Plan
+from catalog.base import Catalog
+from catalog.identity import Plan
 
 
 def test_create_prints_the_new_id_and_nothing_else(runner: FlaskCliRunner, catalog: Catalog) -> None:

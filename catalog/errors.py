@@ -1,0 +1,96 @@
+"""What a catalog refuses, and how it fails. ``api/errors.py`` maps each ``code`` to a status."""
+
+from __future__ import annotations
+
+
+class CatalogError(Exception):
+    """What a catalog refuses. ``code`` is a stable name; ``api/errors.py`` maps it to a status."""
+
+    code = "catalog_error"
+    message = "Internal server error"
+
+    def __str__(self) -> str:
+        return super().__str__() or self.message
+
+
+class WorkspaceNotFound(CatalogError):
+    """No workspace has this id."""
+
+    code = "workspace_not_found"
+    message = "Workspace not found"
+
+
+class CredentialNotFound(CatalogError):
+    """No credential has this id."""
+
+    code = "credential_not_found"
+    message = "Key not found"
+
+
+class UserNotFound(CatalogError):
+    """No user has this id."""
+
+    code = "user_not_found"
+    message = "User not found"
+
+
+class DuplicateEmail(CatalogError):
+    """Another user has this address, perhaps in another workspace."""
+
+    code = "duplicate_email"
+    message = "A user with this email address already exists"
+
+
+class ClientNotFound(CatalogError):
+    """No OAuth client has this id, or another workspace has it."""
+
+    code = "client_not_found"
+    message = "App not found"
+
+
+class ProductNotFound(CatalogError):
+    """The workspace has no product with this id; another workspace may."""
+
+    code = "product_not_found"
+    message = "Product not found"
+
+
+class ImageNotFound(CatalogError):
+    """The product has no image at this index."""
+
+    code = "image_not_found"
+    message = "Image not found"
+
+
+class ProductFull(CatalogError):
+    """The product has ``MAX_IMAGES`` images."""
+
+    code = "product_full"
+    message = "Product already has 20 images (max). Delete one first."
+
+
+class DuplicateModel(CatalogError):
+    """The workspace already has a product of this model."""
+
+    code = "duplicate_model"
+    message = "A product with this model already exists"
+
+
+class VersionMismatch(CatalogError):
+    """The product is not at the version that the caller expects."""
+
+    code = "version_mismatch"
+    message = "The product has changed since: If-Match does not hold"
+
+
+class CatalogUnavailable(CatalogError):
+    """The catalog can't be reached or fails; what was asked has not happened."""
+
+    code = "catalog_unavailable"
+    message = "The catalog is unavailable"
+
+
+class OutcomeUnknown(CatalogUnavailable):
+    """The catalog did not answer a write: it may have happened, or may yet."""
+
+    code = "outcome_unknown"

@@ -1,0 +1,265 @@
+"""Who may ask: workspaces, users, OAuth clients, what users grant to them, and every secret.
+
+A catalog keeps these beside the products (``catalog/base.py``). One look-up by digest finds a secret of
+any kind; what it opens also depends on its user and its grant, where it has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Protocol
+
+#: How long what has expired can still be found: a code that is replayed is told by it.
+EXPIRED_KEPT_FOR: Final = timedelta(days=7)
+
+
+class Plan(StrEnum):
+    """What a workspace may do: CONTRACT "Plans"."""
+
+    FREE = "free"
+    BASIC = "basic"
+    STARTER = "starter"
+    GROWTH = "growth"
+    SCALE = "scale"
+    PRO = "pro"
+    ENTERPRISE = "enterprise"
+
+
+class Role(StrEnum):
+    """What a user may do in the workspace: CONTRACT "OAuth 2.0". A viewer reads, the others write too."""
+
+    VIEWER = "viewer"
+    EDITOR = "editor"
+    ADMIN = "admin"
+
+
+class CredentialKind(StrEnum):
+    """What a secret is for. Only an API key and an access token open the API."""
+
+    API_KEY = "api_key"
+    ACCESS_TOKEN = "access_token"  # noqa: S105  # the name of a kind
+    REFRESH_TOKEN = "refresh_token"  # noqa: S105
+    AUTHORIZATION_CODE = "authorization_code"
+    SESSION = "session"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A tenant; ids and keys call it a company."""
+
+    id: str
+    name: str
+    plan: Plan
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person who signs in.
+
+    Attributes:
+        email: in lower case; names the user, in all workspaces together.
+        password_hash: as a memory-hard function wrote it, its parameters included.
+        password_set_at: UTC; a session from before it is over.
+        disabled_at: UTC; None: the user may sign in.
+    """
+
+    id: str
+    workspace_id: str
+    email: str
+    role: Role
+    password_hash: str
+    password_set_at: datetime
+    created_at: datetime
+    disabled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuthClient:
+    """An app that asks users for access: RFC 6749 section 2, RFC 7591.
+
+    Attributes:
+        id: the ``client_id``.
+        name: what users are shown.
+        redirect_uris: where codes may be sent to.
+        scopes: the most that it may ask for.
+        secret_digest: the SHA-256 of its secret; None: a public client, which has none.
+        workspace_id: whose admins manage it; None: it has registered itself.
+        used_at: UTC; when a user first granted it something.
+    """
+
+    id: str
+    name: str
+    redirect_uris: tuple[str, ...]
+    scopes: frozenset[str]
+    secret_digest: bytes | None = None
+    workspace_id: str | None = None
+    created_at: datetime
+    used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a user has granted to a client: the family of a code and of all tokens that come of it.
+
+    Attributes:
+        scopes: what was consented to; no token of the family has more.
+        expires_at: UTC; when the last of its secrets is over.
+        revoked_at: UTC; ends the whole family.
+    """
+
+    id: str
+    workspace_id: str
+    user_id: str
+    client_id: str
+    scopes: frozenset[str]
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+
+    def is_live(self, at: datetime) -> bool:
+        """Whether its tokens open anything at this time."""
+        return self.revoked_at is None and at < self.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A secret that someone holds. Only its SHA-256 is known here.
+
+    Attributes:
+        id: names the credential where it is listed and revoked.
+        digest: the 32-byte SHA-256 of the secret.
+        kind: what the secret is for.
+        workspace_id: whose data it opens.
+        scopes: what it allows.
+        label: the owner's word for it.
+        user_id: on whose behalf; None: of an API key.
+        grant_id: the family that it belongs to; None: of none.
+        redirect_uri, code_challenge: of an authorization code: RFC 6749 section 4.1.3, RFC 7636 section 4.4.
+        created_at, expires_at, revoked_at, last_used_at: UTC; None is never.
+    """
+
+    id: str
+    digest: bytes
+    kind: CredentialKind
+    workspace_id: str
+    scopes: frozenset[str]
+    label: str = ""
+    user_id: str | None = None
+    grant_id: str | None = None
+    redirect_uri: str | None = None
+    code_challenge: str | None = None
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+    def is_live(self, at: datetime) -> bool:
+        """Whether it opens anything at this time."""
+        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+
+
+class Identities(Protocol):
+    """A store of those records. The errors are those of ``catalog/errors.py``; see Catalog.
+
+    What has been over for ``EXPIRED_KEPT_FOR`` is forgotten: credentials and grants.
+    """
+
+    def create_workspace(self, workspace: Workspace) -> None:
+        """Adds a workspace."""
+
+    def get_workspace(self, workspace_id: str) -> Workspace:
+        """Raises WorkspaceNotFound."""
+
+    def list_workspaces(self) -> list[Workspace]:
+        """All workspaces, oldest first."""
+
+    def create_user(self, user: User) -> None:
+        """Adds a user. Raises WorkspaceNotFound, DuplicateEmail."""
+
+    def get_user(self, user_id: str) -> User:
+        """Raises UserNotFound."""
+
+    def find_user(self, email: str) -> User | None:
+        """The user of this address, disabled or not."""
+
+    def list_users(self, workspace_id: str | None = None) -> list[User]:
+        """The users of a workspace, or of all, oldest first."""
+
+    def set_password(self, user_id: str, password_hash: str, at: datetime) -> None:
+        """Gives a user another password, which ends the sessions from before. Raises UserNotFound."""
+
+    def disable_user(self, user_id: str, at: datetime) -> None:
+        """Keeps a user out from now on; if that was so already, the earlier time stands.
+
+        Raises:
+            UserNotFound
+        """
+
+    def create_client(self, client: OAuthClient) -> None:
+        """Adds a client. Raises WorkspaceNotFound."""
+
+    def find_client(self, client_id: str) -> OAuthClient | None:
+        """The client of this id."""
+
+    def list_clients(self, workspace_id: str) -> list[OAuthClient]:
+        """The clients that a workspace manages, oldest first."""
+
+    def set_client_secret(self, workspace_id: str, client_id: str, secret_digest: bytes) -> None:
+        """Gives a workspace's client another secret. Raises ClientNotFound."""
+
+    def delete_client(self, workspace_id: str, client_id: str) -> None:
+        """Removes a workspace's client, then revokes all that was granted to it. Raises ClientNotFound."""
+
+    def count_registered_clients(self) -> int:
+        """How many clients have registered themselves."""
+
+    def delete_unused_clients(self, created_before: datetime) -> int:
+        """Removes the clients that registered themselves before this time and were never granted anything.
+
+        Returns:
+            How many there were.
+        """
+
+    def create_grant(self, grant: Grant) -> None:
+        """Adds a grant, and notes that its client is used. Raises ClientNotFound."""
+
+    def find_grant(self, grant_id: str) -> Grant | None:
+        """The grant of this id, live or not."""
+
+    def list_grants(self, user_id: str) -> list[Grant]:
+        """What a user has granted, live or not, oldest first."""
+
+    def extend_grant(self, grant_id: str, until: datetime) -> bool:
+        """Lets a grant live at least until this time, in one atomic step, unless it was revoked.
+
+        Returns:
+            Whether it lives.
+        """
+
+    def revoke_grant(self, grant_id: str, at: datetime) -> None:
+        """Ends a grant, and so all tokens of its family, if it is there and has not ended."""
+
+    def create_credential(self, credential: Credential) -> None:
+        """Adds a credential. Raises WorkspaceNotFound."""
+
+    def find_credential(self, digest: bytes) -> Credential | None:
+        """The credential whose secret has this SHA-256, live or not."""
+
+    def list_api_keys(self, workspace_id: str | None = None) -> list[Credential]:
+        """The API keys of a workspace, or of all, oldest first."""
+
+    def revoke_credential(self, credential_id: str, at: datetime) -> bool:
+        """Ends a credential's life, in one atomic step; if it was revoked already, the earlier time stands.
+
+        Returns:
+            Whether it was this call that revoked it: of many at once, one is told so.
+
+        Raises:
+            CredentialNotFound
+        """
+
+    def touch_credential(self, credential_id: str, at: datetime) -> None:
+        """Notes that a credential was used, if it is there."""

@@ -1,0 +1,260 @@
+"""The identities of the catalog in MongoDB: workspaces, users, OAuth clients, grants and credentials."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from catalog.base import now
+from catalog.errors import (
+    ClientNotFound,
+    CredentialNotFound,
+    DuplicateEmail,
+    OutcomeUnknown,
+    UserNotFound,
+    WorkspaceNotFound,
+)
+from catalog.identity import (
+    EXPIRED_KEPT_FOR,
+    Credential,
+    CredentialKind,
+    Grant,
+    OAuthClient,
+    User,
+    Workspace,
+)
+from catalog.mongo_connection import Document, MongoConnection, latest
+from catalog.mongo_identity_documents import (
+    client_of,
+    client_to_document,
+    credential_of,
+    credential_to_document,
+    grant_of,
+    grant_to_document,
+    user_of,
+    user_to_document,
+    workspace_of,
+    workspace_to_document,
+)
+
+#: Creation times are in milliseconds; new ids sort by their making (``catalog.base.new_id``).
+_OLDEST_FIRST: Final = {"createdAt": ASCENDING, "_id": ASCENDING}
+
+#: A document without the field never expires:
+#: https://www.mongodb.com/docs/manual/core/index-ttl/#expiration-of-data
+_EXPIRY: Final = IndexModel(
+    "expiresAt", name="expiresAt", expireAfterSeconds=round(EXPIRED_KEPT_FOR.total_seconds())
+)
+
+IDENTITY_INDEXES: Final = {
+    "users": [
+        IndexModel("email", name="email", unique=True),
+        IndexModel({"companyId": ASCENDING, **_OLDEST_FIRST}, name="companyId_createdAt"),
+    ],
+    "clients": [IndexModel({"companyId": ASCENDING, **_OLDEST_FIRST}, name="companyId_createdAt")],
+    "grants": [
+        IndexModel({"userId": ASCENDING, **_OLDEST_FIRST}, name="userId_createdAt"),
+        IndexModel("clientId", name="clientId"),
+        _EXPIRY,
+    ],
+    "credentials": [
+        IndexModel("digest", name="digest", unique=True),
+        IndexModel({"companyId": ASCENDING, **_OLDEST_FIRST}, name="companyId_createdAt"),
+        _EXPIRY,
+    ],
+}
+
+
+def require_workspace(database: Database[Document], workspace_id: str) -> None:
+    """Returns if there is such a workspace.
+
+    MongoDB has no foreign keys; a look beforehand does, since no workspace is ever deleted.
+
+    Raises:
+        WorkspaceNotFound
+    """
+    if database.workspaces.find_one({"_id": workspace_id}, {"_id": True}) is None:
+        raise WorkspaceNotFound
+
+
+def _set_once(field: str, at: datetime) -> list[Document]:
+    """The update that sets a time, unless it is set already."""
+    return [{"$set": {field: {"$ifNull": [f"${field}", at]}}}]
+
+
+class MongoIdentities:
+    """See Identities."""
+
+    _mongo: MongoConnection
+
+    def _insert(self, collection: Collection[Document], document: Document) -> None:
+        """Raises DuplicateKeyError, unless it was this very document that was in the way."""
+        try:
+            collection.insert_one(document)
+        except DuplicateKeyError:
+            ours = self._mongo.repeated and latest(collection).find_one({"_id": document["_id"]})
+            if not ours:
+                raise
+
+    # --- workspaces and users
+
+    def create_workspace(self, workspace: Workspace) -> None:
+        with self._mongo.call() as database:
+            self._insert(database.workspaces, workspace_to_document(workspace))
+
+    def get_workspace(self, workspace_id: str) -> Workspace:
+        with self._mongo.call() as database:
+            document = database.workspaces.find_one({"_id": workspace_id})
+        if document is None:
+            raise WorkspaceNotFound
+        return workspace_of(document)
+
+    def list_workspaces(self) -> list[Workspace]:
+        with self._mongo.call() as database:
+            return [workspace_of(document) for document in database.workspaces.find().sort(_OLDEST_FIRST)]
+
+    def create_user(self, user: User) -> None:
+        with self._mongo.call() as database:
+            require_workspace(database, user.workspace_id)
+            try:
+                self._insert(database.users, user_to_document(user))
+            except DuplicateKeyError:
+                raise DuplicateEmail from None
+
+    def get_user(self, user_id: str) -> User:
+        with self._mongo.call() as database:
+            # Who was disabled is kept out from the next request on.
+            document = self._mongo.linearizable(database.users).find_one({"_id": user_id})
+        if document is None:
+            raise UserNotFound
+        return user_of(document)
+
+    def find_user(self, email: str) -> User | None:
+        with self._mongo.call() as database:
+            document = database.users.find_one({"email": email})
+        return None if document is None else user_of(document)
+
+    def list_users(self, workspace_id: str | None = None) -> list[User]:
+        wanted = {} if workspace_id is None else {"companyId": workspace_id}
+        with self._mongo.call() as database:
+            return [user_of(document) for document in database.users.find(wanted).sort(_OLDEST_FIRST)]
+
+    def set_password(self, user_id: str, password_hash: str, at: datetime) -> None:
+        change = {"$set": {"passwordHash": password_hash, "passwordSetAt": at}}
+        with self._mongo.call() as database:
+            if not database.users.update_one({"_id": user_id}, change).matched_count:
+                raise UserNotFound
+
+    def disable_user(self, user_id: str, at: datetime) -> None:
+        with self._mongo.call() as database:
+            if not database.users.update_one({"_id": user_id}, _set_once("disabledAt", at)).matched_count:
+                raise UserNotFound
+
+    # --- OAuth clients and what is granted to them
+
+    def create_client(self, client: OAuthClient) -> None:
+        with self._mongo.call() as database:
+            if client.workspace_id is not None:
+                require_workspace(database, client.workspace_id)
+            self._insert(database.clients, client_to_document(client))
+
+    def find_client(self, client_id: str) -> OAuthClient | None:
+        with self._mongo.call() as database:
+            document = self._mongo.linearizable(database.clients).find_one({"_id": client_id})
+        return None if document is None else client_of(document)
+
+    def list_clients(self, workspace_id: str) -> list[OAuthClient]:
+        with self._mongo.call() as database:
+            found = database.clients.find({"companyId": workspace_id}).sort(_OLDEST_FIRST)
+            return [client_of(document) for document in found]
+
+    def set_client_secret(self, workspace_id: str, client_id: str, secret_digest: bytes) -> None:
+        mine = {"_id": client_id, "companyId": workspace_id}
+        with self._mongo.call() as database:
+            changed = database.clients.update_one(mine, {"$set": {"secretDigest": secret_digest}})
+            if not changed.matched_count:
+                raise ClientNotFound
+
+    def delete_client(self, workspace_id: str, client_id: str) -> None:
+        mine = {"_id": client_id, "companyId": workspace_id}
+        with self._mongo.call() as database:
+            if not database.clients.delete_one(mine).deleted_count and not self._mongo.repeated:
+                raise ClientNotFound
+            # A client that is gone can't get tokens any more, so this finds all that it has.
+            database.grants.update_many({"clientId": client_id}, _set_once("revokedAt", now()))
+
+    def count_registered_clients(self) -> int:
+        with self._mongo.call() as database:
+            return database.clients.count_documents({"companyId": None})
+
+    def delete_unused_clients(self, created_before: datetime) -> int:
+        unused = {"companyId": None, "usedAt": None, "createdAt": {"$lt": created_before}}
+        with self._mongo.call() as database:
+            return database.clients.delete_many(unused).deleted_count
+
+    def create_grant(self, grant: Grant) -> None:
+        used = _set_once("usedAt", grant.created_at)
+        with self._mongo.call() as database:
+            if not database.clients.update_one({"_id": grant.client_id}, used).matched_count:
+                raise ClientNotFound
+            self._insert(database.grants, grant_to_document(grant))
+
+    def find_grant(self, grant_id: str) -> Grant | None:
+        with self._mongo.call() as database:
+            document = self._mongo.linearizable(database.grants).find_one({"_id": grant_id})
+        return None if document is None else grant_of(document)
+
+    def list_grants(self, user_id: str) -> list[Grant]:
+        with self._mongo.call() as database:
+            found = database.grants.find({"userId": user_id}).sort(_OLDEST_FIRST)
+            return [grant_of(document) for document in found]
+
+    def extend_grant(self, grant_id: str, until: datetime) -> bool:
+        living = {"_id": grant_id, "revokedAt": None}
+        with self._mongo.call() as database:
+            return database.grants.update_one(living, {"$max": {"expiresAt": until}}).matched_count > 0
+
+    def revoke_grant(self, grant_id: str, at: datetime) -> None:
+        with self._mongo.call() as database:
+            database.grants.update_one({"_id": grant_id}, _set_once("revokedAt", at))
+
+    # --- credentials
+
+    def create_credential(self, credential: Credential) -> None:
+        with self._mongo.call() as database:
+            require_workspace(database, credential.workspace_id)
+            self._insert(database.credentials, credential_to_document(credential))
+
+    def find_credential(self, digest: bytes) -> Credential | None:
+        with self._mongo.call() as database:
+            # A revocation holds from the next request on, whichever server gets that.
+            document = self._mongo.linearizable(database.credentials).find_one({"digest": digest})
+        return None if document is None else credential_of(document)
+
+    def list_api_keys(self, workspace_id: str | None = None) -> list[Credential]:
+        wanted = {"kind": CredentialKind.API_KEY.value}
+        if workspace_id is not None:
+            wanted["companyId"] = workspace_id
+        with self._mongo.call() as database:
+            found = database.credentials.find(wanted).sort(_OLDEST_FIRST)
+            return [credential_of(document) for document in found]
+
+    def revoke_credential(self, credential_id: str, at: datetime) -> bool:
+        living = {"_id": credential_id, "revokedAt": None}
+        with self._mongo.call() as database:
+            if database.credentials.update_one(living, {"$set": {"revokedAt": at}}).matched_count:
+                return True
+            if self._mongo.repeated:  # was it our own first attempt that revoked it?
+                raise OutcomeUnknown
+            if latest(database.credentials).find_one({"_id": credential_id}, {"_id": True}) is None:
+                raise CredentialNotFound
+            return False
+
+    def touch_credential(self, credential_id: str, at: datetime) -> None:
+        with self._mongo.call() as database:
+            database.credentials.update_one({"_id": credential_id}, {"$set": {"lastUsedAt": at}})

@@ -1,0 +1,224 @@
+"""The identities of the embedded catalog: workspaces, users, OAuth clients, grants and credentials."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+
+from catalog.base import now
+from catalog.errors import (
+    ClientNotFound,
+    CredentialNotFound,
+    DuplicateEmail,
+    UserNotFound,
+    WorkspaceNotFound,
+)
+from catalog.identity import (
+    EXPIRED_KEPT_FOR,
+    Credential,
+    CredentialKind,
+    Grant,
+    OAuthClient,
+    User,
+    Workspace,
+)
+from catalog.sqlite_connection import SQLiteConnections
+from catalog.sqlite_identity_records import (
+    Columns,
+    client_columns,
+    client_of,
+    credential_columns,
+    credential_of,
+    grant_columns,
+    grant_of,
+    user_columns,
+    user_of,
+    workspace_of,
+)
+from catalog.sqlite_records import to_ms
+
+
+def _insert(connection: sqlite3.Connection, table: str, columns: Columns) -> None:
+    names, places = ", ".join(columns), ", ".join("?" * len(columns))
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", tuple(columns.values()))  # noqa: S608  # our own names
+
+
+def _forget_expired(connection: sqlite3.Connection, table: str) -> None:
+    horizon = to_ms(now() - EXPIRED_KEPT_FOR)
+    connection.execute(f"DELETE FROM {table} WHERE expires_at < ?", (horizon,))  # noqa: S608  # our own names
+
+
+class SQLiteIdentities:
+    """See Identities."""
+
+    _file: SQLiteConnections
+
+    def _rows(self, select: str, *values: str | bytes | None) -> list[sqlite3.Row]:
+        with self._file.read() as connection:
+            return connection.execute(select, values).fetchall()
+
+    def _execute(self, statement: str, *values: str | bytes | int | None) -> int:
+        """Does one write; gives the number of rows that it found."""
+        with self._file.write() as connection:
+            return connection.execute(statement, values).rowcount
+
+    # --- workspaces and users
+
+    def create_workspace(self, workspace: Workspace) -> None:
+        self._execute(
+            "INSERT INTO workspaces VALUES (?, ?, ?, ?)",
+            *(workspace.id, workspace.name, workspace.plan, to_ms(workspace.created_at)),
+        )
+
+    def get_workspace(self, workspace_id: str) -> Workspace:
+        for row in self._rows("SELECT * FROM workspaces WHERE id = ?", workspace_id):
+            return workspace_of(row)
+        raise WorkspaceNotFound
+
+    def list_workspaces(self) -> list[Workspace]:
+        rows = self._rows("SELECT * FROM workspaces ORDER BY created_at, rowid")
+        return [workspace_of(row) for row in rows]
+
+    def create_user(self, user: User) -> None:
+        try:
+            with self._file.write() as connection:
+                _insert(connection, "users", user_columns(user))
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                raise WorkspaceNotFound from None
+            raise DuplicateEmail from None
+
+    def get_user(self, user_id: str) -> User:
+        for row in self._rows("SELECT * FROM users WHERE id = ?", user_id):
+            return user_of(row)
+        raise UserNotFound
+
+    def find_user(self, email: str) -> User | None:
+        for row in self._rows("SELECT * FROM users WHERE email = ?", email):
+            return user_of(row)
+        return None
+
+    def list_users(self, workspace_id: str | None = None) -> list[User]:
+        rows = self._rows(
+            "SELECT * FROM users WHERE ?1 IS NULL OR workspace_id = ?1 ORDER BY created_at, rowid",
+            workspace_id,
+        )
+        return [user_of(row) for row in rows]
+
+    def set_password(self, user_id: str, password_hash: str, at: datetime) -> None:
+        update = "UPDATE users SET password_hash = ?, password_set_at = ? WHERE id = ?"
+        if not self._execute(update, password_hash, to_ms(at), user_id):
+            raise UserNotFound
+
+    def disable_user(self, user_id: str, at: datetime) -> None:
+        update = "UPDATE users SET disabled_at = coalesce(disabled_at, ?) WHERE id = ?"
+        if not self._execute(update, to_ms(at), user_id):
+            raise UserNotFound
+
+    # --- OAuth clients and what is granted to them
+
+    def create_client(self, client: OAuthClient) -> None:
+        try:
+            with self._file.write() as connection:
+                _insert(connection, "clients", client_columns(client))
+        except sqlite3.IntegrityError:
+            raise WorkspaceNotFound from None
+
+    def find_client(self, client_id: str) -> OAuthClient | None:
+        for row in self._rows("SELECT * FROM clients WHERE id = ?", client_id):
+            return client_of(row)
+        return None
+
+    def list_clients(self, workspace_id: str) -> list[OAuthClient]:
+        rows = self._rows(
+            "SELECT * FROM clients WHERE workspace_id = ? ORDER BY created_at, rowid", workspace_id
+        )
+        return [client_of(row) for row in rows]
+
+    def set_client_secret(self, workspace_id: str, client_id: str, secret_digest: bytes) -> None:
+        update = "UPDATE clients SET secret_digest = ? WHERE id = ? AND workspace_id = ?"
+        if not self._execute(update, secret_digest, client_id, workspace_id):
+            raise ClientNotFound
+
+    def delete_client(self, workspace_id: str, client_id: str) -> None:
+        mine = (client_id, workspace_id)
+        with self._file.write() as connection:
+            if not connection.execute("DELETE FROM clients WHERE id = ? AND workspace_id = ?", mine).rowcount:
+                raise ClientNotFound
+            connection.execute(
+                "UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE client_id = ?",
+                (to_ms(now()), client_id),
+            )
+
+    def count_registered_clients(self) -> int:
+        ((count,),) = self._rows("SELECT count(*) FROM clients WHERE workspace_id IS NULL")
+        return int(count)
+
+    def delete_unused_clients(self, created_before: datetime) -> int:
+        return self._execute(
+            "DELETE FROM clients WHERE workspace_id IS NULL AND used_at IS NULL AND created_at < ?",
+            to_ms(created_before),
+        )
+
+    def create_grant(self, grant: Grant) -> None:
+        used = "UPDATE clients SET used_at = coalesce(used_at, ?) WHERE id = ?"
+        with self._file.write() as connection:
+            if not connection.execute(used, (to_ms(grant.created_at), grant.client_id)).rowcount:
+                raise ClientNotFound
+            _insert(connection, "grants", grant_columns(grant))
+            _forget_expired(connection, "grants")
+
+    def find_grant(self, grant_id: str) -> Grant | None:
+        for row in self._rows("SELECT * FROM grants WHERE id = ?", grant_id):
+            return grant_of(row)
+        return None
+
+    def list_grants(self, user_id: str) -> list[Grant]:
+        rows = self._rows("SELECT * FROM grants WHERE user_id = ? ORDER BY created_at, rowid", user_id)
+        return [grant_of(row) for row in rows]
+
+    def extend_grant(self, grant_id: str, until: datetime) -> bool:
+        update = "UPDATE grants SET expires_at = max(expires_at, ?) WHERE id = ? AND revoked_at IS NULL"
+        return self._execute(update, to_ms(until), grant_id) > 0
+
+    def revoke_grant(self, grant_id: str, at: datetime) -> None:
+        self._execute(
+            "UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", to_ms(at), grant_id
+        )
+
+    # --- credentials
+
+    def create_credential(self, credential: Credential) -> None:
+        try:
+            with self._file.write() as connection:
+                _insert(connection, "credentials", credential_columns(credential))
+                _forget_expired(connection, "credentials")
+        except sqlite3.IntegrityError:
+            raise WorkspaceNotFound from None
+
+    def find_credential(self, digest: bytes) -> Credential | None:
+        for row in self._rows("SELECT * FROM credentials WHERE digest = ?", digest):
+            return credential_of(row)
+        return None
+
+    def list_api_keys(self, workspace_id: str | None = None) -> list[Credential]:
+        rows = self._rows(
+            "SELECT * FROM credentials WHERE kind = ?1 AND (?2 IS NULL OR workspace_id = ?2)"
+            " ORDER BY created_at, rowid",
+            CredentialKind.API_KEY,
+            workspace_id,
+        )
+        return [credential_of(row) for row in rows]
+
+    def revoke_credential(self, credential_id: str, at: datetime) -> bool:
+        revoke = "UPDATE credentials SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
+        with self._file.write() as connection:
+            if connection.execute(revoke, (to_ms(at), credential_id)).rowcount:
+                return True
+            known = connection.execute("SELECT 1 FROM credentials WHERE id = ?", (credential_id,)).fetchone()
+        if known is None:
+            raise CredentialNotFound
+        return False
+
+    def touch_credential(self, credential_id: str, at: datetime) -> None:
+        self._execute("UPDATE credentials SET last_used_at = ? WHERE id = ?", to_ms(at), credential_id)

@@ -1,0 +1,294 @@
+"""What every catalog must do about users, OAuth clients, grants and their secrets."""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from auth.tokens import ALL_SCOPES, READ, digest, new_api_key
+from catalog.base import Catalog, new_id, now
+from catalog.errors import (
+    ClientNotFound,
+    CredentialNotFound,
+    DuplicateEmail,
+    UserNotFound,
+    WorkspaceNotFound,
+)
+from catalog.identity import (
+    Credential,
+    CredentialKind,
+    Grant,
+    OAuthClient,
+    Plan,
+    Role,
+    User,
+    Workspace,
+)
+
+
+def a_user(workspace: Workspace, **fields: Any) -> User:
+    user = User(
+        id=new_id(),
+        workspace_id=workspace.id,
+        email=f"{secrets.token_hex(4)}@example.com",
+        role=Role.EDITOR,
+        password_hash="$argon2id$not-a-hash",  # noqa: S106
+        password_set_at=now(),
+        created_at=now(),
+    )
+    return replace(user, **fields)
+
+
+def a_client(**fields: Any) -> OAuthClient:
+    client = OAuthClient(
+        id=new_id(),
+        name="n8n",
+        redirect_uris=("https://app.example.com/callback", "http://127.0.0.1/callback"),
+        scopes=ALL_SCOPES,
+        created_at=now(),
+    )
+    return replace(client, **fields)
+
+
+def a_grant(user: User, client: OAuthClient, **fields: Any) -> Grant:
+    grant = Grant(
+        id=new_id(),
+        workspace_id=user.workspace_id,
+        user_id=user.id,
+        client_id=client.id,
+        scopes=frozenset({READ}),
+        created_at=now(),
+        expires_at=now() + timedelta(minutes=1),
+    )
+    return replace(grant, **fields)
+
+
+def a_credential(workspace: Workspace, kind: CredentialKind, **fields: Any) -> Credential:
+    credential = Credential(
+        id=new_id(),
+        digest=secrets.token_bytes(32),
+        kind=kind,
+        workspace_id=workspace.id,
+        scopes=frozenset({READ}),
+        created_at=now(),
+    )
+    return replace(credential, **fields)
+
+
+class IdentitiesContract:
+    @pytest.fixture
+    def workspace(self, catalog: Catalog) -> Workspace:
+        workspace = Workspace(id=new_id(), name="Acme", plan=Plan.ENTERPRISE, created_at=now())
+        catalog.create_workspace(workspace)
+        return workspace
+
+    # --- users
+
+    def test_a_user_is_found_by_id_and_by_address(self, catalog: Catalog, workspace: Workspace) -> None:
+        user = a_user(workspace)
+        catalog.create_user(user)
+        assert catalog.get_user(user.id) == user
+        assert catalog.find_user(user.email) == user
+
+    def test_who_is_not_there_is_not_found(self, catalog: Catalog) -> None:
+        assert catalog.find_user("nobody@example.com") is None
+        with pytest.raises(UserNotFound):
+            catalog.get_user(new_id())
+        with pytest.raises(UserNotFound):
+            catalog.disable_user(new_id(), now())
+        with pytest.raises(UserNotFound):
+            catalog.set_password(new_id(), "hash", now())
+
+    def test_users_are_listed_oldest_first_by_workspace_or_all(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        other = Workspace(id=new_id(), name="Other", plan=Plan.FREE, created_at=now())
+        catalog.create_workspace(other)
+        users = [a_user(workspace), a_user(other), a_user(workspace)]
+        for user in users:
+            catalog.create_user(user)
+        assert catalog.list_users() == users
+        assert catalog.list_users(workspace.id) == [users[0], users[2]]
+
+    def test_an_address_is_one_users_also_in_another_workspace(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        other = Workspace(id=new_id(), name="Other", plan=Plan.FREE, created_at=now())
+        catalog.create_workspace(other)
+        user = a_user(workspace)
+        catalog.create_user(user)
+        with pytest.raises(DuplicateEmail):
+            catalog.create_user(a_user(other, email=user.email))
+        assert catalog.list_users() == [user]
+
+    def test_a_user_needs_a_workspace(self, catalog: Catalog, workspace: Workspace) -> None:
+        with pytest.raises(WorkspaceNotFound):
+            catalog.create_user(a_user(workspace, workspace_id=new_id()))
+
+    def test_a_user_is_disabled_once(self, catalog: Catalog, workspace: Workspace) -> None:
+        user = a_user(workspace)
+        catalog.create_user(user)
+        first = now()
+        catalog.disable_user(user.id, first)
+        catalog.disable_user(user.id, first + timedelta(days=1))
+        assert catalog.get_user(user.id) == replace(user, disabled_at=first)
+
+    def test_a_password_is_replaced(self, catalog: Catalog, workspace: Workspace) -> None:
+        user = a_user(workspace)
+        catalog.create_user(user)
+        later = now() + timedelta(days=1)
+        catalog.set_password(user.id, "another", later)
+        assert catalog.get_user(user.id) == replace(user, password_hash="another", password_set_at=later)  # noqa: S106
+
+    # --- clients
+
+    def test_a_client_is_found_and_listed(self, catalog: Catalog, workspace: Workspace) -> None:
+        mine = a_client(workspace_id=workspace.id, secret_digest=secrets.token_bytes(32))
+        registered = a_client()
+        catalog.create_client(mine)
+        catalog.create_client(registered)
+        assert catalog.find_client(mine.id) == mine
+        assert catalog.find_client(registered.id) == registered
+        assert catalog.find_client(new_id()) is None
+        assert catalog.list_clients(workspace.id) == [mine]
+        assert catalog.count_registered_clients() == 1
+
+    def test_a_client_of_a_workspace_needs_the_workspace(self, catalog: Catalog) -> None:
+        with pytest.raises(WorkspaceNotFound):
+            catalog.create_client(a_client(workspace_id=new_id()))
+
+    def test_only_its_workspace_changes_and_deletes_a_client(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        client = a_client(workspace_id=workspace.id)
+        catalog.create_client(client)
+        with pytest.raises(ClientNotFound):
+            catalog.set_client_secret(new_id(), client.id, b"x" * 32)
+        with pytest.raises(ClientNotFound):
+            catalog.delete_client(new_id(), client.id)
+        catalog.set_client_secret(workspace.id, client.id, b"x" * 32)
+        assert catalog.find_client(client.id) == replace(client, secret_digest=b"x" * 32)
+        catalog.delete_client(workspace.id, client.id)
+        assert catalog.find_client(client.id) is None
+        with pytest.raises(ClientNotFound):
+            catalog.delete_client(workspace.id, client.id)
+
+    def test_unused_registrations_are_forgotten(self, catalog: Catalog, workspace: Workspace) -> None:
+        long_ago = now() - timedelta(days=2)
+        user = a_user(workspace)
+        catalog.create_user(user)
+        clients = [
+            a_client(created_at=long_ago),
+            used := a_client(created_at=long_ago),
+            a_client(),
+            a_client(created_at=long_ago, workspace_id=workspace.id),
+        ]
+        for client in clients:
+            catalog.create_client(client)
+        catalog.create_grant(a_grant(user, used))
+        assert catalog.delete_unused_clients(now() - timedelta(days=1)) == 1
+        assert [catalog.find_client(client.id) is not None for client in clients] == [False, True, True, True]
+
+    # --- grants
+
+    def test_a_grant_is_found_and_listed_and_its_client_is_used(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        user, other, client = a_user(workspace), a_user(workspace), a_client()
+        catalog.create_user(user)
+        catalog.create_user(other)
+        catalog.create_client(client)
+        grants = [a_grant(user, client), a_grant(user, client)]
+        for grant in grants:
+            catalog.create_grant(grant)
+        assert catalog.find_grant(grants[0].id) == grants[0]
+        assert catalog.find_grant(new_id()) is None
+        assert catalog.list_grants(user.id) == grants
+        assert catalog.list_grants(other.id) == []
+        assert catalog.find_client(client.id) == replace(client, used_at=grants[0].created_at)
+
+    def test_a_grant_needs_a_client(self, catalog: Catalog, workspace: Workspace) -> None:
+        user = a_user(workspace)
+        catalog.create_user(user)
+        with pytest.raises(ClientNotFound):
+            catalog.create_grant(a_grant(user, a_client()))
+
+    def test_a_grant_lives_longer_but_never_shorter_and_not_after_its_revocation(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        user, client = a_user(workspace), a_client()
+        catalog.create_user(user)
+        catalog.create_client(client)
+        grant = a_grant(user, client)
+        catalog.create_grant(grant)
+        later = grant.expires_at + timedelta(hours=1)
+        assert catalog.extend_grant(grant.id, later)
+        assert catalog.extend_grant(grant.id, grant.expires_at)
+        assert catalog.find_grant(grant.id) == replace(grant, expires_at=later)
+        at = now()
+        catalog.revoke_grant(grant.id, at)
+        catalog.revoke_grant(grant.id, at + timedelta(hours=1))
+        assert not catalog.extend_grant(grant.id, later + timedelta(hours=1))
+        assert not catalog.extend_grant(new_id(), later)
+        assert catalog.find_grant(grant.id) == replace(grant, expires_at=later, revoked_at=at)
+
+    def test_a_client_takes_its_grants_with_it(self, catalog: Catalog, workspace: Workspace) -> None:
+        user = a_user(workspace)
+        client, other = a_client(workspace_id=workspace.id), a_client(workspace_id=workspace.id)
+        catalog.create_user(user)
+        catalog.create_client(client)
+        catalog.create_client(other)
+        grants = [a_grant(user, client), a_grant(user, other)]
+        for grant in grants:
+            catalog.create_grant(grant)
+        catalog.delete_client(workspace.id, client.id)
+        assert [grant.is_live(now()) for grant in catalog.list_grants(user.id)] == [False, True]
+
+    # --- credentials
+
+    def test_a_secret_of_each_kind_keeps_all_that_is_known_of_it(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        credentials = [
+            a_credential(
+                workspace,
+                kind,
+                user_id=new_id(),
+                grant_id=new_id(),
+                redirect_uri="https://app.example.com/callback?a=b",
+                code_challenge="E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+                expires_at=now() + timedelta(minutes=1),
+                last_used_at=now(),
+            )
+            for kind in CredentialKind
+        ]
+        for credential in credentials:
+            catalog.create_credential(credential)
+        assert [catalog.find_credential(credential.digest) for credential in credentials] == credentials
+        assert catalog.list_api_keys(workspace.id) == [
+            credential for credential in credentials if credential.kind is CredentialKind.API_KEY
+        ]
+
+    def test_of_many_who_revoke_a_secret_one_is_told_that_it_did(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        code = a_credential(workspace, CredentialKind.AUTHORIZATION_CODE)
+        catalog.create_credential(code)
+        with ThreadPoolExecutor(8) as threads:
+            told = list(threads.map(lambda _: catalog.revoke_credential(code.id, now()), range(16)))
+        assert sorted(told) == [False] * 15 + [True]
+        with pytest.raises(CredentialNotFound):
+            catalog.revoke_credential(new_id(), now())
+
+    def test_the_use_of_a_secret_is_noted(self, catalog: Catalog, workspace: Workspace) -> None:
+        secret, key = new_api_key(workspace.id)
+        catalog.create_credential(key)
+        at = now()
+        catalog.touch_credential(key.id, at)
+        catalog.touch_credential(new_id(), at)
+        assert catalog.find_credential(digest(secret)) == replace(key, last_used_at=at)
