@@ -22,6 +22,7 @@ from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
 from auth.bearer import BearerAuth
 from auth.budgets import Budgets, tell_budget
+from auth.last_used import LastUsed
 from auth.sqlite_counters import SQLiteCounters
 from catalog.base import Catalog
 from catalog.mongo import MongoCatalog
@@ -30,6 +31,7 @@ from cli.demo import demo_command
 from cli.doctor import doctor_command
 from cli.key import key_commands
 from cli.storage import storage_commands
+from cli.user import user_commands
 from cli.workspace import workspace_commands
 from config import ConfigError, Settings
 from products import Products
@@ -125,7 +127,7 @@ def create_app(
     )
 
     app = Flask("vetrina", static_folder=None)
-    auth = BearerAuth(catalog, make_budgets(app, settings, catalog))
+    auth = BearerAuth(catalog, make_budgets(app, settings, catalog), LastUsed(catalog))
     idempotency = IdempotencyKeys(catalog)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
@@ -162,6 +164,7 @@ def _add_commands(app: Flask, settings: Settings, storage: StorageBackend, catal
     for command in (
         workspace_commands(catalog),
         key_commands(catalog),
+        user_commands(catalog),
         storage_commands(catalog, storage, storage_named),
         doctor_command(catalog, storage, served_here=not isinstance(storage, R2Storage)),
         demo_command(catalog, settings.public_url),

@@ -12,8 +12,10 @@ from flask import request
 from flask.typing import ResponseReturnValue
 
 from auth.budgets import Budgets
-from auth.tokens import digest
+from auth.last_used import LastUsed
+from auth.tokens import ROLE_SCOPES, digest
 from catalog.base import Catalog, now
+from catalog.identity import CredentialKind
 from logs import workspace_id
 
 # RFC 6750 section 2.1: b64token; the scheme's case does not matter (RFC 9110 section 11.1).
@@ -40,6 +42,8 @@ class Unauthenticated(Exception):
 
 _WRITES: Final = {"POST", "PATCH", "DELETE"}
 
+_OPEN_THE_API: Final = {CredentialKind.API_KEY, CredentialKind.ACCESS_TOKEN}
+
 
 class InsufficientScope(Exception):
     """The token does not allow this call."""
@@ -54,10 +58,15 @@ class InsufficientScope(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: the workspace whose data the token opens, and what it allows."""
+    """Who asks: the workspace whose data the token opens, and what it allows.
+
+    Attributes:
+        user_id: on whose behalf; None: of an API key.
+    """
 
     workspace_id: str
     scopes: frozenset[str]
+    user_id: str | None = None
 
 
 _PrincipalView: TypeAlias = Callable[Concatenate[Principal, P], ResponseReturnValue]
@@ -69,11 +78,15 @@ class BearerAuth:
     Args:
         catalog: knows the credentials.
         budgets: counts the writes, and the failures; None: nothing is limited.
+        last_used: notes which keys are used; None: nobody does.
     """
 
-    def __init__(self, catalog: Catalog, budgets: Budgets | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, budgets: Budgets | None = None, last_used: LastUsed | None = None
+    ) -> None:
         self._catalog = catalog
         self._budgets = budgets
+        self._last_used = last_used
 
     def authenticate(self) -> Principal:
         """The principal of the current request.
@@ -85,13 +98,31 @@ class BearerAuth:
         """
         header = request.headers.get("Authorization")
         match = _AUTHORIZATION.fullmatch(header or "")
-        credential = self._catalog.find_credential(digest(match[1])) if match else None
-        if credential is None or not credential.is_live(now()):
+        principal = self._principal(match[1]) if match else None
+        if principal is None:
             if self._budgets:
                 self._budgets.count_failure(request.remote_addr or "")
             raise Unauthenticated(token_sent=header is not None)
-        workspace_id.set(credential.workspace_id)
-        return Principal(credential.workspace_id, credential.scopes)
+        workspace_id.set(principal.workspace_id)
+        return principal
+
+    def _principal(self, token: str) -> Principal | None:
+        credential = self._catalog.find_credential(digest(token))
+        if credential is None or credential.kind not in _OPEN_THE_API or not credential.is_live(now()):
+            return None
+        if credential.grant_id is not None:
+            grant = self._catalog.find_grant(credential.grant_id)
+            if grant is None or not grant.is_live(now()):
+                return None
+        scopes = credential.scopes
+        if credential.user_id is not None:
+            user = self._catalog.get_user(credential.user_id)
+            if user.disabled_at is not None:
+                return None
+            scopes &= ROLE_SCOPES[user.role]
+        if self._last_used:
+            self._last_used.note(credential.id)
+        return Principal(credential.workspace_id, scopes, credential.user_id)
 
     def requires(self, scope: str) -> Callable[[_PrincipalView[P]], Callable[P, ResponseReturnValue]]:
         """Decorates a view: authenticates first, and hands it the principal as its first argument.

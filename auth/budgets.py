@@ -130,6 +130,17 @@ class Budgets:
         if remaining is not None and remaining < 0:
             raise TooManyFailures(60)
 
+    def count_sign_in(self, address: str, email: str) -> None:
+        """Counts an attempt to sign in, by where it comes from and by whom it is about.
+
+        Raises:
+            TooManyFailures: there were enough within the minute.
+        """
+        for identifiers in (("sign-in from", address), ("sign-in of", email)):
+            remaining = self._hit(self._failures, *identifiers)
+            if remaining is not None and remaining < 0:
+                raise TooManyFailures(60)
+
     def _plan(self, workspace_id: str) -> Plan:
         plan, until = self._plans.get(workspace_id, (Plan.ENTERPRISE, 0.0))
         if until <= time.monotonic():

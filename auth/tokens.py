@@ -7,13 +7,20 @@ import secrets
 from typing import Final
 
 from catalog.base import new_id, now
-from catalog.identity import Credential, CredentialKind
+from catalog.identity import Credential, CredentialKind, Role
 
 READ: Final = "products:read"
 WRITE: Final = "products:write"
 
 #: An API key opens everything in its workspace.
 ALL_SCOPES: Final = frozenset({READ, WRITE})
+
+#: What a user's role allows at most, whatever the scopes of a token: CONTRACT "OAuth 2.0".
+ROLE_SCOPES: Final = {
+    Role.VIEWER: frozenset({READ}),
+    Role.EDITOR: ALL_SCOPES,
+    Role.ADMIN: ALL_SCOPES,
+}
 
 #: API keys start so, and can be told in a log, a search or a leak scanner.
 API_KEY_PREFIX: Final = "tp_"

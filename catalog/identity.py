@@ -14,6 +14,9 @@ from typing import Final, Protocol
 #: How long what has expired can still be found: a code that is replayed is told by it.
 EXPIRED_KEPT_FOR: Final = timedelta(days=7)
 
+#: Characters of an email address: RFC 5321 section 4.5.3.1.3.
+_MAX_EMAIL: Final = 254
+
 
 class Plan(StrEnum):
     """What a workspace may do: CONTRACT "Plans"."""
@@ -159,6 +162,19 @@ class Credential:
     def is_live(self, at: datetime) -> bool:
         """Whether it opens anything at this time."""
         return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+
+
+def normalized_email(text: str) -> str:
+    """The address as users are known by it.
+
+    Raises:
+        ValueError: it is none; the message is a sentence.
+    """
+    email = text.strip().lower()
+    name, at, host = email.rpartition("@")
+    if not (name and at and host) or len(email) > _MAX_EMAIL or not email.isprintable() or " " in email:
+        raise ValueError("An email address looks like name@example.com.")
+    return email
 
 
 class Identities(Protocol):

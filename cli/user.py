@@ -1,0 +1,101 @@
+"""``flask --app wsgi user``: the people who sign in."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from auth.passwords import hash_password
+from catalog.base import Catalog, new_id, now
+from catalog.errors import DuplicateEmail, UserNotFound, WorkspaceNotFound
+from catalog.identity import Role, User, normalized_email
+
+_password_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input, not from the terminal."
+)
+
+
+def user_commands(catalog: Catalog) -> click.Group:
+    """The commands about users."""
+
+    @click.group("user")
+    def group() -> None:
+        """Create, list and disable users."""
+
+    @group.command()
+    @click.argument("email")
+    @click.option("--workspace", "workspace_id", required=True, metavar="ID", help="Whose data they see.")
+    @click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
+    @_password_stdin
+    def create(email: str, workspace_id: str, role: str, *, password_stdin: bool) -> None:
+        """Create a user who signs in with EMAIL and a password, and print the id."""
+        user = User(
+            id=new_id(),
+            workspace_id=workspace_id,
+            email=_email(email),
+            role=Role(role),
+            password_hash=_new_password_hash(from_stdin=password_stdin),
+            password_set_at=now(),
+            created_at=now(),
+        )
+        try:
+            catalog.create_user(user)
+        except WorkspaceNotFound:
+            raise click.ClickException(f"There is no workspace {workspace_id}.") from None
+        except DuplicateEmail:
+            raise click.ClickException(f"There is a user {user.email} already.") from None
+        click.echo(user.id)
+
+    @group.command("list")
+    @click.option("--workspace", "workspace_id", metavar="ID", help="Only the users of this workspace.")
+    def list_(workspace_id: str | None) -> None:
+        """List the users: id, workspace, role, state, creation time, email."""
+        for user in catalog.list_users(workspace_id):
+            state = "live" if user.disabled_at is None else "disabled"
+            created = user.created_at.isoformat(timespec="seconds")
+            click.echo(f"{user.id}  {user.workspace_id}  {user.role:<6}  {state:<8}  {created}  {user.email}")
+
+    @group.command()
+    @click.argument("email")
+    @_password_stdin
+    def password(email: str, *, password_stdin: bool) -> None:
+        """Give the user EMAIL another password, which ends their sessions."""
+        user = _user(catalog, email)
+        catalog.set_password(user.id, _new_password_hash(from_stdin=password_stdin), now())
+
+    @group.command()
+    @click.argument("email")
+    def disable(email: str) -> None:
+        """Keep the user EMAIL out, and every token on their behalf, from the next request on."""
+        catalog.disable_user(_user(catalog, email).id, now())
+
+    return group
+
+
+def _email(text: str) -> str:
+    try:
+        return normalized_email(text)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _user(catalog: Catalog, email_or_id: str) -> User:
+    user = catalog.find_user(email_or_id.strip().lower())
+    if user is not None:
+        return user
+    try:
+        return catalog.get_user(email_or_id)
+    except UserNotFound:
+        raise click.ClickException(f"There is no user {email_or_id}.") from None
+
+
+def _new_password_hash(*, from_stdin: bool) -> str:
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    try:
+        return hash_password(password)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None

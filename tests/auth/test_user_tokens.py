@@ -1,0 +1,151 @@
+"""What a token opens that acts on a user's behalf."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+import pytest
+from flask.testing import FlaskClient
+
+from auth.last_used import LastUsed
+from auth.tokens import ALL_SCOPES, READ, digest, new_api_key
+from catalog.base import Catalog, new_id, now
+from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Role, User
+from tests.conftest import Tenant
+
+PATH = "/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0"
+
+
+def new_user(catalog: Catalog, tenant: Tenant, role: Role = Role.EDITOR) -> User:
+    user = User(
+        id=new_id(),
+        workspace_id=tenant.workspace.id,
+        email=f"{secrets.token_hex(4)}@example.com",
+        role=role,
+        password_hash="",
+        password_set_at=now(),
+        created_at=now(),
+    )
+    catalog.create_user(user)
+    return user
+
+
+def new_grant(catalog: Catalog, user: User) -> Grant:
+    client = OAuthClient(id=new_id(), name="n8n", redirect_uris=(), scopes=ALL_SCOPES, created_at=now())
+    catalog.create_client(client)
+    grant = Grant(
+        id=new_id(),
+        workspace_id=user.workspace_id,
+        user_id=user.id,
+        client_id=client.id,
+        scopes=ALL_SCOPES,
+        created_at=now(),
+        expires_at=now() + timedelta(hours=1),
+    )
+    catalog.create_grant(grant)
+    return grant
+
+
+def new_token(
+    catalog: Catalog,
+    user: User,
+    grant: Grant | None = None,
+    *,
+    kind: CredentialKind = CredentialKind.ACCESS_TOKEN,
+    scopes: frozenset[str] = ALL_SCOPES,
+) -> str:
+    secret = secrets.token_urlsafe(32)
+    catalog.create_credential(
+        Credential(
+            id=new_id(),
+            digest=digest(secret),
+            kind=kind,
+            workspace_id=user.workspace_id,
+            scopes=scopes,
+            user_id=user.id,
+            grant_id=grant.id if grant else None,
+            created_at=now(),
+            expires_at=now() + timedelta(hours=1),
+        )
+    )
+    return secret
+
+
+def statuses(client: FlaskClient, token: str) -> tuple[int, int]:
+    """Of a read and of a write; 404 and 404 if both are allowed, for there is no such product."""
+    headers = {"Authorization": f"Bearer {token}"}
+    read = client.get(PATH, headers=headers).status_code
+    return read, client.delete(f"{PATH}/images/0", headers=headers).status_code
+
+
+@pytest.mark.parametrize(
+    ("role", "scopes", "expected"),
+    [
+        (Role.VIEWER, ALL_SCOPES, (404, 403)),
+        (Role.EDITOR, ALL_SCOPES, (404, 404)),
+        (Role.ADMIN, ALL_SCOPES, (404, 404)),
+        (Role.ADMIN, frozenset({READ}), (404, 403)),
+        (Role.EDITOR, frozenset(), (403, 403)),
+        (Role.VIEWER, ALL_SCOPES - {READ}, (403, 403)),
+    ],
+)
+def test_a_token_does_what_its_scopes_and_its_users_role_both_allow(
+    tenant: Tenant,
+    catalog: Catalog,
+    anonymous: FlaskClient,
+    role: Role,
+    scopes: frozenset[str],
+    expected: tuple[int, int],
+) -> None:
+    user = new_user(catalog, tenant, role)
+    assert statuses(anonymous, new_token(catalog, user, scopes=scopes)) == expected
+
+
+@pytest.mark.parametrize(
+    "kind", [CredentialKind.REFRESH_TOKEN, CredentialKind.AUTHORIZATION_CODE, CredentialKind.SESSION]
+)
+def test_a_secret_that_is_no_access_token_opens_nothing(
+    tenant: Tenant, catalog: Catalog, anonymous: FlaskClient, kind: CredentialKind
+) -> None:
+    token = new_token(catalog, new_user(catalog, tenant), kind=kind)
+    assert statuses(anonymous, token) == (401, 401)
+
+
+def test_a_user_who_is_disabled_is_kept_out_from_the_next_request_on(
+    tenant: Tenant, catalog: Catalog, anonymous: FlaskClient
+) -> None:
+    user = new_user(catalog, tenant)
+    token = new_token(catalog, user)
+    assert statuses(anonymous, token) == (404, 404)
+    catalog.disable_user(user.id, now())
+    assert statuses(anonymous, token) == (401, 401)
+
+
+def test_a_grant_that_is_revoked_takes_its_tokens_with_it(
+    tenant: Tenant, catalog: Catalog, anonymous: FlaskClient
+) -> None:
+    user = new_user(catalog, tenant)
+    grant = new_grant(catalog, user)
+    tokens = [new_token(catalog, user, grant), new_token(catalog, user, grant)]
+    assert [statuses(anonymous, token) for token in tokens] == [(404, 404), (404, 404)]
+    catalog.revoke_grant(grant.id, now())
+    assert [statuses(anonymous, token) for token in tokens] == [(401, 401), (401, 401)]
+
+
+def test_the_use_of_a_key_is_noted_once_in_a_while(tenant: Tenant, catalog: Catalog) -> None:
+    secret, key = new_api_key(tenant.workspace.id)
+    catalog.create_credential(key)
+    last_used = LastUsed(catalog)
+    last_used.note(key.id)
+    last_used.flush()
+    noted = catalog.find_credential(digest(secret))
+    assert noted is not None
+    assert noted.last_used_at is not None
+    assert now() - noted.last_used_at < timedelta(minutes=1)
+    catalog.touch_credential(key.id, key.created_at)
+    last_used.note(key.id)
+    last_used.flush()
+    again = catalog.find_credential(digest(secret))
+    assert again is not None
+    assert again.last_used_at == key.created_at

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskCliRunner
+
+from auth.passwords import verify_password
+from catalog.base import Catalog
+from catalog.identity import Role
+
+PASSWORD = "correct horse battery"  # noqa: S105  # of nobody
+
+
+@pytest.fixture
+def workspace_id(runner: FlaskCliRunner) -> str:
+    return runner.invoke(args=["workspace", "create", "Acme"]).stdout.strip()
+
+
+def create(
+    runner: FlaskCliRunner, workspace_id: str, email: str = "anna@example.com", role: str = "editor"
+) -> str:
+    args = ["user", "create", email, "--workspace", workspace_id, "--role", role, "--password-stdin"]
+    result = runner.invoke(args=args, input=f"{PASSWORD}\n")
+    assert result.exit_code == 0, result.output
+    assert re.fullmatch(r"[0-9a-f]{24}\n", result.stdout)
+    return result.stdout.strip()
+
+
+def test_create_takes_the_password_from_standard_input_and_prints_the_id_alone(
+    runner: FlaskCliRunner, workspace_id: str, catalog: Catalog
+) -> None:
+    user_id = create(runner, workspace_id, " Anna@Example.com ", "viewer")
+    user = catalog.get_user(user_id)
+    assert (user.email, user.role, user.workspace_id) == ("anna@example.com", Role.VIEWER, workspace_id)
+    assert verify_password(user.password_hash, PASSWORD)
+    assert PASSWORD not in repr(user)
+
+
+def test_create_asks_for_the_password_twice_on_a_terminal(
+    runner: FlaskCliRunner, workspace_id: str, catalog: Catalog
+) -> None:
+    args = ["user", "create", "anna@example.com", "--workspace", workspace_id, "--role", "admin"]
+    result = runner.invoke(args=args, input=f"{PASSWORD}\n{PASSWORD}\n")
+    assert result.exit_code == 0
+    assert PASSWORD not in result.output
+    user = catalog.find_user("anna@example.com")
+    assert user is not None
+    assert verify_password(user.password_hash, PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("args", "password", "exit_code", "said"),
+    [
+        (["anna@example.com", "--role", "editor"], "short", 1, "A password has 8 to 1024 characters."),
+        (["anna", "--role", "editor"], PASSWORD, 2, "An email address looks like name@example.com."),
+        (["anna@example.com", "--role", "king"], PASSWORD, 2, "Invalid value for '--role'"),
+        (["anna@example.com"], PASSWORD, 2, "Missing option '--role'"),
+    ],
+)
+def test_what_can_not_be_taken_is_said(
+    runner: FlaskCliRunner,
+    workspace_id: str,
+    catalog: Catalog,
+    args: list[str],
+    password: str,
+    exit_code: int,
+    said: str,
+) -> None:
+    command = ["user", "create", *args, "--workspace", workspace_id, "--password-stdin"]
+    result = runner.invoke(args=command, input=f"{password}\n")
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert said in result.stderr
+    assert catalog.list_users() == []
+
+
+def test_a_user_needs_a_workspace_and_an_address_of_their_own(
+    runner: FlaskCliRunner, workspace_id: str
+) -> None:
+    create(runner, workspace_id)
+    for email, workspace, said in (
+        ("ANNA@example.com", workspace_id, "There is a user anna@example.com already."),
+        ("b@example.com", "6650a1b2c3d4e5f6a7b8c9d0", "There is no workspace 6650a1b2c3d4e5f6a7b8c9d0."),
+    ):
+        args = ["user", "create", email, "--workspace", workspace, "--role", "editor"]
+        result = runner.invoke(args=[*args, "--password-stdin"], input=f"{PASSWORD}\n")
+        assert (result.exit_code, result.stderr) == (1, f"Error: {said}\n")
+
+
+def test_list_tells_of_each_user_but_not_the_hash(runner: FlaskCliRunner, workspace_id: str) -> None:
+    user_id = create(runner, workspace_id)
+    line = runner.invoke(args=["user", "list", "--workspace", workspace_id]).stdout
+    assert re.fullmatch(rf"{user_id}  {workspace_id}  editor  live      \S+  anna@example.com\n", line)
+    assert runner.invoke(args=["user", "list", "--workspace", "0" * 24]).stdout == ""
+
+
+def test_disable_is_by_address_or_id_and_shows_in_the_list(runner: FlaskCliRunner, workspace_id: str) -> None:
+    bert = create(runner, workspace_id, "bert@example.com")
+    create(runner, workspace_id)
+    assert runner.invoke(args=["user", "disable", "Anna@example.com"]).exit_code == 0
+    assert runner.invoke(args=["user", "disable", bert]).exit_code == 0
+    assert runner.invoke(args=["user", "list"]).stdout.count("  disabled  ") == 2
+    result = runner.invoke(args=["user", "disable", "nobody@example.com"])
+    assert (result.exit_code, result.stderr) == (1, "Error: There is no user nobody@example.com.\n")
+
+
+def test_password_replaces_the_password(runner: FlaskCliRunner, workspace_id: str, catalog: Catalog) -> None:
+    before = catalog.get_user(create(runner, workspace_id))
+    args = ["user", "password", "anna@example.com", "--password-stdin"]
+    assert runner.invoke(args=args, input="another password\n").exit_code == 0
+    after = catalog.get_user(before.id)
+    assert verify_password(after.password_hash, "another password")
+    assert not verify_password(after.password_hash, PASSWORD)
+    assert after.password_set_at >= before.password_set_at
