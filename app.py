@@ -18,11 +18,14 @@ from api.idempotency import IdempotencyKeys
 from api.images import images_blueprint
 from api.media import PREFIX, media_blueprint
 from api.metrics import LIMITER_ERRORS, metrics_blueprint, stage
+from api.oauth import oauth_blueprint
 from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
 from auth.bearer import BearerAuth
 from auth.budgets import Budgets, tell_budget
 from auth.last_used import LastUsed
+from auth.oauth.server import OAuthServer
+from auth.sessions import Sessions
 from auth.sqlite_counters import SQLiteCounters
 from catalog.base import Catalog
 from catalog.mongo import MongoCatalog
@@ -34,6 +37,7 @@ from cli.storage import storage_commands
 from cli.user import user_commands
 from cli.workspace import workspace_commands
 from config import ConfigError, Settings
+from console.consent import consent_blueprint
 from products import Products
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
@@ -127,7 +131,12 @@ def create_app(
     )
 
     app = Flask("vetrina", static_folder=None)
-    auth = BearerAuth(catalog, make_budgets(app, settings, catalog), LastUsed(catalog))
+    budgets = make_budgets(app, settings, catalog)
+    auth = BearerAuth(catalog, budgets, LastUsed(catalog))
+    sessions = Sessions(catalog, budgets, secure=settings.public_url.startswith("https:"))
+    oauth = OAuthServer(
+        catalog, settings.public_url, max_registered_clients=settings.oauth_max_registered_clients
+    )
     idempotency = IdempotencyKeys(catalog)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
@@ -147,6 +156,8 @@ def create_app(
     app.register_blueprint(images_blueprint(uploads, catalog, auth, idempotency))
     if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
         app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))
+    app.register_blueprint(oauth_blueprint(oauth, budgets))
+    app.register_blueprint(consent_blueprint(oauth, sessions, catalog))
     app.register_blueprint(docs_blueprint())
     app.register_blueprint(health_blueprint(storage, catalog))
     app.register_blueprint(metrics_blueprint(settings.metrics_token))

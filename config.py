@@ -163,6 +163,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "auth_failures_per_minute": _at_least(1, 1_000_000),
     "trusted_proxy_hops": _at_least(0, 10),
     "cors_origins": _origins,
+    "oauth_max_registered_clients": _at_least(0, 1_000_000),
     "log_level": _log_level,
     "log_format": _one_of("json", "text"),
     "metrics_token": str,
@@ -208,6 +209,7 @@ class Settings:
         auth_failures_per_minute: authentications of an address that may fail in a minute.
         trusted_proxy_hops: how many proxies stand before the server, whose X-Forwarded-For is believed.
         cors_origins: the origins whose pages may call the API from a browser; ``*`` is any.
+        oauth_max_registered_clients: how many OAuth clients may register themselves; 0: none may.
         log_level: the least level that is logged.
         log_format: ``json``, a line an object for machines, or ``text``, for people.
         metrics_token: what ``GET /metrics`` asks for as a bearer token; empty: it asks for none.
@@ -239,6 +241,7 @@ class Settings:
     auth_failures_per_minute: int = 30
     trusted_proxy_hops: int = 0
     cors_origins: tuple[str, ...] = ()
+    oauth_max_registered_clients: int = 1000
     log_level: str = "INFO"
     log_format: str = "json"
     metrics_token: str = field(default="", repr=False)

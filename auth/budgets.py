@@ -141,6 +141,16 @@ class Budgets:
             if remaining is not None and remaining < 0:
                 raise TooManyFailures(60)
 
+    def count_registration(self, address: str) -> None:
+        """Counts an OAuth client that registers itself.
+
+        Raises:
+            TooManyFailures: there were enough from this address within the minute.
+        """
+        remaining = self._hit(self._failures, "registrations", address)
+        if remaining is not None and remaining < 0:
+            raise TooManyFailures(60)
+
     def _plan(self, workspace_id: str) -> Plan:
         plan, until = self._plans.get(workspace_id, (Plan.ENTERPRISE, 0.0))
         if until <= time.monotonic():

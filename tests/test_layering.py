@@ -23,6 +23,7 @@ ROOMS = {
     "storage",
     "catalog",
     "cli",
+    "console",
 }
 
 #: What a catalog's implementation is made of.
@@ -52,8 +53,10 @@ ALLOWED: dict[str, set[str]] = {
         *{"flask", "werkzeug", "pydantic", "multipart", "prometheus_client", "yaml", "flask_cors", "logs"},
     },
     "auth": {"auth", *CATALOG, "flask", "flask_limiter", "limits", "logs"},
+    "auth.oauth": {"auth.oauth", "auth.tokens", *CATALOG, "authlib"},
     "auth.tokens": CATALOG,
     "auth.passwords": {"argon2"},
+    "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask"},
     "cli": {"cli", "auth.tokens", "auth.passwords", *CATALOG, "storage.base", "click"},
     "validators": {"validators", "PIL"},
     "validators.base": set(),

@@ -1,0 +1,174 @@
+"""How a code is given and redeemed, and how a refresh token is: RFC 6749 sections 4.1 and 6, RFC 7636.
+
+A code and a refresh token are good for one use. Who uses one again has it from somewhere it should not
+be, so that its whole family ends: RFC 9700 sections 2.1.1 and 4.14.2.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from authlib.oauth2.rfc6749 import (
+    InvalidClientError,
+    InvalidGrantError,
+    InvalidRequestError,
+    OAuth2Payload,
+    OAuth2Request,
+    TokenMixin,
+    grants,
+)
+from authlib.oauth2.rfc7636 import CodeChallenge
+
+from auth.oauth.records import Client, Code, Token
+from auth.tokens import digest
+from catalog.base import new_id, now
+from catalog.errors import ClientNotFound, UserNotFound
+from catalog.identity import Credential, CredentialKind, Grant, Identities, User
+
+if TYPE_CHECKING:
+    from auth.oauth.server import OAuthServer
+
+CODE_LIFETIME: Final = timedelta(seconds=60)
+
+# RFC 7636 section 4.2: a SHA-256 in base64url without padding.
+_S256: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+
+#: Public clients have no secret to authenticate with.
+CLIENT_AUTH_METHODS: Final = ["none", "client_secret_basic", "client_secret_post"]
+
+
+def _catalog(grant: grants.BaseGrant) -> Identities:
+    return cast("OAuthServer", grant.server).catalog
+
+
+def spend(catalog: Identities, credential: Credential) -> None:
+    """Uses up what is good for one use.
+
+    Raises:
+        InvalidGrantError: it was used before; its family is revoked.
+    """
+    if not catalog.revoke_credential(credential.id, now()):
+        revoke_family(catalog, credential)
+        raise InvalidGrantError("It has been used before.")
+
+
+def revoke_family(catalog: Identities, credential: Credential) -> None:
+    """Ends the grant that a credential is of, and so all its tokens."""
+    if credential.grant_id is not None:
+        catalog.revoke_grant(credential.grant_id, now())
+
+
+def _active_user(catalog: Identities, credential: Credential) -> User:
+    try:
+        user = catalog.get_user(credential.user_id or "")
+    except UserNotFound:
+        raise InvalidGrantError("There is no such user any more.") from None
+    if user.disabled_at is not None:
+        raise InvalidGrantError("The user is disabled.")
+    return user
+
+
+class PKCE(CodeChallenge):
+    """Proof Key for Code Exchange, required of every client, by S256 alone."""
+
+    def validate_code_challenge(self, grant: Any, redirect_uri: str) -> None:  # Authlib's hook
+        parameters, lists = grant.request.payload.data, grant.request.payload.datalist
+        if any(len(lists.get(name, [])) > 1 for name in ("code_challenge", "code_challenge_method")):
+            raise InvalidRequestError("A parameter is there twice.")
+        if parameters.get("code_challenge_method") != "S256":
+            raise InvalidRequestError("code_challenge_method must be S256")
+        if not _S256.fullmatch(parameters.get("code_challenge") or ""):
+            raise InvalidRequestError("code_challenge must be a SHA-256 in base64url")
+
+
+class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
+    """Gives a code for a user's consent, and tokens for the code."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTH_METHODS
+
+    def save_authorization_code(self, code: str, request: OAuth2Request) -> None:
+        catalog, at = _catalog(self), now()
+        user, client = cast("User", request.user), cast("Client", request.client)
+        payload = cast("OAuth2Payload", request.payload)
+        grant = Grant(
+            id=new_id(),
+            workspace_id=user.workspace_id,
+            user_id=user.id,
+            client_id=client.record.id,
+            scopes=frozenset(request.scope.split()),
+            created_at=at,
+            expires_at=at + CODE_LIFETIME,
+        )
+        try:
+            catalog.create_grant(grant)
+        except ClientNotFound:
+            raise InvalidClientError("The client does not exist any more.") from None
+        catalog.create_credential(
+            Credential(
+                id=new_id(),
+                digest=digest(code),
+                kind=CredentialKind.AUTHORIZATION_CODE,
+                workspace_id=user.workspace_id,
+                scopes=grant.scopes,
+                user_id=user.id,
+                grant_id=grant.id,
+                redirect_uri=payload.redirect_uri,
+                code_challenge=payload.data.get("code_challenge"),
+                created_at=at,
+                expires_at=grant.expires_at,
+            )
+        )
+
+    def query_authorization_code(self, code: str, client: Client) -> Code | None:  # type: ignore[override]
+        catalog = _catalog(self)
+        credential = catalog.find_credential(digest(code))
+        if credential is None or credential.kind is not CredentialKind.AUTHORIZATION_CODE:
+            return None
+        grant = catalog.find_grant(credential.grant_id or "")
+        if grant is None or grant.client_id != client.record.id:
+            return None
+        if credential.revoked_at is not None:
+            revoke_family(catalog, credential)
+        return Code(credential) if credential.is_live(now()) else None
+
+    def create_token_response(self) -> Any:
+        # Before the tokens are made: of two who redeem a code at once, one must not get any.
+        spend(_catalog(self), cast("Code", self.request.authorization_code).credential)
+        return super().create_token_response()
+
+    def authenticate_user(self, authorization_code: Code) -> User:
+        return _active_user(_catalog(self), authorization_code.credential)
+
+    def delete_authorization_code(self, authorization_code: Code) -> None:
+        """It is kept until it is forgotten, to be known again if it is replayed."""
+
+
+class RefreshTokenGrant(grants.RefreshTokenGrant):
+    """Gives tokens for a refresh token, and another one in its place."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTH_METHODS
+    INCLUDE_NEW_REFRESH_TOKEN = True
+
+    def authenticate_refresh_token(self, refresh_token: str) -> Token | None:  # type: ignore[override]
+        catalog = _catalog(self)
+        credential = catalog.find_credential(digest(refresh_token))
+        if credential is None or credential.kind is not CredentialKind.REFRESH_TOKEN:
+            return None
+        grant = catalog.find_grant(credential.grant_id or "")
+        if grant is None or grant.client_id != cast("Client", self.request.client).record.id:
+            return None
+        if credential.revoked_at is not None:
+            revoke_family(catalog, credential)
+        return Token(credential, grant) if credential.is_live(now()) and grant.is_live(now()) else None
+
+    def create_token_response(self) -> Any:
+        spend(_catalog(self), cast("Token", self.request.refresh_token).credential)
+        return super().create_token_response()
+
+    def authenticate_user(self, refresh_token: Token) -> User:
+        return _active_user(_catalog(self), refresh_token.credential)
+
+    def revoke_old_credential(self, refresh_token: TokenMixin) -> None:
+        """It was spent before the new ones were made."""

@@ -1,0 +1,97 @@
+"""Clients that register themselves: RFC 7591."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from authlib.oauth2.rfc6749 import AccessDeniedError
+from authlib.oauth2.rfc7591 import (
+    ClientRegistrationEndpoint,
+    InvalidClientMetadataError,
+    InvalidRedirectURIError,
+)
+
+from auth.oauth.clients import ClientRefused, new_client
+from auth.oauth.records import OFFLINE, SCOPES, scope_text
+from auth.tokens import ALL_SCOPES
+from catalog.base import now
+
+if TYPE_CHECKING:
+    from auth.oauth.server import OAuthServer
+
+#: A client that no user has granted anything within this time is forgotten.
+UNUSED_KEPT_FOR: Final = timedelta(days=1)
+
+_TEXTS: Final = {
+    "client_name": "OAuth client",
+    "scope": "",
+    "token_endpoint_auth_method": "client_secret_basic",
+}
+_LISTS: Final[dict[str, list[str]]] = {
+    "redirect_uris": [],
+    "grant_types": ["authorization_code"],
+    "response_types": ["code"],
+}
+_CHOICES: Final = {
+    "grant_types": {"authorization_code", "refresh_token"},
+    "response_types": {"code"},
+}
+_SECRET_METHODS: Final = {"client_secret_basic", "client_secret_post"}
+
+
+class RegistrationEndpoint(ClientRegistrationEndpoint):
+    """Registers whoever asks, as long as there is room; what is registered opens nothing by itself."""
+
+    def authenticate_token(self, request: Any) -> str:  # Authlib's signature
+        server = cast("OAuthServer", self.server)
+        server.catalog.delete_unused_clients(now() - UNUSED_KEPT_FOR)
+        if server.catalog.count_registered_clients() >= server.max_registered_clients:
+            raise AccessDeniedError("No more clients can register themselves here.")
+        return "anyone"
+
+    def extract_client_metadata(self, request: Any) -> dict[str, Any]:
+        """What the client says of itself, with defaults; what is not known here is left out (section 2)."""
+        sent = request.payload.data
+        if not isinstance(sent, dict):
+            raise InvalidClientMetadataError("The client metadata must be a JSON object.")
+        metadata: dict[str, Any] = {}
+        for name, default in (*_TEXTS.items(), *_LISTS.items()):
+            value = sent.get(name, default)
+            if not isinstance(value, type(default)) or any(not isinstance(item, str) for item in value):
+                raise InvalidClientMetadataError(f"{name} is of the wrong type.")
+            metadata[name] = value
+        for name, choices in _CHOICES.items():
+            if not choices >= set(metadata[name]):
+                raise InvalidClientMetadataError(f"{name} has a value that is not supported.")
+        if metadata["token_endpoint_auth_method"] not in {"none", *_SECRET_METHODS}:
+            raise InvalidClientMetadataError("token_endpoint_auth_method is not supported.")
+        metadata["scope"] = metadata["scope"] or scope_text(SCOPES)
+        if not set(metadata["scope"].split()) <= SCOPES:
+            raise InvalidClientMetadataError("scope has a value that is not supported.")
+        return metadata
+
+    def create_registration_response(self, request: Any) -> Any:
+        request.credential = self.authenticate_token(request)
+        metadata = self.extract_client_metadata(request)
+        try:
+            client, secret = new_client(
+                metadata["client_name"],
+                metadata["redirect_uris"],
+                confidential=metadata["token_endpoint_auth_method"] in _SECRET_METHODS,
+                scopes=frozenset(metadata["scope"].split()) & (ALL_SCOPES | {OFFLINE}),
+            )
+        except ClientRefused as error:
+            if error.code == "invalid_redirect_uri":
+                raise InvalidRedirectURIError(str(error)) from None
+            raise InvalidClientMetadataError(str(error)) from None
+        cast("OAuthServer", self.server).catalog.create_client(client)
+        issued = {"client_id": client.id, "client_id_issued_at": round(client.created_at.timestamp())}
+        if secret is not None:
+            issued |= {"client_secret": secret, "client_secret_expires_at": 0}
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Cache-Control", "no-store"),
+            ("Pragma", "no-cache"),
+        ]
+        return 201, {**issued, **metadata, "client_name": client.name}, headers

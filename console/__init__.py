@@ -1,0 +1,1 @@
+"""What people see of the server: the console, and the pages on which they let an app in."""

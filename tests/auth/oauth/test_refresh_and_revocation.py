@@ -1,0 +1,139 @@
+"""Refresh tokens, which are good for one use, and the revocation of all kinds of tokens."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from auth.oauth import server
+from tests.auth.oauth.conftest import App, NewApp
+from tests.conftest import Tenant
+
+NOT_GRANTED = {
+    "error": "invalid_scope",
+    "error_description": "The requested scope is invalid, unknown, or malformed.",
+}
+
+
+def test_a_refresh_token_is_replaced_at_each_use(public: App) -> None:
+    first = public.tokens()
+    second = public.refresh(first["refresh_token"]).json or {}
+    assert set(second) == {"access_token", "refresh_token", "token_type", "expires_in", "scope"}
+    assert second["scope"] == first["scope"]
+    assert {first["refresh_token"], first["access_token"]}.isdisjoint(second.values())
+    third = public.refresh(second["refresh_token"]).json or {}
+    tokens = (first, second, third)
+    assert [public.read(token["access_token"]).status_code for token in tokens] == [200, 200, 200]
+
+
+def test_a_refresh_token_that_is_used_again_revokes_its_family(public: App) -> None:
+    first = public.tokens()
+    other = public.tokens()
+    second = public.refresh(first["refresh_token"]).json or {}
+    response = public.refresh(first["refresh_token"])
+    assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_grant")
+    assert (public.refresh(second["refresh_token"]).json or {})["error"] == "invalid_grant"
+    assert public.read(first["access_token"]).status_code == 401
+    assert public.read(second["access_token"]).status_code == 401
+    assert public.read(other["access_token"]).status_code == 200
+
+
+def test_of_many_who_refresh_at_once_nobody_keeps_a_token(public: App) -> None:
+    token = public.tokens()["refresh_token"]
+    form = {"grant_type": "refresh_token", "client_id": public.record.id, "refresh_token": token}
+    given = public.at_once(form)
+    assert len(given) <= 1
+    assert [public.read(token).status_code for token in given] == [401] * len(given)
+
+
+def test_a_refresh_narrows_the_access_token_and_can_widen_it_again(public: App) -> None:
+    first = public.tokens()
+    narrow = public.refresh(first["refresh_token"], scope="products:read").json or {}
+    assert narrow["scope"] == "products:read"
+    headers = {"Authorization": f"Bearer {narrow['access_token']}"}
+    assert public.http.get("/api/v1/products", headers=headers).status_code == 200
+    refused = public.http.post("/api/v1/products", json={}, headers=headers)
+    assert (refused.status_code, (refused.json or {})["error"]) == (403, "Insufficient scope")
+    wide = public.refresh(narrow["refresh_token"]).json or {}
+    assert wide["scope"] == first["scope"]
+
+
+def test_a_refresh_gives_no_more_than_was_granted(public: App) -> None:
+    token = public.tokens(scope="products:read offline_access")["refresh_token"]
+    response = public.refresh(token, scope="products:read products:write")
+    assert (response.status_code, response.json) == (400, NOT_GRANTED)
+    assert public.refresh(token).status_code == 200
+
+
+def test_a_refresh_token_belongs_to_its_app(new_app: NewApp) -> None:
+    mine, other = new_app(), new_app()
+    token = mine.tokens()["refresh_token"]
+    assert (other.refresh(token).json or {})["error"] == "invalid_grant"
+    assert mine.refresh(token).status_code == 200
+
+
+def test_a_refresh_token_expires(public: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "REFRESH_LIFETIME", timedelta(0))
+    response = public.refresh(public.tokens()["refresh_token"])
+    assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_grant")
+
+
+@pytest.mark.parametrize("token", [None, "", "unknown"])
+def test_without_a_good_refresh_token_there_is_nothing(public: App, token: str | None) -> None:
+    response = public.post("token", grant_type="refresh_token", refresh_token=token)
+    assert response.status_code == 400
+    assert (response.json or {})["error"] in ("invalid_request", "invalid_grant")
+
+
+# --- revocation
+
+
+@pytest.mark.parametrize("confidential", [False, True])
+def test_an_app_revokes_an_access_token_alone(new_app: NewApp, *, confidential: bool) -> None:
+    app = new_app(confidential=confidential)
+    tokens = app.tokens()
+    response = app.post("revoke", token=tokens["access_token"], token_type_hint="access_token")  # noqa: S106  # a hint
+    assert (response.status_code, response.json) == (200, {})
+    refused = app.read(tokens["access_token"])
+    assert (refused.status_code, refused.json) == (401, {"error": "Unauthorized"})
+    assert refused.headers["WWW-Authenticate"] == 'Bearer realm="vetrina", error="invalid_token"'
+    assert app.refresh(tokens["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("hint", [None, "refresh_token", "access_token", "nonsense"])
+def test_a_refresh_token_that_is_revoked_takes_all_with_it(public: App, hint: str | None) -> None:
+    tokens = public.tokens()
+    response = public.post("revoke", token=tokens["refresh_token"], token_type_hint=hint)
+    assert (response.status_code, response.json) == (200, {})
+    assert public.read(tokens["access_token"]).status_code == 401
+    assert (public.refresh(tokens["refresh_token"]).json or {})["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize("token", ["unknown", "tp_EXAMPLE_not_a_key"])
+def test_to_revoke_what_is_not_there_is_no_error(public: App, token: str) -> None:
+    response = public.post("revoke", token=token)
+    assert (response.status_code, response.json) == (200, {})
+
+
+def test_an_app_revokes_only_its_own(new_app: NewApp) -> None:
+    mine, other = new_app(), new_app()
+    tokens = mine.tokens()
+    response = other.post("revoke", token=tokens["refresh_token"])
+    assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_grant")
+    assert mine.read(tokens["access_token"]).status_code == 200
+
+
+def test_a_revocation_needs_a_token_and_an_app(new_app: NewApp) -> None:
+    app = new_app(confidential=True)
+    assert (app.post("revoke").json or {})["error"] == "invalid_request"
+    token = app.tokens()["access_token"]
+    app.secret = "wrong"  # noqa: S105
+    response = app.post("revoke", token=token)
+    assert (response.status_code, (response.json or {})["error"]) == (401, "invalid_client")
+    assert app.read(token).status_code == 200
+
+
+def test_an_api_key_is_not_revoked_by_an_app(public: App, tenant: Tenant) -> None:
+    assert public.post("revoke", token=tenant.key).status_code == 200
+    assert public.read(tenant.key).status_code == 200
