@@ -45,11 +45,18 @@ class Server:
     def __post_init__(self) -> None:
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def flask(self, *args: str) -> str:
+    def flask(self, *args: str, stdin: str | None = None) -> str:
         """Runs an operator's command against the same stores; gives what it prints."""
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *args]
         return subprocess.run(
-            command, cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=60, check=True
+            command,
+            cwd=ROOT,
+            env=self.environ,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         ).stdout.strip()
 
     def wait_for_line(self, start: str) -> str:

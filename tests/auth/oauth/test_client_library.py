@@ -1,0 +1,140 @@
+"""The whole flow with a real OAuth client library, over HTTP, against gunicorn with two workers."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import requests
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.requests_client import OAuth2Session
+
+from auth.sessions import COOKIE
+from catalog.base import Catalog
+from catalog.mongo import MongoCatalog
+from catalog.sqlite import SQLiteCatalog
+from tests.auth.oauth.conftest import new_session
+from tests.mongo import MongoServer, database_uri
+from tests.servers import Server, gunicorn
+
+CALLBACK = "http://127.0.0.1:51004/callback"
+SCOPE = "products:read products:write offline_access"
+PASSWORD = "correct horse battery"  # noqa: S105  # of nobody
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mongo"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, mongodb: MongoServer
+) -> Iterator[Server]:
+    folder: Path = tmp_path_factory.mktemp("server")
+    uri = "" if request.param == "sqlite" else database_uri(mongodb.uri, secrets.token_hex(8))
+    with gunicorn(folder, WEB_CONCURRENCY="2", CATALOG_URL=uri) as server:
+        yield server
+
+
+@pytest.fixture
+def browser(server: Server) -> Iterator[requests.Session]:
+    """The browser of a user who has signed in."""
+    workspace_id = server.flask("workspace", "create", "Acme")
+    email = f"{secrets.token_hex(4)}@example.com"
+    server.flask(
+        *("user", "create", email, "--workspace", workspace_id, "--role", "editor", "--password-stdin"),
+        stdin=f"{PASSWORD}\n",
+    )
+    uri = server.environ["CATALOG_URL"]
+    catalog: Catalog = (
+        MongoCatalog(uri) if uri else SQLiteCatalog(Path(server.environ["DATA_DIR"]) / "vetrina.sqlite3")
+    )
+    with closing(catalog), requests.Session() as browser:
+        user = catalog.find_user(email)
+        assert user is not None
+        browser.cookies.set(COOKIE, new_session(catalog, user))
+        yield browser
+
+
+def registered(server: Server, method: str) -> OAuth2Session:
+    """A client that has registered itself."""
+    response = requests.post(
+        f"{server.url}/api/oauth/register",
+        json={
+            "client_name": "ERP",
+            "redirect_uris": ["http://127.0.0.1/callback"],
+            "token_endpoint_auth_method": method,
+        },
+        timeout=10,
+    )
+    assert response.status_code == 201, response.text
+    body = response.json()
+    return OAuth2Session(
+        body["client_id"],
+        body.get("client_secret"),
+        token_endpoint_auth_method=method,
+        scope=SCOPE,
+        redirect_uri=CALLBACK,
+        code_challenge_method="S256",
+    )
+
+
+def allow(browser: requests.Session, url: str) -> str:
+    """The user lets the app in; gives the URL that the app is called back by."""
+    page = browser.get(url, timeout=10)
+    assert page.status_code == 200, page.text
+    token = re.search(r'name="csrf" value="([0-9a-f]{64})"', page.text)
+    assert token is not None
+    form = {"csrf": token[1], "decision": "allow"}
+    return browser.post(url, data=form, allow_redirects=False, timeout=10).headers["Location"]
+
+
+@pytest.mark.parametrize("method", ["none", "client_secret_basic", "client_secret_post"])
+def test_a_client_library_goes_through_the_whole_flow(
+    server: Server, browser: requests.Session, method: str
+) -> None:
+    metadata = requests.get(f"{server.url}/.well-known/oauth-authorization-server", timeout=10).json()
+    products = f"{server.url}/api/v1/products"
+    with registered(server, method) as client:
+        verifier = secrets.token_urlsafe(48)
+        url, state = client.create_authorization_url(
+            metadata["authorization_endpoint"], code_verifier=verifier
+        )
+        callback = allow(browser, url)
+        token = client.fetch_token(
+            metadata["token_endpoint"], authorization_response=callback, code_verifier=verifier, state=state
+        )
+        body = {"name": "48V pack", "model": secrets.token_hex(4), "category": "battery"}
+        created = client.post(products, json=body, timeout=10)
+        assert created.status_code == 201, created.text
+        assert client.get(products, timeout=10).json()["data"]["items"] == [created.json()]
+
+        first = token["refresh_token"]
+        refreshed = client.refresh_token(metadata["token_endpoint"], refresh_token=first)
+        assert refreshed["refresh_token"] != first
+        assert client.get(products, timeout=10).status_code == 200
+
+        revoked = client.revoke_token(metadata["revocation_endpoint"], token=refreshed["refresh_token"])  # type: ignore[no-untyped-call]
+        assert revoked.status_code == 200
+        answer = requests.get(
+            products, headers={"Authorization": f"Bearer {refreshed['access_token']}"}, timeout=10
+        )
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="vetrina", error="invalid_token"'
+        with pytest.raises(OAuthError, match="invalid_grant"):
+            client.refresh_token(metadata["token_endpoint"], refresh_token=refreshed["refresh_token"])
+
+
+def test_a_client_library_with_the_wrong_verifier_gets_nothing(
+    server: Server, browser: requests.Session
+) -> None:
+    with registered(server, "none") as client:
+        url, _ = client.create_authorization_url(
+            f"{server.url}/api/oauth/authorize", code_verifier=secrets.token_urlsafe(48)
+        )
+        with pytest.raises(OAuthError, match="invalid_grant"):
+            client.fetch_token(
+                f"{server.url}/api/oauth/token",
+                authorization_response=allow(browser, url),
+                code_verifier=secrets.token_urlsafe(48),
+            )
