@@ -11,7 +11,7 @@ from gunicorn.workers.base import Worker as AnyWorker
 
 from config import ConfigError, Settings
 from logs import logging_config
-from server import Worker
+from server import Logger, Worker
 
 try:
     _settings = Settings.from_env()
@@ -48,7 +48,7 @@ control_socket_disable = True
 
 loglevel = _settings.log_level.lower()
 # The application writes a line a request itself: it knows the request's id, its workspace and its route.
-accesslog = None
+logger_class = Logger
 logconfig_dict = logging_config(_settings.log_format, _settings.log_level)
 
 # Each worker counts in files of its own; any of them can add up all. It is set before the application,

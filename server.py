@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from gunicorn import util
+from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.http import errors
 from gunicorn.http.message import Request
 from gunicorn.workers.gthread import TConn, ThreadWorker
@@ -32,6 +33,15 @@ def _keep_freed_memory() -> None:
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that glibc takes
         mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+
+
+class Logger(GunicornLogger):
+    """gunicorn's log, without a line a request: the application writes that itself.
+
+    ``accesslog = None`` does not suffice: with a ``logconfig_dict`` the lines are made all the same.
+    """
+
+    access_log_enabled = False
 
 
 class RequestTimeout(errors.ParseException):
@@ -93,6 +103,8 @@ class Worker(ThreadWorker):
     def init_process(self) -> None:
         """Runs in the new process, before it has threads."""
         _keep_freed_memory()
+        # A setting is looked up dozens of times a request, each through a method of gunicorn's.
+        vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
         super().init_process()
 
     def handle_error(

@@ -11,7 +11,6 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from app import make_catalog, make_storage
@@ -59,8 +58,8 @@ def in_the_transaction() -> None:
 UPLOAD_STEPS: Final[dict[str, Callable[[StorageBackend, Catalog], None]]] = {
     "before the bytes are stored": lambda storage, _: before(storage, "put"),
     "with half of the bytes written": lambda _, __: before(os, "fsync"),
-    "before the file has its name": lambda _, __: before(Path, "rename"),
-    "after the file has its name": lambda _, __: after(Path, "rename"),
+    "before the file has its name": lambda _, __: before(os, "rename"),
+    "after the file has its name": lambda _, __: after(os, "rename"),
     "after the bytes are stored": lambda storage, _: after(storage, "put"),
     "in the transaction of the append": lambda _, __: in_the_transaction(),
     "after the append": lambda _, catalog: after(catalog, "append_image"),
@@ -70,7 +69,7 @@ REMOVAL_STEPS: Final[dict[str, Callable[[StorageBackend, Catalog], None]]] = {
     "before the catalog is asked": lambda _, catalog: before(catalog, "remove_image"),
     "in the transaction of the removal": lambda _, __: in_the_transaction(),
     "after the reference is gone": lambda _, catalog: after(catalog, "remove_image"),
-    "after the file is gone": lambda _, __: after(Path, "unlink"),
+    "after the file is gone": lambda _, __: after(os, "unlink"),
     "after the object is deleted": lambda storage, _: after(storage, "delete"),
 }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -338,7 +338,7 @@ def test_an_upload_whose_bytes_are_being_written_finds_no_product(
         assert list((settings.data_dir / "media").rglob("*.incoming"))
         products.delete(product.workspace_id, product.id)
 
-    before_the_next(monkeypatch, Path, "rename", delete)
+    before_the_next(monkeypatch, os, "rename", delete)
     with pytest.raises(ProductNotFound):
         upload(uploads, product)
     assert keys(storage) == set()
