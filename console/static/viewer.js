@@ -1,6 +1,7 @@
 // The full-size view, with what is known of the picture.
 
-const language = document.documentElement.lang;
+// The page's language, as the user's country writes its dates.
+const language = navigator.languages.find((each) => each.startsWith(document.documentElement.lang));
 
 export function makeViewer(dialog, { pictures, alt, copy }) {
   const image = dialog.querySelector("img");
