@@ -37,8 +37,9 @@ from cli.storage import storage_commands
 from cli.user import user_commands
 from cli.workspace import workspace_commands
 from config import ConfigError, Settings
-from console.consent import consent_blueprint
 from console.blueprint import console_blueprint
+from console.consent import consent_blueprint
+from console.rendering import Pages
 from products import Products
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
@@ -163,9 +164,10 @@ def create_app(
     app.register_blueprint(images_blueprint(uploads, catalog, auth, idempotency))
     if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
         app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))
+    pages = Pages(picture_origins(settings))
     app.register_blueprint(oauth_blueprint(oauth, budgets))
-    app.register_blueprint(consent_blueprint(oauth, sessions, catalog))
-    app.register_blueprint(console_blueprint(catalog, sessions, budgets, picture_origins(settings)))
+    app.register_blueprint(consent_blueprint(oauth, sessions, catalog, pages))
+    app.register_blueprint(console_blueprint(catalog, sessions, budgets, pages))
     app.register_blueprint(docs_blueprint())
     app.register_blueprint(health_blueprint(storage, catalog))
     app.register_blueprint(metrics_blueprint(settings.metrics_token))

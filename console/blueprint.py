@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -29,9 +28,7 @@ _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _CLIENT_ERROR: Final = 400
 
 
-def console_blueprint(
-    catalog: Catalog, sessions: Sessions, budgets: Budgets, picture_origins: Sequence[str]
-) -> Blueprint:
+def console_blueprint(catalog: Catalog, sessions: Sessions, budgets: Budgets, pages: Pages) -> Blueprint:
     """The console.
 
     Args:
@@ -39,12 +36,12 @@ def console_blueprint(
             call the public API with a token of the user's, so the API's rules hold here too.
         sessions: signs people in and out.
         budgets: tells what is left of the day's writes.
-        picture_origins: see Pages.
+        pages: renders them.
     """
     blueprint = Blueprint(
         "console", __name__, url_prefix="/console", template_folder="templates", static_folder="static"
     )
-    pages, guards = Pages(picture_origins), Guards(sessions)
+    guards = Guards(sessions)
     add_sign_in(blueprint, pages, guards, sessions)
     add_products(blueprint, pages, guards, catalog)
     add_keys(blueprint, pages, guards, catalog)

@@ -11,7 +11,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from auth.budgets import Budgets
-from auth.redirect_uris import is_redirect_uri
 from auth.tokens import READ, digest, new_api_key
 from catalog.base import Catalog, new_id, now
 from catalog.identity import CredentialKind, Grant, OAuthClient, Plan, Role, User, Workspace
@@ -110,7 +109,7 @@ def test_an_app_is_registered_and_its_secret_shown_once(admin: Person, catalog: 
     (app,) = catalog.list_clients(admin.user.workspace_id)
     assert (app.name, app.secret_digest) == ("n8n", digest(secret))
     assert app.redirect_uris == ("https://n8n.example.com/cb", "http://127.0.0.1:8080/cb")
-    assert app.scopes == {"products:read", "products:write", "offline_access"}
+    assert app.scopes == {"products:read", "products:write"}
     text = admin.browser.get(APPS).text
     assert secret not in text
     assert f"<code>{app.id}</code>" in text
@@ -174,35 +173,6 @@ def test_what_can_not_be_registered_is_said_beside_the_field_and_kept(
     assert catalog.list_clients(admin.user.workspace_id) == []
 
 
-@pytest.mark.parametrize(
-    ("uri", "good"),
-    [
-        ("https://app.example.com/callback?tenant=1", True),
-        ("https://app.example.com:8443/", True),
-        ("http://127.0.0.1:3000/cb", True),
-        ("http://[::1]/cb", True),
-        ("http://localhost/cb", True),
-        ("http://app.example.com/cb", False),
-        ("http://127.0.0.1.example.com/cb", False),
-        ("https://app.example.com/cb#part", False),
-        ("https://app.example.com/cb#", False),
-        ("https://user@app.example.com/cb", False),
-        ("https://app.example.com\\@evil.example/cb", False),
-        ("https:///cb", False),
-        ("https://app.example.com:99999/cb", False),
-        ("https://[::1/cb", False),
-        ("javascript:alert(1)", False),
-        ("com.example.app:/cb", False),
-        ("/callback", False),
-        ("https://app.example.com/\x00", False),
-        ("https://äpp.example.com/", False),
-        ("https://app.example.com/" + "x" * 2048, False),
-    ],
-)
-def test_codes_are_sent_only_to_https_or_to_this_machine(uri: str, good: bool) -> None:
-    assert is_redirect_uri(uri) is good
-
-
 # --- connections
 
 
@@ -239,8 +209,8 @@ def test_a_users_apps_are_listed_in_plain_words_and_can_be_disconnected(
     text = person.browser.get(CONNECTIONS).text
     assert re.findall(r"<h2>(.*?)</h2>", text) == ["n8n"]
     assert re.findall(r"<li>(.*?)</li>", text.split("<main")[1]) == [
-        "See the products and their pictures",
-        "Keep the access while you are away",
+        "See your products and their pictures",
+        "Keep this access while you are away, until you take it back",
     ]
     answer = person.post(f"{CONNECTIONS}/{n8n.id}/revoke", CONNECTIONS)
     assert (answer.status_code, answer.location) == (303, CONNECTIONS)
