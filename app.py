@@ -37,7 +37,9 @@ from cli.storage import storage_commands
 from cli.user import user_commands
 from cli.workspace import workspace_commands
 from config import ConfigError, Settings
+from console.blueprint import console_blueprint
 from console.consent import consent_blueprint
+from console.rendering import Pages
 from products import Products
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
@@ -108,6 +110,12 @@ def make_budgets(app: Flask, settings: Settings, catalog: Catalog) -> Budgets:
     )
 
 
+def picture_origins(settings: Settings) -> list[str]:
+    """Where the pictures come from that are stored here, as origins (RFC 6454)."""
+    bases = [settings.public_url, settings.r2_public_url]
+    return [f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, bases) if parts.netloc]
+
+
 def create_app(
     settings: Settings | None = None,
     *,
@@ -156,8 +164,10 @@ def create_app(
     app.register_blueprint(images_blueprint(uploads, catalog, auth, idempotency))
     if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
         app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))
+    pages = Pages(picture_origins(settings))
     app.register_blueprint(oauth_blueprint(oauth, budgets))
-    app.register_blueprint(consent_blueprint(oauth, sessions, catalog))
+    app.register_blueprint(consent_blueprint(oauth, sessions, catalog, pages))
+    app.register_blueprint(console_blueprint(catalog, sessions, budgets, pages))
     app.register_blueprint(docs_blueprint())
     app.register_blueprint(health_blueprint(storage, catalog))
     app.register_blueprint(metrics_blueprint(settings.metrics_token))

@@ -42,6 +42,8 @@ STATUS: Final = {
     "not_in_plan": 403,
     # catalog
     "workspace_not_found": 404,
+    "client_not_found": 404,
+    "credential_not_found": 404,
     "product_not_found": 404,
     "image_not_found": 404,
     "duplicate_model": 409,

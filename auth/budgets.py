@@ -108,10 +108,8 @@ class Budgets:
         limit = DAILY_WRITES.get(self._plan(workspace_id))
         if limit is None:
             return None
-        now = self._clock()
-        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-        # The window of `limits` begins with the first hit. The date in the key makes it the UTC day.
-        remaining = self._hit(RateLimitItemPerDay(limit), "writes", workspace_id, now.date().isoformat())
+        now, midnight = self._today()
+        remaining = self._hit(RateLimitItemPerDay(limit), *_day(workspace_id, now))
         if remaining is None:
             return None
         state = BudgetState(limit, max(0, remaining), midnight)
@@ -119,6 +117,27 @@ class Budgets:
         if remaining < 0:
             raise BudgetSpent(max(1, round((midnight - now).total_seconds())))
         return state
+
+    def usage(self, workspace_id: str) -> BudgetState | None:
+        """Where the workspace stands, without counting.
+
+        Returns:
+            None if its plan has no limit, or nothing can count.
+
+        Raises:
+            CatalogUnavailable
+        """
+        limit = DAILY_WRITES.get(self._plan(workspace_id))
+        if limit is None:
+            return None
+        now, midnight = self._today()
+        remaining = self._remaining(RateLimitItemPerDay(limit), *_day(workspace_id, now))
+        return None if remaining is None else BudgetState(limit, max(0, remaining), midnight)
+
+    def _today(self) -> tuple[datetime, datetime]:
+        """The time, and when the day ends, in UTC."""
+        now = self._clock()
+        return now, now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
     def count_failure(self, address: str) -> None:
         """Counts a failed authentication.
@@ -163,13 +182,29 @@ class Budgets:
         try:
             if not self._limiter.limiter.hit(item, *identifiers):
                 return -1
-            return self._limiter.limiter.get_window_stats(item, *identifiers).remaining
-        except Exception:  # whatever a storage raises, it fails open
-            self._on_error()
-            if time.monotonic() - self._complained >= _COMPLAINT_EVERY:
-                self._complained = time.monotonic()
-                log.warning("the limiter's storage is down: nothing is limited", exc_info=True)
+        except Exception as error:  # noqa: BLE001  # whatever a storage raises, it fails open
+            self._complain(error)
             return None
+        return self._remaining(item, *identifiers)
+
+    def _remaining(self, item: RateLimitItem, *identifiers: str) -> int | None:
+        """How many are left; None if nothing can count."""
+        try:
+            return self._limiter.limiter.get_window_stats(item, *identifiers).remaining
+        except Exception as error:  # noqa: BLE001
+            self._complain(error)
+            return None
+
+    def _complain(self, error: Exception) -> None:
+        self._on_error()
+        if time.monotonic() - self._complained >= _COMPLAINT_EVERY:
+            self._complained = time.monotonic()
+            log.warning("the limiter's storage is down: nothing is limited", exc_info=error)
+
+
+def _day(workspace_id: str, now: datetime) -> tuple[str, str, str]:
+    # The window of `limits` begins with the first hit. The date in the key makes it the UTC day.
+    return "writes", workspace_id, now.date().isoformat()
 
 
 def tell_budget(response: Response) -> Response:

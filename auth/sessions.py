@@ -13,7 +13,7 @@ from flask import Response, request
 
 from auth.budgets import Budgets
 from auth.passwords import verify_password
-from auth.tokens import digest
+from auth.tokens import ALL_SCOPES, digest
 from catalog.base import Catalog, new_id, now
 from catalog.errors import UserNotFound
 from catalog.identity import Credential, CredentialKind, User, normalized_email
@@ -24,6 +24,8 @@ VISITOR_COOKIE: Final = "vetrina_visitor"
 
 #: For how long a session lasts.
 LIFETIME: Final = timedelta(hours=12)
+#: For how long a page may call the API before it must ask again.
+PAGE_TOKEN_LIFETIME: Final = timedelta(minutes=15)
 
 
 class WrongPassword(Exception):
@@ -112,6 +114,31 @@ class Sessions:
         if user.disabled_at is not None or credential.created_at < user.password_set_at:
             return None
         return Session(user, credential)
+
+    def page_token(self, session: Session) -> tuple[str, timedelta]:
+        """Makes an access token for the scripts of a page: the API knows no cookies.
+
+        Returns:
+            The token, and for how long it opens the API: what the user's role allows.
+
+        Raises:
+            CatalogUnavailable
+        """
+        created_at = now()
+        expires_at = min(created_at + PAGE_TOKEN_LIFETIME, session.credential.expires_at or created_at)
+        secret = secrets.token_urlsafe(32)
+        credential = Credential(
+            id=new_id(),
+            digest=digest(secret),
+            kind=CredentialKind.ACCESS_TOKEN,
+            workspace_id=session.user.workspace_id,
+            scopes=ALL_SCOPES,
+            user_id=session.user.id,
+            created_at=created_at,
+            expires_at=expires_at,
+        )
+        self._catalog.create_credential(credential)
+        return secret, expires_at - created_at
 
     def sign_out(self, session: Session) -> None:
         """Ends a session. Raises CatalogUnavailable."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 from pathlib import Path
 from typing import Final
 
 import click
 
+from auth.passwords import hash_password
 from auth.tokens import new_api_key
-from catalog.base import Catalog, Product, now
+from catalog.base import Catalog, Product, new_id, now
 from catalog.errors import DuplicateModel, ProductNotFound, WorkspaceNotFound
-from catalog.identity import Plan, Workspace
+from catalog.identity import Plan, Role, User, Workspace
 
 # Fixed, so that a second start finds what the first one made.
 WORKSPACE_ID: Final = "6a0000000000000000000001"
 PRODUCT_ID: Final = "6a0000000000000000000002"
+EMAIL: Final = "demo@example.com"
 SAMPLE: Final = Path(__file__).parent.parent / "samples" / "shop-window.jpg"
 
 
@@ -30,6 +33,25 @@ def _make_workspace(catalog: Catalog) -> str | None:
         catalog.create_credential(credential)
         return secret
     return None
+
+
+def _make_user(catalog: Catalog) -> str | None:
+    """Makes the demo user with a new password; None if there is one of this address already."""
+    if catalog.find_user(EMAIL) is not None:
+        return None
+    password = secrets.token_urlsafe(12)
+    catalog.create_user(
+        User(
+            id=new_id(),
+            workspace_id=WORKSPACE_ID,
+            email=EMAIL,
+            role=Role.ADMIN,
+            password_hash=hash_password(password),
+            password_set_at=now(),
+            created_at=now(),
+        )
+    )
+    return password
 
 
 def _make_product(catalog: Catalog) -> None:
@@ -61,13 +83,24 @@ def _curl(public_url: str, key: str) -> str:
     )
 
 
+def _tell_console(public_url: str, password: str | None) -> None:
+    click.echo(f"The console, for a browser:\n\n  {public_url}/console\n")
+    if password is not None:
+        click.echo("Sign in there (the password is shown only now):\n")
+        click.echo(f"  {EMAIL}\n  {password}\n")
+    else:
+        click.echo(f"The user {EMAIL} is there from an earlier start. Another password:\n")
+        click.echo(f"  .venv/bin/flask --app wsgi user password {EMAIL}\n")
+
+
 def demo_command(catalog: Catalog, public_url: str) -> click.Command:
     """The command that prepares the demo and says how to try it."""
 
     @click.command("demo")
     def demo() -> None:
-        """Make a demo workspace, key and product, and print a request to try."""
+        """Make a demo workspace, user, key and product, and say how to try them."""
         key = _make_workspace(catalog)
+        password = _make_user(catalog)
         try:
             _make_product(catalog)
         except DuplicateModel:
@@ -81,5 +114,6 @@ def demo_command(catalog: Catalog, public_url: str) -> click.Command:
             click.echo(f"  .venv/bin/flask --app wsgi key create --workspace {WORKSPACE_ID}\n")
             click.echo("and then, with that key:\n")
             click.echo(f"  {_curl(public_url, 'tp_YOUR_KEY')}\n")
+        _tell_console(public_url, password)
 
     return demo

@@ -6,26 +6,23 @@ from typing import Final, cast
 from urllib.parse import quote, urlsplit
 
 from authlib.oauth2 import OAuth2Error
-from flask import Blueprint, Response, abort, redirect, render_template, request
+from flask import Blueprint, Response, abort, redirect, request
 from flask.typing import ResponseReturnValue
 
 from api.oauth import form_parameters, oauth_response
 from auth.oauth.grants import AuthorizationCodeGrant
 from auth.oauth.records import OFFLINE, Client
 from auth.oauth.server import OAuthServer
-from auth.sessions import COOKIE, Session, Sessions, csrf_holds, csrf_token
+from auth.sessions import COOKIE, Session, Sessions, csrf_holds
 from auth.tokens import READ, ROLE_SCOPES, WRITE
 from catalog.base import Catalog
+from console.rendering import Pages
 
-#: What the scopes allow, in plain words, in the order in which they are told.
-SCOPE_WORDS: Final = {
-    READ: "See your products and their pictures",
-    WRITE: "Create, change and delete products and their pictures",
-    OFFLINE: "Keep this access while you are away, until you take it back",
-}
+#: In the order in which they are told.
+_SCOPES: Final = (READ, WRITE, OFFLINE)
 
 
-def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog) -> Blueprint:
+def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, pages: Pages) -> Blueprint:
     """The authorization endpoint: RFC 6749 section 3.1."""
     blueprint = Blueprint("consent", __name__, template_folder="templates")
 
@@ -33,7 +30,7 @@ def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog) 
     def refuse(error: OAuth2Error) -> ResponseReturnValue:
         answer = oauth.refuse(error)
         if answer.location is None and request.accept_mimetypes.accept_html and _is_browser():
-            return render_template("refused.html", description=error.description), 400
+            return pages.render("refused.html", 400, description=error.description)
         return oauth_response(answer)
 
     @blueprint.get("/api/oauth/authorize")
@@ -42,7 +39,7 @@ def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog) 
         session = sessions.current()
         if session is None:
             return redirect(f"/console/sign-in?next={quote(request.full_path, safe='')}", 303)
-        return _page(grant, session, catalog)
+        return _page(pages, grant, session, catalog)
 
     @blueprint.post("/api/oauth/authorize")
     def decide() -> ResponseReturnValue:
@@ -65,29 +62,20 @@ def _is_browser() -> bool:
     return "text/html" in request.headers.get("Accept", "")
 
 
-def _page(grant: AuthorizationCodeGrant, session: Session, catalog: Catalog) -> Response:
+def _page(pages: Pages, grant: AuthorizationCodeGrant, session: Session, catalog: Catalog) -> Response:
     client = cast("Client", grant.request.client)
     asked = grant.request.scope.split()
     target = urlsplit(grant.redirect_uri)
-    page = Response(
-        render_template(
-            "consent.html",
-            client=client.record,
-            target=target.hostname or target.scheme,
-            words=[words for scope, words in SCOPE_WORDS.items() if scope in asked],
-            read_only=WRITE in asked and WRITE not in ROLE_SCOPES[session.user.role],
-            user=session.user,
-            workspace=catalog.get_workspace(session.user.workspace_id),
-            csrf=csrf_token(request.cookies[COOKIE]),
-        )
+    page = pages.render(
+        "consent.html",
+        session=session,
+        form_action=f"{target.scheme}://{target.netloc}" if target.netloc else f"{target.scheme}:",
+        client=client.record,
+        target=target.hostname or target.scheme,
+        scopes=[scope for scope in _SCOPES if scope in asked],
+        read_only=WRITE in asked and WRITE not in ROLE_SCOPES[session.user.role],
+        workspace=catalog.get_workspace(session.user.workspace_id),
     )
-    # Browsers also hold a redirect that answers a form against form-action.
-    origin = f"{target.scheme}://{target.netloc}" if target.netloc else f"{target.scheme}:"
-    page.headers["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-        f"form-action 'self' {origin}; base-uri 'none'; frame-ancestors 'none'"
-    )
-    page.headers["Cache-Control"] = "no-store"
+    # The address of the page has what the app asked for.
     page.headers["Referrer-Policy"] = "no-referrer"
-    page.headers["X-Content-Type-Options"] = "nosniff"
     return page

@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth.oauth": {"auth.oauth", "auth.tokens", *CATALOG, "authlib"},
     "auth.tokens": CATALOG,
     "auth.passwords": {"argon2"},
-    "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask"},
+    "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
     "cli": {"cli", "auth.tokens", "auth.passwords", *CATALOG, "storage.base", "click"},
     "validators": {"validators", "PIL"},
     "validators.base": set(),

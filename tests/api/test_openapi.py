@@ -26,8 +26,8 @@ from storage.base import StorageBackend
 from tests.conftest import Tenant
 
 METHODS = {"get", "post", "patch", "delete", "put"}
-#: Routes that are no part of the API: pictures, the page about it, and what Prometheus reads.
-BESIDE = ("/media/", "/docs", "/metrics")
+#: Routes that are no part of the API: pictures, pages, and what Prometheus reads.
+BESIDE = ("/media/", "/docs", "/console", "/metrics")
 
 
 @pytest.fixture

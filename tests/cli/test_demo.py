@@ -6,7 +6,10 @@ from pathlib import Path
 
 from flask.testing import FlaskClient, FlaskCliRunner
 
+from auth.passwords import verify_password
 from catalog.base import Catalog
+from catalog.identity import Role
+from cli.demo import EMAIL
 from tests.conftest import PUBLIC_URL
 
 
@@ -42,3 +45,19 @@ def test_a_second_start_reuses_what_is_there_and_says_how_to_make_a_key(
         headers={"Authorization": f"Bearer {key}"},
     )
     assert response.status_code == 200
+
+
+def test_the_first_start_makes_a_user_and_tells_the_password_once(
+    runner: FlaskCliRunner, catalog: Catalog
+) -> None:
+    output = runner.invoke(args=["demo"]).stdout
+    told = re.search(rf"{PUBLIC_URL}/console\n.*  {EMAIL}\n  (\S+)\n", output, re.DOTALL)
+    assert told is not None
+    user = catalog.find_user(EMAIL)
+    assert user is not None
+    assert user.role is Role.ADMIN
+    assert verify_password(user.password_hash, told[1])
+    again = runner.invoke(args=["demo"]).stdout
+    assert told[1] not in again
+    assert f"flask --app wsgi user password {EMAIL}\n" in again
+    assert catalog.find_user(EMAIL) == user

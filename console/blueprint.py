@@ -1,0 +1,85 @@
+"""``/console``: the blueprint, and what holds for all of its pages."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, g, jsonify, redirect, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import NotFound
+
+from auth.budgets import Budgets
+from auth.sessions import Session, Sessions
+from catalog.base import Catalog
+from console.connections import add_connections
+from console.guards import Guards, SignInNeeded
+from console.keys import add_keys
+from console.oauth_apps import add_apps
+from console.products import add_products
+from console.rendering import Pages
+from console.sign_in import add_sign_in
+from console.usage import add_usage
+
+#: Of a form, in bytes: enforced by Flask.
+_MAX_FORM: Final = 64 * 1024
+
+_METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_CLIENT_ERROR: Final = 400
+
+
+def console_blueprint(catalog: Catalog, sessions: Sessions, budgets: Budgets, pages: Pages) -> Blueprint:
+    """The console.
+
+    Args:
+        catalog: is read for the first paint of a page; pictures and products are changed by scripts that
+            call the public API with a token of the user's, so the API's rules hold here too.
+        sessions: signs people in and out.
+        budgets: tells what is left of the day's writes.
+        pages: renders them.
+    """
+    blueprint = Blueprint(
+        "console", __name__, url_prefix="/console", template_folder="templates", static_folder="static"
+    )
+    guards = Guards(sessions)
+    add_sign_in(blueprint, pages, guards, sessions)
+    add_products(blueprint, pages, guards, catalog)
+    add_keys(blueprint, pages, guards, catalog)
+    add_apps(blueprint, pages, guards, catalog)
+    add_connections(blueprint, pages, guards, catalog)
+    add_usage(blueprint, pages, guards, catalog, budgets)
+    _add_errors(blueprint, pages)
+    return blueprint
+
+
+def _add_errors(blueprint: Blueprint, pages: Pages) -> None:
+    @blueprint.before_request
+    def bound_forms() -> None:
+        request.max_content_length = _MAX_FORM
+
+    @blueprint.errorhandler(SignInNeeded)
+    def ask_to_sign_in(_: SignInNeeded) -> ResponseReturnValue:
+        if request.endpoint == "console.token":
+            return jsonify({"error": "Unauthorized"}), 401
+        # What a form would have done is not done after the sign-in: its page is shown.
+        back = request.full_path.rstrip("?") if request.method == "GET" else request.path
+        return redirect(f"/console/sign-in?{urlencode({'next': back})}", 303)
+
+    # Without a view there would be no blueprint, and the answer would be the API's JSON.
+    @blueprint.route("/", defaults={"_": ""}, methods=_METHODS)
+    @blueprint.route("/<path:_>", methods=_METHODS)
+    def nothing(_: str) -> ResponseReturnValue:
+        raise NotFound
+
+    @blueprint.after_request
+    def finish(response: Response) -> Response:
+        """Shows as a page what ``api/errors.py``, the one table of errors, has answered in JSON."""
+        if response.status_code >= _CLIENT_ERROR and response.is_json and request.endpoint != "console.token":
+            session: Session | None = g.get("session")
+            page = pages.render(
+                "error.html", response.status_code, session=session, status=response.status_code
+            )
+            if "Retry-After" in response.headers:
+                page.headers["Retry-After"] = response.headers["Retry-After"]
+            response = page
+        return pages.secure(response)

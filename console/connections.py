@@ -1,0 +1,64 @@
+"""The page of the apps that a user has let in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import Blueprint, redirect
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import NotFound
+
+from auth.sessions import Session
+from catalog.base import Catalog, now
+from catalog.identity import Grant
+from console.guards import Guards
+from console.rendering import Pages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """An app, and all that a user has granted to it and not taken back."""
+
+    client_id: str
+    name: str
+    scopes: frozenset[str]
+    since: datetime
+
+
+def add_connections(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalog) -> None:
+    """``/console/connections``."""
+
+    @blueprint.get("/connections")
+    @guards.signed_in
+    def connections(session: Session) -> ResponseReturnValue:
+        grants = _live_grants(catalog, session)
+        return pages.render("connections.html", session=session, connections=_connections(catalog, grants))
+
+    @blueprint.post("/connections/<client_id>/revoke")
+    @guards.signed_in
+    def revoke_connection(session: Session, client_id: str) -> ResponseReturnValue:
+        grants = [grant for grant in _live_grants(catalog, session) if grant.client_id == client_id]
+        if not grants:
+            raise NotFound
+        for grant in grants:
+            catalog.revoke_grant(grant.id, now())
+        return redirect("/console/connections", 303)
+
+
+def _live_grants(catalog: Catalog, session: Session) -> list[Grant]:
+    return [grant for grant in catalog.list_grants(session.user.id) if grant.is_live(now())]
+
+
+def _connections(catalog: Catalog, grants: list[Grant]) -> list[Connection]:
+    connections: dict[str, Connection] = {}
+    for grant in grants:  # oldest first
+        earlier = connections.get(grant.client_id)
+        client = None if earlier else catalog.find_client(grant.client_id)
+        connections[grant.client_id] = Connection(
+            client_id=grant.client_id,
+            name=earlier.name if earlier else client.name if client else grant.client_id,
+            scopes=grant.scopes | (earlier.scopes if earlier else frozenset()),
+            since=earlier.since if earlier else grant.created_at,
+        )
+    return list(connections.values())

@@ -1,0 +1,87 @@
+"""From a template to an answer that a browser may be trusted with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from flask import Response, render_template, request
+
+from auth.sessions import COOKIE, Session, csrf_token
+from catalog.base import now
+from catalog.identity import Role
+from console.languages import asked_for
+
+_HEADERS: Final = {
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class Pages:
+    """Renders pages in the language of the browser, under a policy that lets in no foreign script.
+
+    Args:
+        picture_origins: where pictures may come from besides https, such as ``http://127.0.0.1:8000``.
+    """
+
+    def __init__(self, picture_origins: Sequence[str]) -> None:
+        self._picture_origins = " ".join(picture_origins)
+
+    def render(
+        self,
+        template: str,
+        status: int = 200,
+        /,
+        *,
+        session: Session | None = None,
+        form_action: str = "",
+        **context: Any,  # noqa: ANN401  # as a template takes it
+    ) -> Response:
+        """A page.
+
+        A template knows ``_`` (``Phrasebook.say``), ``time``, ``lang``, ``csrf`` and, with a session,
+        ``user`` and ``is_admin``.
+
+        Args:
+            template: its file in the folder.
+            status: of the answer.
+            session: who is signed in.
+            form_action: an origin that a form's answer may redirect to, besides our own.
+            context: what else the template knows.
+        """
+        phrasebook = asked_for()
+        known = {
+            "_": phrasebook.say,
+            "time": phrasebook.time,
+            "now": now(),
+            "lang": phrasebook.language,
+            "csrf": csrf_token(request.cookies.get(COOKIE, "")) if session else "",
+            "user": session.user if session else None,
+            "is_admin": session is not None and session.user.role is Role.ADMIN,
+        }
+        response = Response(render_template(template, **{**known, **context}), status)
+        return self.secure(response, form_action)
+
+    def secure(self, response: Response, form_action: str = "") -> Response:
+        """Gives an answer the headers of a page, but for those that it has."""
+        for name, value in {**_HEADERS, "Content-Security-Policy": self._policy(form_action)}.items():
+            response.headers.setdefault(name, value)
+        response.vary.update(["Accept-Language", "Cookie"])
+        return response
+
+    def _policy(self, form_action: str) -> str:
+        # The favicon is an image of our own. Chromium asks form-action about redirects after a form too.
+        return "; ".join(
+            [
+                "default-src 'none'",
+                "script-src 'self'",
+                "style-src 'self'",
+                f"img-src 'self' https: data: blob: {self._picture_origins}".rstrip(),
+                "connect-src 'self'",
+                f"form-action 'self' {form_action}".rstrip(),
+                "base-uri 'none'",
+                "frame-ancestors 'none'",
+            ]
+        )

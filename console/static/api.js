@@ -1,0 +1,130 @@
+// The public API, called with a token of the signed-in user's that lives in this module only.
+
+const words = { ...read("words"), ...read("page-words") };
+
+function read(id) {
+  const block = document.getElementById(id);
+  return block ? JSON.parse(block.textContent) : {};
+}
+
+export function say(key, values = {}) {
+  return words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+// What the API answered that is no success; 0 is no answer. `key` names a sentence of script_words.html.
+export class Problem extends Error {
+  constructor(status, error = "") {
+    super(error || String(status));
+    this.status = status;
+    this.key = `problem.${name(status, error)}`;
+  }
+
+  get sentence() {
+    return say(this.key);
+  }
+
+  get mayPass() {
+    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
+  }
+}
+
+const BY_TEXT = {
+  "Image is corrupt or incomplete": "corrupt",
+  "Image has too many pixels": "tooManyPixels",
+  "No file provided. Send as multipart/form-data with field name 'file'.": "empty",
+  "Daily write limit reached. It resets at midnight UTC.": "budget",
+};
+const BY_STATUS = {
+  0: "unreachable",
+  401: "signedOut",
+  403: "notAllowed",
+  404: "gone",
+  408: "unreachable",
+  409: "duplicateModel",
+  412: "changed",
+  413: "tooBig",
+  415: "notAPicture",
+  422: "full",
+  429: "tooOften",
+};
+
+function name(status, error) {
+  return BY_TEXT[error] ?? BY_STATUS[status] ?? (status >= 500 ? "unavailable" : "other");
+}
+
+export function problemOf(status, text) {
+  try {
+    return new Problem(status, JSON.parse(text).error);
+  } catch {
+    return new Problem(status);
+  }
+}
+
+const PATIENCE = 40_000;
+const RENEW_BEFORE = 60_000;
+
+let held = null;
+let asked = null;
+
+export async function token() {
+  if (held && performance.now() < held.until - RENEW_BEFORE) return held.secret;
+  asked ??= ask().finally(() => (asked = null));
+  return asked;
+}
+
+export function tokenInHand() {
+  return held?.secret;
+}
+
+export function dropToken() {
+  held = null;
+}
+
+async function ask() {
+  const csrf = document.querySelector('meta[name="csrf-token"]').content;
+  const response = await answer("/console/token", { method: "POST", headers: { "X-CSRF-Token": csrf } });
+  const { accessToken, expiresIn } = await response.json();
+  held = { secret: accessToken, until: performance.now() + 1000 * expiresIn };
+  return accessToken;
+}
+
+async function answer(path, options) {
+  let response;
+  try {
+    response = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), ...options });
+  } catch {
+    throw new Problem(0);
+  }
+  if (!response.ok) throw problemOf(response.status, await response.text().catch(() => ""));
+  return response;
+}
+
+// A token may be revoked, or over, before its time: it is renewed once.
+export async function renewing(work) {
+  try {
+    return await work(await token());
+  } catch (problem) {
+    if (problem.status !== 401 || !held) throw problem;
+    dropToken();
+    return work(await token());
+  }
+}
+
+export function call(method, path, { body, headers = {} } = {}) {
+  return renewing((secret) =>
+    answer(`/api/v1${path}`, {
+      method,
+      headers: { Authorization: `Bearer ${secret}`, ...(body && { "Content-Type": "application/json" }), ...headers },
+      body: body && JSON.stringify(body),
+    }),
+  );
+}
+
+// What writes to a product does so one after the other, so that each knows the version it starts from.
+let last = Promise.resolve();
+
+export function inTurn(work) {
+  const result = last.then(work);
+  last = result.catch(() => {});
+  return result;
+}

@@ -1,0 +1,178 @@
+// The page of one product: shows its pictures and wires what changes them.
+
+import { Problem, say } from "./api.js";
+import { copy } from "./copy.js";
+import { makeSortable } from "./drag.js";
+import { Pictures } from "./pictures.js";
+import { Toasts } from "./toasts.js";
+import { Uploads } from "./uploads.js";
+import { makeViewer } from "./viewer.js";
+
+const byId = (id) => document.getElementById(id);
+const product = byId("product");
+const list = byId("pictures");
+const mayWrite = "mayWrite" in product.dataset;
+const most = Number(product.dataset.most);
+const items = new Map(); // entry → its element
+
+const toasts = new Toasts(byId("toasts"), byId("toast-template"));
+const pictures = new Pictures(product.dataset.id, { show, tell });
+const alt = (entry) => say("picture", { number: pictures.visible.indexOf(entry) + 1, name: product.dataset.name });
+const view = makeViewer(byId("viewer"), { pictures, alt, copy: copyUrl });
+
+function announce(text, seen = false) {
+  byId("live").textContent = text;
+  if (seen) toasts.add(text);
+}
+
+function tell(problem) {
+  announce((problem instanceof Problem ? problem : new Problem(0)).sentence, true);
+}
+
+// --- the list
+
+function show() {
+  const entries = pictures.visible;
+  const focused = document.activeElement;
+  for (const [entry, item] of items) {
+    if (entries.includes(entry)) continue;
+    item.remove();
+    items.delete(entry);
+  }
+  entries.forEach((entry, place) => {
+    const item = items.get(entry) ?? make(entry);
+    if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
+    label(item, place, entries.length);
+  });
+  while (list.children.length > entries.length) list.lastElementChild.remove();
+  byId("no-pictures").hidden = entries.length > 0;
+  byId("count").textContent = say("count", { count: entries.length, most });
+  // Moving an element takes the focus from what is in it.
+  if (focused?.isConnected && focused !== document.activeElement) focused.focus();
+}
+
+function make(entry) {
+  const item = byId("picture-template").content.firstElementChild.cloneNode(true);
+  item.querySelector("a").href = item.querySelector("img").src = entry.image.url;
+  items.set(entry, item);
+  return item;
+}
+
+function label(item, place, count) {
+  const values = { number: place + 1, name: product.dataset.name };
+  item.classList.toggle("first", place === 0);
+  item.querySelector("img").alt = say("picture", values);
+  item.querySelector("a").setAttribute("aria-label", say("view", values));
+  for (const name of ["earlier", "later", "copy", "delete"]) {
+    const button = buttonOf(item, name);
+    button?.setAttribute("aria-label", say(name, values));
+    if (button) button.title = say(name, values);
+  }
+  // Not `disabled`: that would take the focus from who moves a picture to the end.
+  buttonOf(item, "earlier")?.setAttribute("aria-disabled", String(place === 0));
+  buttonOf(item, "later")?.setAttribute("aria-disabled", String(place === count - 1));
+}
+
+function buttonOf(item, name) {
+  return item.querySelector(`[data-do="${name}"]`);
+}
+
+list.addEventListener("click", (event) => {
+  const item = event.target.closest(".picture");
+  const entry = [...items].find(([, each]) => each === item)?.[0];
+  if (!entry) return;
+  const place = pictures.visible.indexOf(entry);
+  const actions = {
+    earlier: () => place > 0 && move(entry, place - 1),
+    later: () => place < pictures.visible.length - 1 && move(entry, place + 1),
+    copy: () => copyUrl(entry),
+    delete: () => remove(entry, place),
+  };
+  const name = event.target.closest("[data-do]")?.dataset.do;
+  if (name) {
+    actions[name]?.();
+  } else if (event.target.closest(".view") && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    view(entry);
+  }
+});
+
+// --- what changes it
+
+function move(entry, place) {
+  pictures.move(entry, place);
+  announce(say("moved", { number: place + 1, count: pictures.visible.length }));
+  pictures.save().catch(tell);
+}
+
+function remove(entry, place) {
+  pictures.hide(entry);
+  const next = list.children[Math.min(place, list.children.length - 1)];
+  (next ? buttonOf(next, "delete") : byId("files")).focus();
+  byId("live").textContent = say("deletedUndo");
+  toasts.add(say("deleted"), {
+    undo() {
+      pictures.restore(entry);
+      items.get(entry)?.querySelector("a").focus();
+      announce(say("restored"));
+    },
+    over() {
+      pictures.commit(entry);
+      pictures.save().catch(tell);
+    },
+  });
+}
+
+async function copyUrl(entry) {
+  const copied = await copy(entry.image.url);
+  announce(say(copied ? "copied" : "notCopied"), true);
+}
+
+function takeFiles(uploads) {
+  const drop = byId("drop");
+  const input = byId("files");
+  drop.hidden = false;
+  input.addEventListener("change", () => {
+    uploads.add([...input.files]);
+    input.value = "";
+  });
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  // A file that misses the zone would replace the page.
+  for (const name of ["dragenter", "dragover"]) {
+    addEventListener(name, (event) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      drop.classList.add("over");
+    });
+  }
+  addEventListener("dragleave", (event) => event.relatedTarget === null && drop.classList.remove("over"));
+  addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    drop.classList.remove("over");
+    uploads.add([...event.dataTransfer.files]);
+  });
+}
+
+// --- the start
+
+async function start() {
+  try {
+    await pictures.load();
+  } catch (problem) {
+    tell(problem);
+    return;
+  }
+  if (!mayWrite) return;
+  const options = { rows: byId("uploads"), template: byId("upload-template"), most, announce };
+  takeFiles(new Uploads(pictures, options));
+  makeSortable(list, (item, place) => {
+    const entry = [...items].find(([, each]) => each === item)[0];
+    if (pictures.visible.indexOf(entry) !== place) move(entry, place);
+  });
+  addEventListener("pagehide", () => pictures.leave());
+  // Back from the browser's cache, the page does not know what became of that.
+  addEventListener("pageshow", (event) => event.persisted && location.reload());
+}
+
+start();

@@ -1,0 +1,118 @@
+// Uploads, one after the other, each with a row that tells how it goes.
+
+import { Problem, inTurn, problemOf, renewing, say } from "./api.js";
+
+const MOST_BYTES = 5 * 1024 * 1024;
+const PATIENCE = 120_000;
+
+export class Uploads {
+  #pictures;
+  #rows;
+  #template;
+  #most;
+  #announce;
+  #open = new Set();
+  #count = 0;
+  #done = 0;
+
+  constructor(pictures, { rows, template, most, announce }) {
+    this.#pictures = pictures;
+    this.#rows = rows;
+    this.#template = template;
+    this.#most = most;
+    this.#announce = announce;
+    addEventListener("beforeunload", (event) => this.#open.size && event.preventDefault());
+  }
+
+  add(files) {
+    if (!this.#open.size) this.#count = this.#done = 0;
+    for (const file of files) this.#start(file, this.#row(file));
+  }
+
+  async #start(file, row) {
+    this.#open.add(row);
+    this.#count += 1;
+    row.show(say("waiting"), 0);
+    try {
+      if (file.size > MOST_BYTES) throw new Problem(413);
+      await inTurn(() => this.#send(file, row));
+      this.#done += 1;
+      row.element.remove();
+    } catch (problem) {
+      this.#fail(file, row, problem instanceof Problem ? problem : new Problem(0));
+    }
+    this.#open.delete(row);
+    if (!this.#open.size && this.#done) {
+      this.#announce(say("uploaded", { done: this.#done, count: this.#count }));
+    }
+  }
+
+  #fail(file, row, problem) {
+    row.fail(problem.sentence, problem.mayPass && (() => this.#start(file, row)));
+    this.#announce(say("refused", { file: file.name, why: problem.sentence }));
+  }
+
+  async #send(file, row) {
+    if (this.#pictures.count >= this.#most) {
+      // What is deleted, and could still be undone, takes a place.
+      this.#pictures.commit();
+      await this.#pictures.saveNow();
+      if (this.#pictures.count >= this.#most) throw new Problem(422);
+    }
+    this.#announce(say("uploading", { file: file.name }));
+    const created = await renewing((secret) => post(this.#pictures.path, file, secret, row));
+    if (!created) this.#announce(say("present", { file: file.name }), true);
+    await this.#pictures.load();
+  }
+
+  #row(file) {
+    const element = this.#template.content.firstElementChild.cloneNode(true);
+    const [state, bar] = [element.querySelector(".upload-state"), element.querySelector("progress")];
+    const [retry, dismiss] = element.querySelectorAll("button");
+    element.querySelector(".upload-name").textContent = file.name;
+    bar.setAttribute("aria-label", file.name);
+    dismiss.addEventListener("click", () => element.remove());
+    this.#rows.append(element);
+    return {
+      element,
+      show(text, percent) {
+        element.classList.remove("failed");
+        [bar.hidden, retry.hidden, dismiss.hidden] = [false, true, true];
+        state.textContent = text;
+        bar.value = percent;
+      },
+      fail(text, again) {
+        element.classList.add("failed");
+        [bar.hidden, retry.hidden, dismiss.hidden] = [true, !again, false];
+        state.textContent = text;
+        retry.onclick = again || null;
+      },
+    };
+  }
+}
+
+// fetch() does not tell how much of a body is sent. Resolves to whether the picture is a new one.
+function post(path, file, secret, row) {
+  const request = new XMLHttpRequest();
+  const form = new FormData();
+  form.append("file", file);
+  // A picture that is there already is not stored twice, so a lost answer may be tried again.
+  request.open("POST", `/api/v1${path}/images?ifExists=skip`);
+  request.setRequestHeader("Authorization", `Bearer ${secret}`);
+  request.timeout = PATIENCE;
+  request.upload.addEventListener("progress", ({ loaded, total }) => {
+    const percent = Math.floor((100 * loaded) / total);
+    row.show(percent < 100 ? say("percent", { percent }) : say("checking"), percent);
+  });
+  return new Promise((resolve, reject) => {
+    request.addEventListener("load", () => {
+      const { status, responseText } = request;
+      if (status === 200 || status === 201) resolve(status === 201);
+      else reject(problemOf(status, responseText));
+    });
+    for (const event of ["error", "timeout", "abort"]) {
+      request.addEventListener(event, () => reject(new Problem(0)));
+    }
+    request.send(form);
+  });
+}

@@ -1,0 +1,66 @@
+// The full-size view, with what is known of the picture.
+
+// The page's language, as the user's country writes its dates.
+const language = navigator.languages.find((each) => each.startsWith(document.documentElement.lang));
+
+export function makeViewer(dialog, { pictures, alt, copy }) {
+  const image = dialog.querySelector("img");
+  let shown = null;
+
+  const actions = {
+    previous: () => step(-1),
+    next: () => step(1),
+    copy: () => copy(shown),
+    close: () => dialog.close(),
+  };
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+    actions[event.target.closest("[data-do]")?.dataset.do]?.();
+  });
+  dialog.addEventListener("keydown", ({ key }) => {
+    if (key === "ArrowLeft") step(-1);
+    if (key === "ArrowRight") step(1);
+  });
+
+  function step(by) {
+    const entries = pictures.visible;
+    show(entries[(entries.indexOf(shown) + by + entries.length) % entries.length]);
+  }
+
+  function show(entry) {
+    shown = entry;
+    image.src = entry.image.url;
+    image.alt = alt(entry);
+    dialog.querySelector('[data-do="open"]').href = entry.image.url;
+    const known = facts(entry.image);
+    for (const row of dialog.querySelectorAll("[data-fact]")) {
+      const text = known[row.dataset.fact];
+      row.hidden = text === undefined;
+      if (text) row.querySelector("dd").textContent = text;
+    }
+    const alone = pictures.visible.length < 2;
+    for (const name of ["previous", "next"]) dialog.querySelector(`[data-do="${name}"]`).disabled = alone;
+  }
+
+  return (entry) => {
+    show(entry);
+    dialog.showModal();
+  };
+}
+
+function facts({ size, width, height, contentType, createdAt }) {
+  if (!createdAt) return { elsewhere: "" };
+  return {
+    size: readable(size),
+    dimensions: `${width} × ${height}`,
+    type: contentType.replace("image/", "").toUpperCase().replace("WEBP", "WebP"),
+    date: new Intl.DateTimeFormat(language, { dateStyle: "long", timeStyle: "short" }).format(new Date(createdAt)),
+  };
+}
+
+function readable(bytes) {
+  const [value, unit] =
+    bytes < 1000 ? [bytes, "byte"] : bytes < 1e6 ? [bytes / 1e3, "kilobyte"] : [bytes / 1e6, "megabyte"];
+  const options = { style: "unit", unit, unitDisplay: unit === "byte" ? "long" : "short" };
+  return new Intl.NumberFormat(language, { ...options, maximumFractionDigits: value < 10 ? 1 : 0 }).format(value);
+}

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from auth.passwords import hash_password
+from catalog.base import Catalog, Product, new_id, now
+from catalog.identity import Plan, Role, User, Workspace
+from tests.catalog.contract import new_workspace
+
+PASSWORD = "correct horse battery"  # noqa: S105  # of users that live for a test
+
+
+@cache
+def password_hash() -> str:
+    return hash_password(PASSWORD)
+
+
+def csrf_in(page: TestResponse) -> str:
+    match = re.search(r'name="csrf" value="([0-9a-f]{64})"', page.text)
+    assert match is not None, page.text
+    return match[1]
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user, and the browser that they sign in with."""
+
+    user: User
+    browser: FlaskClient
+
+    def sign_in(self, password: str = PASSWORD, path: str = "/console/sign-in") -> TestResponse:
+        csrf = csrf_in(self.browser.get(path))
+        form = {"csrf": csrf, "email": self.user.email, "password": password}
+        return self.browser.post(path, data=form)
+
+    def post(self, path: str, page: str, **form: str) -> TestResponse:
+        """Sends a form with the token that a page has."""
+        return self.browser.post(path, data={"csrf": csrf_in(self.browser.get(page)), **form})
+
+    def csrf(self) -> str:
+        return csrf_in(self.browser.get("/console"))
+
+    def access_token(self) -> str:
+        answer = self.browser.post("/console/token", headers={"X-CSRF-Token": self.csrf()})
+        assert answer.status_code == 200, answer.text
+        return str((answer.json or {})["accessToken"])
+
+
+NewPerson = Callable[..., Person]
+
+
+@pytest.fixture
+def workspace(catalog: Catalog) -> Workspace:
+    return new_workspace(catalog, plan=Plan.ENTERPRISE)
+
+
+@pytest.fixture
+def new_person(app: Flask, catalog: Catalog, workspace: Workspace) -> NewPerson:
+    """Makes a user who is signed in, unless told otherwise."""
+
+    def make(role: Role = Role.ADMIN, *, of: Workspace = workspace, signed_in: bool = True) -> Person:
+        user = User(
+            id=new_id(),
+            workspace_id=of.id,
+            email=f"{secrets.token_hex(4)}@example.com",
+            role=role,
+            password_hash=password_hash(),
+            password_set_at=now(),
+            created_at=now(),
+        )
+        catalog.create_user(user)
+        person = Person(user, app.test_client())
+        if signed_in:
+            assert person.sign_in().status_code == 303
+        return person
+
+    return make
+
+
+@pytest.fixture
+def admin(new_person: NewPerson) -> Person:
+    return new_person()
+
+
+@pytest.fixture
+def shelved(catalog: Catalog, workspace: Workspace) -> Product:
+    """A product of the workspace."""
+    product = Product(
+        id=new_id(),
+        workspace_id=workspace.id,
+        name="Lamp <b>Aurora</b>",
+        model="AU-1",
+        category="furniture",
+        created_at=now(),
+        updated_at=now(),
+    )
+    catalog.create_product(product)
+    return product

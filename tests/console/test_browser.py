@@ -1,0 +1,449 @@
+"""The console in a real browser, against the server as it is shipped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, expect
+
+from tests.console.chromium import chromium
+from tests.console.conftest import PASSWORD
+from tests.pictures import jpeg, png, webp
+from tests.servers import Server, gunicorn
+
+EMAIL = "ada@example.com"
+
+
+@dataclass(frozen=True)
+class House:
+    """A server with one workspace, an admin and a key."""
+
+    server: Server
+    workspace_id: str
+    key: str
+
+    def api(self, method: str, path: str, **options: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        url = f"{self.server.url}/api/v1{path}"
+        answer = requests.request(method, url, headers=headers, timeout=20, **options)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def new_product(self, pictures: int = 0, **fields: str) -> dict[str, Any]:
+        count = self.api("GET", "/products")["data"]["total"]
+        body = {"name": f"Lamp {count}", "model": f"L-{count}", "category": "furniture"} | fields
+        product: dict[str, Any] = self.api("POST", "/products", json=body)
+        for number in range(pictures):
+            file = ("a.jpg", jpeg(64 + number, 48), "image/jpeg")
+            self.api("POST", f"/products/{product['_id']}/images", files={"file": file})
+        return self.product(product["_id"])
+
+    def product(self, product_id: str) -> dict[str, Any]:
+        return dict(self.api("GET", f"/products/{product_id}"))
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with gunicorn(tmp_path_factory.mktemp("console"), WEB_CONCURRENCY="1") as server:
+        workspace_id = server.flask("workspace", "create", "Lumen", "--plan", "pro").split()[0]
+        key = server.flask("key", "create", "--workspace", workspace_id)
+        create = ["user", "create", EMAIL, "--workspace", workspace_id, "--role", "admin", "--password-stdin"]
+        server.flask(*create, stdin=PASSWORD)
+        yield House(server, workspace_id, key)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, house: House) -> Any:
+    """The cookies of someone who is signed in, to begin with."""
+    page = browser.new_page(locale="en-GB")
+    page.goto(f"{house.server.url}/console")
+    page.get_by_label("Email address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Products")).to_be_visible()
+    state = page.context.storage_state()
+    page.close()
+    return state
+
+
+@pytest.fixture
+def context(browser: Browser, house: House, signed_in: Any) -> Iterator[BrowserContext]:
+    context = browser.new_context(
+        base_url=house.server.url,
+        storage_state=signed_in,
+        locale="en-GB",
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page; the policy of what it may load and run must not have stopped anything."""
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text))
+    yield page
+    assert [fault for fault in faults if "Failed to load resource" not in fault] == []
+
+
+def a_file(name: str, data: bytes, mime_type: str = "image/jpeg") -> FilePayload:
+    return {"name": name, "mimeType": mime_type, "buffer": data}
+
+
+def pictures(page: Page) -> Locator:
+    return page.locator("#pictures > li")
+
+
+def open_product(page: Page, product: dict[str, Any]) -> None:
+    page.goto(f"/console/products/{product['_id']}")
+    expect(page.locator("#drop")).to_be_visible()
+    expect(pictures(page)).to_have_count(len(product["imageUrls"]))
+
+
+def shown(page: Page) -> list[str | None]:
+    return [view.get_attribute("href") for view in page.locator("#pictures .view").all()]
+
+
+def said(page: Page) -> Locator:
+    return page.locator("#live")
+
+
+def test_three_files_at_once_of_which_one_is_refused(page: Page, house: House) -> None:
+    product = house.new_product()
+    open_product(page, product)
+    page.get_by_label("Drop pictures here").set_input_files(
+        [
+            a_file("front.jpg", jpeg(80, 60)),
+            a_file("notes.txt", b"no picture", "text/plain"),
+            a_file("back.webp", webp(60, 80), "image/webp"),
+        ]
+    )
+    expect(pictures(page)).to_have_count(2)
+    refused = page.locator(".upload")
+    expect(refused).to_have_count(1)
+    expect(refused).to_contain_text("notes.txt")
+    expect(refused).to_contain_text("Not a PNG, JPEG or WebP picture.")
+    expect(said(page)).to_have_text("Uploaded: 2 of 3.")
+    assert shown(page) == house.product(product["_id"])["imageUrls"]
+    refused.get_by_role("button", name="Dismiss").click()
+    expect(refused).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\xff" * (5 * 1024 * 1024 + 1), "Larger than 5 MB. Save it smaller and try again."),
+        (jpeg()[:-200], "The file is damaged or incomplete."),
+        (b"", "The file is empty."),
+    ],
+)
+def test_a_file_that_is_refused_says_why(page: Page, house: House, data: bytes, why: str) -> None:
+    open_product(page, house.new_product())
+    page.get_by_label("Drop pictures here").set_input_files([a_file("x.jpg", data)])
+    expect(page.locator(".upload.failed .upload-state")).to_have_text(why)
+    expect(pictures(page)).to_have_count(0)
+
+
+def test_the_twenty_first_picture_is_refused_and_a_deleted_one_makes_room(page: Page, house: House) -> None:
+    product = house.new_product(pictures=19)
+    open_product(page, product)
+    page.get_by_label("Drop pictures here").set_input_files(
+        [a_file("20.png", png(30, 30), "image/png"), a_file("21.png", png(31, 31), "image/png")]
+    )
+    expect(page.locator(".upload.failed")).to_contain_text("There are 20 pictures already. Delete one first.")
+    expect(pictures(page)).to_have_count(20)
+    page.get_by_role("button", name="Delete picture 1", exact=True).click()
+    page.get_by_label("Drop pictures here").set_input_files([a_file("21.png", png(31, 31), "image/png")])
+    expect(page.locator("#count")).to_have_text("20 of 20 pictures")
+    expect(said(page)).to_have_text("Uploaded: 1 of 1.")
+    assert product["imageUrls"][0] not in house.product(product["_id"])["imageUrls"]
+
+
+def test_files_are_dropped_on_the_page(page: Page, house: House) -> None:
+    open_product(page, house.new_product())
+    files = page.evaluate_handle(
+        """bytes => {
+            const files = new DataTransfer();
+            files.items.add(new File([new Uint8Array(bytes)], "dropped.jpg", { type: "image/jpeg" }));
+            return files;
+        }""",
+        list(jpeg()),
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": files})
+    expect(pictures(page)).to_have_count(1)
+
+
+def test_the_same_file_again_is_not_stored_twice(page: Page, house: House) -> None:
+    product = house.new_product(pictures=1)
+    open_product(page, product)
+    page.get_by_label("Drop pictures here").set_input_files([a_file("again.jpg", jpeg(64, 48))])
+    expect(page.locator(".toast")).to_have_text(re.compile("again.jpg is here already"))
+    assert house.product(product["_id"])["imageUrls"] == product["imageUrls"]
+
+
+def test_a_server_that_can_not_be_reached_is_tried_again_by_hand(
+    page: Page, context: BrowserContext, house: House
+) -> None:
+    open_product(page, house.new_product())
+    context.set_offline(True)
+    page.get_by_label("Drop pictures here").set_input_files([a_file("front.jpg", jpeg())])
+    failed = page.locator(".upload.failed")
+    expect(failed).to_contain_text("The server can't be reached.")
+    context.set_offline(False)
+    failed.get_by_role("button", name="Try again").click()
+    expect(pictures(page)).to_have_count(1)
+    expect(failed).to_have_count(0)
+
+
+def test_pictures_are_reordered_by_pointer(page: Page, house: House) -> None:
+    product = house.new_product(pictures=3)
+    open_product(page, product)
+    first, second, third = product["imageUrls"]
+    boxes = [item.bounding_box() for item in pictures(page).all()]
+    assert boxes[0] is not None
+    assert boxes[2] is not None
+    page.mouse.move(boxes[0]["x"] + 50, boxes[0]["y"] + 50)
+    page.mouse.down()
+    with page.expect_response(lambda response: response.request.method == "PATCH") as saved:
+        page.mouse.move(boxes[2]["x"] + boxes[2]["width"] * 0.8, boxes[2]["y"] + 60, steps=8)
+        page.mouse.up()
+    assert saved.value.status == 200
+    assert "if-match" in saved.value.request.headers
+    assert shown(page) == house.product(product["_id"])["imageUrls"] == [second, third, first]
+    expect(page.locator("#viewer")).to_be_hidden()
+
+
+def test_a_drag_is_given_up_with_escape(page: Page, house: House) -> None:
+    product = house.new_product(pictures=2)
+    open_product(page, product)
+    page.locator("#pictures .view").first.hover()
+    page.mouse.down()
+    box = pictures(page).nth(1).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 50, steps=5)
+    expect(page.locator(".ghost")).to_have_count(1)
+    page.keyboard.press("Escape")
+    page.mouse.up()
+    expect(page.locator(".ghost")).to_have_count(0)
+    assert shown(page) == product["imageUrls"]
+
+
+def test_pictures_are_reordered_by_keyboard(page: Page, house: House) -> None:
+    product = house.new_product(pictures=3)
+    open_product(page, product)
+    first, second, third = product["imageUrls"]
+    page.get_by_role("button", name="Move picture 1 to the right").focus()
+    for place in (2, 3):
+        with page.expect_response(lambda response: response.request.method == "PATCH"):
+            page.keyboard.press("Enter")
+        expect(said(page)).to_have_text(f"Picture moved to place {place} of 3.")
+        # The focus goes with the picture.
+        expect(page.get_by_role("button", name=f"Move picture {place} to the right")).to_be_focused()
+    assert shown(page) == house.product(product["_id"])["imageUrls"] == [second, third, first]
+
+
+def test_an_order_that_meets_another_s_change_is_not_forced(page: Page, house: House) -> None:
+    product = house.new_product(pictures=3)
+    open_product(page, product)
+    house.api("DELETE", f"/products/{product['_id']}/images/0")
+    page.get_by_role("button", name="Move picture 2 to the left").click()
+    expect(page.locator(".toast")).to_have_text(re.compile("Someone else has changed this product."))
+    expect(pictures(page)).to_have_count(2)
+    assert shown(page) == house.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
+
+
+def test_a_deleted_picture_comes_back_by_undo(page: Page, house: House) -> None:
+    product = house.new_product(pictures=2)
+    open_product(page, product)
+    page.get_by_role("button", name="Delete picture 1").click()
+    expect(pictures(page)).to_have_count(1)
+    expect(page.get_by_role("button", name="Delete picture 1")).to_be_focused()
+    page.get_by_role("button", name="Undo").click()
+    expect(pictures(page)).to_have_count(2)
+    expect(page.get_by_role("link", name="View picture 1 in full size")).to_be_focused()
+    page.get_by_role("button", name="Delete picture 2").click()
+    page.keyboard.press("Control+z")
+    expect(said(page)).to_have_text("The picture is back.")
+    assert shown(page) == house.product(product["_id"])["imageUrls"] == product["imageUrls"]
+
+
+def test_a_deleted_picture_is_gone_after_a_while(page: Page, house: House) -> None:
+    product = house.new_product(pictures=2)
+    page.clock.install()
+    open_product(page, product)
+    page.get_by_role("button", name="Delete picture 1").click()
+    page.clock.fast_forward(7000)
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    assert house.product(product["_id"])["imageUrls"] == product["imageUrls"]
+    page.mouse.move(1, 1)
+    with page.expect_response(lambda response: response.request.method == "PATCH"):
+        page.clock.fast_forward(2000)
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+    assert house.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
+
+
+def test_a_deletion_is_done_when_the_page_is_left(page: Page, house: House) -> None:
+    product = house.new_product(pictures=2)
+    open_product(page, product)
+    page.get_by_role("button", name="Delete picture 1").click()
+    page.get_by_role("link", name="← Products").click()
+    # What a page sends while it goes is told to nobody, so its outcome is looked for.
+    card = page.locator(f'a[href="/console/products/{product["_id"]}"]')
+    for _ in range(50):
+        page.goto("/console")
+        if "Pictures: 1" in card.inner_text():
+            break
+    assert house.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
+
+
+def test_the_full_size_view_tells_about_the_picture(page: Page, house: House) -> None:
+    product = house.new_product(pictures=2)
+    open_product(page, product)
+    page.get_by_role("link", name="View picture 1 in full size").press("Enter")
+    viewer = page.locator("#viewer")
+    expect(viewer).to_contain_text("64 × 48")
+    expect(viewer).to_contain_text("JPEG")
+    expect(viewer).to_contain_text(re.compile(r"Size\s*[\d.]+ kB"))
+    expect(viewer).to_contain_text(re.compile(r"\d{1,2} \w+ 20\d\d"))
+    page.keyboard.press("ArrowRight")
+    expect(viewer).to_contain_text("65 × 48")
+    viewer.get_by_role("button", name="Copy URL").click()
+    assert page.evaluate("navigator.clipboard.readText()") == product["imageUrls"][1]
+    page.keyboard.press("Escape")
+    expect(viewer).to_be_hidden()
+    expect(page.get_by_role("link", name="View picture 1 in full size")).to_be_focused()
+
+
+def test_a_picture_on_another_server_is_shown_without_what_is_not_known(page: Page, house: House) -> None:
+    product = house.new_product()
+    house.api("PATCH", f"/products/{product['_id']}", json={"imageUrls": ["https://cdn.invalid/a.jpg"]})
+    open_product(page, house.product(product["_id"]))
+    page.get_by_role("link", name="View picture 1 in full size").click()
+    expect(page.locator("#viewer")).to_contain_text("On another server; more is not known of it.")
+    expect(page.locator("#viewer").get_by_text("Dimensions")).to_be_hidden()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Copy the URL of picture 1").click()
+    expect(said(page)).to_have_text("URL copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == "https://cdn.invalid/a.jpg"
+
+
+def test_a_product_is_made_in_the_console(page: Page, house: House) -> None:
+    house.new_product(model="TAKEN")
+    page.goto("/console")
+    page.get_by_role("button", name="New product").click()
+    page.get_by_label("Name", exact=True).fill("Desk lamp")
+    page.get_by_label("Model", exact=True).fill("TAKEN")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("alert")).to_have_text("Another product has this model.")
+    page.get_by_label("Model", exact=True).fill("DL-1")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", name="Desk lamp")).to_be_visible()
+
+
+def test_a_key_is_minted_copied_and_revoked(page: Page, house: House) -> None:
+    page.goto("/console/keys")
+    page.get_by_label("Label").fill("Till")
+    page.get_by_role("button", name="Create key").click()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    key = page.evaluate("navigator.clipboard.readText()")
+    url, bearer = f"{house.server.url}/api/v1/products", {"Authorization": f"Bearer {key}"}
+    assert requests.get(url, headers=bearer, timeout=20).status_code == 200
+    page.goto("/console/keys")
+    assert key not in page.content()
+    page.get_by_label("Revoke the key Till").click()
+    page.get_by_role("button", name="Revoke for good").click()
+    expect(page.locator("tr", has_text="Till")).to_contain_text("Revoked")
+    assert requests.get(url, headers=bearer, timeout=20).status_code == 401
+
+
+def test_the_token_of_a_page_is_kept_nowhere_but_in_its_script(page: Page, house: House) -> None:
+    tokens: list[str] = []
+    page.on(
+        "request",
+        lambda request: (
+            tokens.append(request.headers.get("authorization", "")) if "/api/" in request.url else None
+        ),
+    )
+    open_product(page, house.new_product(pictures=1))
+    (token,) = {token.removeprefix("Bearer ") for token in tokens}
+    assert token
+    assert token not in page.content()
+    kept = "[{...localStorage}, {...sessionStorage}, document.cookie, Object.keys(window).join()]"
+    assert page.evaluate(f"JSON.stringify({kept})").find(token) == -1
+    assert page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("locale", ["en-GB", "it-IT"])
+def test_the_pages_fit_a_narrow_screen_and_are_easy_to_read(
+    browser: Browser, house: House, signed_in: Any, scheme: Any, locale: str
+) -> None:
+    product = house.new_product(pictures=2, name="Lamp " + "x" * 120)
+    context = browser.new_context(
+        base_url=house.server.url,
+        storage_state=signed_in,
+        viewport={"width": 360, "height": 740},
+        color_scheme=scheme,
+        locale=locale,
+    )
+    page = context.new_page()
+    paths = ["", "/keys", "/apps", "/connections", "/usage", f"/products/{product['_id']}", "/nothing"]
+    for path in paths:
+        page.goto(f"/console{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        assert page.evaluate(UNREADABLE) == [], path
+        assert page.evaluate(UNNAMED) == [], path
+    assert page.evaluate("document.documentElement.lang") == locale[:2]
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (int(re.findall(r"\d+", ground)[0]) < 64) is (scheme == "dark")
+    context.close()
+
+
+#: The texts whose contrast with their ground is under 4.5:1 (WCAG 2.2, 1.4.3).
+UNREADABLE = """() => {
+  const parts = (color) => color.match(/[\\d.]+/g).map(Number);
+  const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  const light = (color) => {
+    const [r, g, b] = parts(color).map((c) => linear(c / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    const color = getComputedStyle(element).backgroundColor;
+    return (parts(color)[3] ?? 1) > 0 ? color : ground(element.parentElement);
+  };
+  const found = [];
+  for (const element of document.body.querySelectorAll("*")) {
+    const nodes = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
+    const text = nodes.map((node) => node.data.trim()).join("");
+    if (!text || !element.checkVisibility() || element.closest("script, template")) continue;
+    const pair = [light(getComputedStyle(element).color), light(ground(element))].sort((a, b) => b - a);
+    const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
+    if (ratio < 4.5) found.push(`${text}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+}"""
+
+#: The controls that a screen reader has no name for.
+UNNAMED = """() => {
+  const controls = "button, input:not([type=hidden]), select, textarea, a, summary";
+  const labels = (each) => each.ariaLabel || each.ariaLabelledByElements?.length || each.labels?.length;
+  const named = (each) => labels(each) || each.textContent.trim() || each.querySelector("img")?.alt;
+  return [...document.querySelectorAll(controls)]
+    .filter((each) => each.checkVisibility() && !each.closest("[aria-hidden=true]") && !named(each))
+    .map((each) => each.outerHTML);
+}"""

@@ -1,0 +1,271 @@
+"""The pages of keys, apps, connections and usage."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from auth.budgets import Budgets
+from auth.tokens import READ, digest, new_api_key
+from catalog.base import Catalog, new_id, now
+from catalog.identity import CredentialKind, Grant, OAuthClient, Plan, Role, User, Workspace
+from tests.catalog.contract import new_workspace
+from tests.console.conftest import NewPerson, Person
+
+KEYS = "/console/keys"
+APPS = "/console/apps"
+CONNECTIONS = "/console/connections"
+
+
+def shown_secret(text: str) -> str:
+    match = re.search(r'id="secret" readonly value="([^"]*)"', text)
+    assert match is not None, text
+    return match[1]
+
+
+# --- keys
+
+
+def test_a_key_is_shown_once_and_opens_the_api(
+    admin: Person, catalog: Catalog, anonymous: FlaskClient
+) -> None:
+    made = admin.post(KEYS, KEYS, label=" Web <shop> ")
+    secret = shown_secret(made.text)
+    assert (made.status_code, made.headers["Cache-Control"]) == (201, "no-store")
+    assert "Your new key: Web &lt;shop&gt;" in made.text
+    assert secret not in admin.browser.get(KEYS).text
+    (key,) = catalog.list_api_keys(admin.user.workspace_id)
+    assert (key.digest, key.label, key.kind) == (digest(secret), "Web <shop>", CredentialKind.API_KEY)
+    answer = anonymous.get("/api/v1/products", headers={"Authorization": f"Bearer {secret}"})
+    assert answer.status_code == 200
+
+
+def test_keys_are_listed_with_their_state_and_last_use(
+    admin: Person, catalog: Catalog, workspace: Workspace
+) -> None:
+    assert "No keys yet." in admin.browser.get(KEYS).text
+    for label in ("used", "revoked"):
+        catalog.create_credential(new_api_key(workspace.id, label)[1])
+    used, revoked = catalog.list_api_keys(workspace.id)
+    catalog.touch_credential(used.id, datetime(2026, 4, 10, 14, 30, tzinfo=UTC))
+    catalog.revoke_credential(revoked.id, now())
+    row = r'<th scope="row">(.*?)</th>.*?Last used">(.*?)</td>.*?tag.*?>(.*?)</span>'
+    rows = re.findall(row, admin.browser.get(KEYS).text, re.DOTALL)
+    assert rows == [("revoked", "Never", "Revoked"), ("used", "Apr 10, 2026, 2:30:00\u202fPM UTC", "Live")]
+
+
+def test_a_revoked_key_opens_nothing_any_more(
+    admin: Person, catalog: Catalog, anonymous: FlaskClient
+) -> None:
+    secret = shown_secret(admin.post(KEYS, KEYS, label="shop").text)
+    (key,) = catalog.list_api_keys(admin.user.workspace_id)
+    answer = admin.post(f"{KEYS}/{key.id}/revoke", KEYS)
+    assert (answer.status_code, answer.location) == (303, KEYS)
+    assert anonymous.get("/api/v1/products", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
+    assert f"{KEYS}/{key.id}/revoke" not in admin.browser.get(KEYS).text
+
+
+@pytest.mark.parametrize("label", ["", "   ", "x" * 101, "a\x00b", "a\nb"])
+def test_a_key_needs_a_label_that_fits(admin: Person, catalog: Catalog, label: str) -> None:
+    answer = admin.post(KEYS, KEYS, label=label)
+    assert answer.status_code == 400
+    assert "A label has 1 to 100 characters." in answer.text
+    assert catalog.list_api_keys(admin.user.workspace_id) == []
+
+
+def test_another_workspaces_key_can_not_be_seen_or_revoked(admin: Person, catalog: Catalog) -> None:
+    other = new_workspace(catalog)
+    catalog.create_credential(new_api_key(other.id, "theirs")[1])
+    (key,) = catalog.list_api_keys(other.id)
+    assert "theirs" not in admin.browser.get(KEYS).text
+    assert admin.post(f"{KEYS}/{key.id}/revoke", KEYS).status_code == 404
+    assert catalog.list_api_keys(other.id) == [key]
+
+
+def test_what_is_no_key_can_not_be_revoked_as_one(admin: Person, catalog: Catalog) -> None:
+    token = catalog.find_credential(digest(admin.access_token()))
+    assert token is not None
+    assert admin.post(f"{KEYS}/{token.id}/revoke", KEYS).status_code == 404
+
+
+# --- apps
+
+
+def register(admin: Person, **form: str) -> Any:
+    return admin.post(APPS, APPS, **{"name": "n8n", "redirect_uris": "https://n8n.example.com/cb"} | form)
+
+
+def test_an_app_is_registered_and_its_secret_shown_once(admin: Person, catalog: Catalog) -> None:
+    uris = "https://n8n.example.com/cb\r\nhttp://127.0.0.1:8080/cb\r\nhttps://n8n.example.com/cb"
+    made = register(admin, redirect_uris=uris, type="confidential")
+    secret = shown_secret(made.text)
+    assert (made.status_code, made.headers["Cache-Control"]) == (201, "no-store")
+    assert re.fullmatch(r"vs_[A-Za-z0-9_-]{43}", secret)
+    (app,) = catalog.list_clients(admin.user.workspace_id)
+    assert (app.name, app.secret_digest) == ("n8n", digest(secret))
+    assert app.redirect_uris == ("https://n8n.example.com/cb", "http://127.0.0.1:8080/cb")
+    assert app.scopes == {"products:read", "products:write"}
+    text = admin.browser.get(APPS).text
+    assert secret not in text
+    assert f"<code>{app.id}</code>" in text
+
+
+def test_a_public_app_has_no_secret(admin: Person, catalog: Catalog) -> None:
+    made = register(admin, type="public")
+    assert made.status_code == 201
+    assert 'id="secret"' not in made.text
+    (app,) = catalog.list_clients(admin.user.workspace_id)
+    assert app.secret_digest is None
+    assert admin.post(f"{APPS}/{app.id}/rotate", APPS).status_code == 404
+
+
+def test_a_rotated_secret_takes_the_place_of_the_old(admin: Person, catalog: Catalog) -> None:
+    first = shown_secret(register(admin).text)
+    (app,) = catalog.list_clients(admin.user.workspace_id)
+    second = shown_secret(admin.post(f"{APPS}/{app.id}/rotate", APPS).text)
+    assert second != first
+    assert [app.secret_digest for app in catalog.list_clients(admin.user.workspace_id)] == [digest(second)]
+
+
+def test_a_deleted_app_is_gone(admin: Person, catalog: Catalog) -> None:
+    register(admin)
+    (app,) = catalog.list_clients(admin.user.workspace_id)
+    answer = admin.post(f"{APPS}/{app.id}/delete", APPS)
+    assert (answer.status_code, answer.location) == (303, APPS)
+    assert catalog.find_client(app.id) is None
+    assert admin.post(f"{APPS}/{app.id}/delete", APPS).status_code == 404
+
+
+def test_another_workspaces_app_is_not_there(admin: Person, new_person: NewPerson, catalog: Catalog) -> None:
+    register(new_person(of=new_workspace(catalog)), name="theirs")
+    ids = [client.id for work in catalog.list_workspaces() for client in catalog.list_clients(work.id)]
+    assert "theirs" not in admin.browser.get(APPS).text
+    for action in ("rotate", "delete"):
+        assert admin.post(f"{APPS}/{ids[0]}/{action}", APPS).status_code == 404
+    assert catalog.find_client(ids[0]) is not None
+
+
+@pytest.mark.parametrize(
+    ("form", "sentence"),
+    [
+        ({"name": " "}, "A name has 1 to 100 characters."),
+        ({"name": "x" * 101}, "A name has 1 to 100 characters."),
+        ({"redirect_uris": ""}, "Give 1 to 10 addresses of that kind."),
+        ({"redirect_uris": "http://n8n.example.com/cb"}, "Give 1 to 10 addresses of that kind."),
+        (
+            {"redirect_uris": " ".join(f"https://a.example/{n}" for n in range(11))},
+            "Give 1 to 10 addresses of that kind.",
+        ),
+    ],
+)
+def test_what_can_not_be_registered_is_said_beside_the_field_and_kept(
+    admin: Person, catalog: Catalog, form: dict[str, str], sentence: str
+) -> None:
+    answer = register(admin, **form)
+    assert answer.status_code == 400
+    assert sentence in answer.text
+    assert form.get("redirect_uris", "https://n8n.example.com/cb") in answer.text
+    assert catalog.list_clients(admin.user.workspace_id) == []
+
+
+# --- connections
+
+
+def connect(
+    catalog: Catalog, user: User, name: str, *scopes: str, client: OAuthClient | None = None
+) -> OAuthClient:
+    if client is None:
+        client = OAuthClient(
+            id=new_id(), name=name, redirect_uris=(), scopes=frozenset(scopes), created_at=now()
+        )
+        catalog.create_client(client)
+    catalog.create_grant(
+        Grant(
+            id=new_id(),
+            workspace_id=user.workspace_id,
+            user_id=user.id,
+            client_id=client.id,
+            scopes=frozenset(scopes),
+            created_at=now(),
+            expires_at=now() + timedelta(hours=1),
+        )
+    )
+    return client
+
+
+def test_a_users_apps_are_listed_in_plain_words_and_can_be_disconnected(
+    new_person: NewPerson, catalog: Catalog
+) -> None:
+    person, other = new_person(Role.VIEWER), new_person()
+    assert "You have let no app in." in person.browser.get(CONNECTIONS).text
+    n8n = connect(catalog, person.user, "n8n", READ)
+    connect(catalog, person.user, "n8n", "offline_access", client=n8n)
+    connect(catalog, other.user, "theirs", READ)
+    text = person.browser.get(CONNECTIONS).text
+    assert re.findall(r"<h2>(.*?)</h2>", text) == ["n8n"]
+    assert re.findall(r"<li>(.*?)</li>", text.split("<main")[1]) == [
+        "See your products and their pictures",
+        "Keep this access while you are away, until you take it back",
+    ]
+    answer = person.post(f"{CONNECTIONS}/{n8n.id}/revoke", CONNECTIONS)
+    assert (answer.status_code, answer.location) == (303, CONNECTIONS)
+    assert not any(grant.is_live(now()) for grant in catalog.list_grants(person.user.id))
+    assert "You have let no app in." in person.browser.get(CONNECTIONS).text
+    assert person.post(f"{CONNECTIONS}/{n8n.id}/revoke", "/console").status_code == 404
+
+
+def test_nobody_disconnects_anothers_app(new_person: NewPerson, catalog: Catalog) -> None:
+    person, other = new_person(), new_person()
+    theirs = connect(catalog, other.user, "theirs", READ)
+    assert person.post(f"{CONNECTIONS}/{theirs.id}/revoke", "/console").status_code == 404
+    assert all(grant.is_live(now()) for grant in catalog.list_grants(other.user.id))
+
+
+# --- usage
+
+
+def test_a_plan_without_a_limit_says_so(admin: Person) -> None:
+    text = admin.browser.get("/console/usage").text
+    assert "Unlimited" in text
+    assert "<meter" not in text
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """The time that budgets go by: the one entry of the list."""
+    time = [datetime(2026, 11, 23, 23, 59, tzinfo=UTC)]
+    init = Budgets.__init__
+
+    def with_clock(*args: Any, **options: Any) -> None:
+        init(*args, **options, clock=lambda: time[0])
+
+    monkeypatch.setattr(Budgets, "__init__", with_clock)
+    return time
+
+
+def test_usage_is_what_was_counted_today(
+    clock: list[datetime], app: Flask, new_person: NewPerson, catalog: Catalog
+) -> None:
+    person = new_person(of=new_workspace(catalog, plan=Plan.FREE))
+    bearer = {"Authorization": f"Bearer {person.access_token()}"}
+    for _ in range(3):
+        app.test_client().post("/api/v1/products", json={}, headers=bearer)
+    for _ in range(2):  # looking costs nothing
+        text = person.browser.get("/console/usage").text
+        assert "<strong>3</strong> of 100" in text
+        assert "Left: 97. The count starts anew at Nov 24, 2026, 12:00:00\u202fAM UTC." in text
+    clock[0] += timedelta(minutes=1)
+    assert "<strong>0</strong> of 100" in person.browser.get("/console/usage").text
+
+
+def test_usage_that_nothing_can_count_is_said_to_be_so(
+    new_person: NewPerson, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = new_person(of=new_workspace(catalog, plan=Plan.FREE))
+    monkeypatch.setattr(Budgets, "usage", lambda *_: None)
+    assert "Nothing can count at the moment" in person.browser.get("/console/usage").text

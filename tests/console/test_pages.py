@@ -1,0 +1,171 @@
+"""What holds for every page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from flask.testing import FlaskClient
+
+from app import create_app
+from catalog.base import Catalog, Product
+from catalog.errors import CatalogUnavailable
+from catalog.identity import Role
+from config import Settings
+from storage.base import StorageBackend
+from tests.conftest import PUBLIC_URL
+from tests.console.conftest import NewPerson, Person
+
+PAGES = ["/console", "/console/keys", "/console/apps", "/console/connections", "/console/usage"]
+FORMS = [
+    "/console/sign-out",
+    "/console/keys",
+    "/console/keys/6650a1b2c3d4e5f6a7b8c9d0/revoke",
+    "/console/apps",
+    "/console/apps/6650a1b2c3d4e5f6a7b8c9d0/rotate",
+    "/console/apps/6650a1b2c3d4e5f6a7b8c9d0/delete",
+    "/console/connections/6650a1b2c3d4e5f6a7b8c9d0/revoke",
+]
+ADMINS_ONLY = [path for path in FORMS if "/keys" in path or "/apps" in path]
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; "
+    f"img-src 'self' https: data: blob: {PUBLIC_URL}; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def assert_guarded(headers: dict[str, str]) -> None:
+    assert headers["Content-Security-Policy"] == POLICY
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/console/products/{id}", "/console/sign-in", "/console/nothing"])
+def test_every_page_is_guarded_and_runs_no_inline_script(
+    admin: Person, anonymous: FlaskClient, shelved: Product, path: str
+) -> None:
+    for browser in (admin.browser, anonymous):
+        answer = browser.get(path.format(id=shelved.id))
+        assert_guarded(dict(answer.headers))
+        assert "Accept-Language" in answer.vary
+        assert re.search(r"\son\w+=|\sstyle=|<style", answer.text) is None
+        for script in re.findall(r"<script\b([^>]*)>", answer.text):
+            assert ' src="/console/static/' in script or 'type="application/json"' in script
+
+
+def test_pictures_may_come_from_the_bucket_too(
+    settings: Settings, storage: StorageBackend, catalog: Catalog
+) -> None:
+    app = create_app(
+        replace(settings, public_url="http://10.0.0.1:8000/vetrina", r2_public_url="http://bucket.example/b"),
+        storage=storage,
+        catalog=catalog,
+    )
+    policy = app.test_client().get("/console/sign-in").headers["Content-Security-Policy"]
+    assert "img-src 'self' https: data: blob: http://10.0.0.1:8000 http://bucket.example; " in policy
+
+
+@pytest.mark.parametrize("name", ["console.css", "product.js", "favicon.svg"])
+def test_the_assets_are_our_own(anonymous: FlaskClient, name: str) -> None:
+    with anonymous.get(f"/console/static/{name}") as answer:
+        assert answer.status_code == 200
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "no-cache"
+        text = answer.get_data(as_text=True).replace("http://www.w3.org/2000/svg", "")
+        assert re.search("https?://", text) is None
+
+
+@pytest.mark.parametrize("path", FORMS)
+@pytest.mark.parametrize("csrf", [None, "0" * 64])
+def test_a_form_from_another_site_is_refused(admin: Person, path: str, csrf: str | None) -> None:
+    answer = admin.browser.post(path, data={} if csrf is None else {"csrf": csrf})
+    assert answer.status_code == 400
+    assert "<h1>That did not work</h1>" in answer.text
+    assert admin.browser.get("/console").status_code == 200
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_a_form_of_nobody_leads_to_the_sign_in(anonymous: FlaskClient, path: str) -> None:
+    answer = anonymous.post(path)
+    assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/console/sign-in")
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.EDITOR])
+def test_keys_and_apps_are_for_admins(new_person: NewPerson, role: Role) -> None:
+    person = new_person(role)
+    answers = [person.browser.get("/console/keys"), person.browser.get("/console/apps")]
+    answers += [person.post(path, "/console") for path in ADMINS_ONLY]
+    for answer in answers:
+        assert answer.status_code == 403
+        assert "Only the admins of your workspace may use this page." in answer.text
+    home = person.browser.get("/console").text
+    assert 'href="/console/keys"' not in home
+    assert 'href="/console/apps"' not in home
+    assert 'href="/console/connections"' in home
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/console/nothing"),
+        ("GET", "/console/"),
+        ("GET", "/console/sign-out"),
+        ("PUT", "/console/keys"),
+        ("GET", "/console/static/nothing.css"),
+        ("GET", "/console/products/6650a1b2c3d4e5f6a7b8c9d0"),
+        ("GET", "/console/products/..%2f..%2fx"),
+    ],
+)
+def test_what_is_not_there_is_a_page_and_not_json(admin: Person, method: str, path: str) -> None:
+    answer = admin.browser.open(path, method=method)
+    assert (answer.status_code, answer.mimetype) == (404, "text/html")
+    assert "<h1>Nothing here</h1>" in answer.text
+
+
+def test_elsewhere_errors_stay_json(anonymous: FlaskClient) -> None:
+    for path in ("/nothing", "/consoles"):
+        answer = anonymous.get(path)
+        assert (answer.status_code, answer.json) == (404, {"error": "Not found"})
+
+
+def test_a_form_that_is_too_long_is_a_page(anonymous: FlaskClient) -> None:
+    answer = anonymous.post("/console/sign-in", data={"email": "x" * 70_000})
+    assert (answer.status_code, answer.mimetype) == (413, "text/html")
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> Callable[[Exception], None]:
+    """Makes the list of products fail."""
+
+    def fail(error: Exception) -> None:
+        def list_products(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(catalog, "list_products", list_products)
+
+    return fail
+
+
+def test_a_catalog_that_is_down_is_a_page_with_a_time_to_come_back(
+    admin: Person, failing: Callable[[Exception], None]
+) -> None:
+    failing(CatalogUnavailable("gone"))
+    answer = admin.browser.get("/console")
+    assert (answer.status_code, answer.mimetype) == (503, "text/html")
+    assert answer.headers["Retry-After"] == "5"
+    assert "<h1>Back in a moment</h1>" in answer.text
+    assert "gone" not in answer.text
+
+
+def test_a_fault_of_ours_is_a_page_with_the_number_of_the_request(
+    admin: Person, failing: Callable[[Exception], None]
+) -> None:
+    failing(RuntimeError("inner workings"))
+    answer = admin.browser.get("/console", headers={"Accept-Language": "it", "X-Request-Id": "a-request"})
+    assert (answer.status_code, answer.mimetype) == (500, "text/html")
+    assert "<h1>Qualcosa è andato storto</h1>" in answer.text
+    assert "<code>a-request</code>" in answer.text
+    assert "inner workings" not in answer.text

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from api.schemas import Category
+from catalog.base import Catalog, Image, Product, new_id
+from catalog.identity import Role
+from console.products import PER_PAGE
+from tests.catalog.contract import new_workspace
+from tests.console.conftest import NewPerson, Person
+
+CONTROLS = ('id="drop"', 'id="uploads"', 'data-do="delete"', 'data-do="earlier"', "data-may-write")
+
+
+def names(text: str) -> list[str]:
+    return re.findall(r"<strong>([^<]*)</strong>", text)
+
+
+def test_a_workspace_without_products_says_so(admin: Person) -> None:
+    assert (
+        "No products yet. Make the first one here, or through the API." in admin.browser.get("/console").text
+    )
+
+
+def test_products_are_listed_with_their_first_picture(
+    admin: Person, catalog: Catalog, shelved: Product
+) -> None:
+    catalog.append_image(
+        shelved.workspace_id, shelved.id, Image(url='https://cdn.example.com/a.jpg?x="><script>')
+    )
+    catalog.append_image(shelved.workspace_id, shelved.id, Image(url="https://cdn.example.com/b.jpg"))
+    text = admin.browser.get("/console").text
+    assert names(text) == ["Lamp &lt;b&gt;Aurora&lt;/b&gt;"]
+    assert f'href="/console/products/{shelved.id}"' in text
+    assert 'src="https://cdn.example.com/a.jpg?x=&#34;&gt;&lt;script&gt;"' in text
+    assert 'alt="First picture of Lamp &lt;b&gt;Aurora&lt;/b&gt;"' in text
+    assert "b.jpg" not in text
+    assert "Pictures: 2" in text
+
+
+def test_products_are_searched_and_archived_ones_come_when_asked_for(
+    admin: Person, catalog: Catalog, shelved: Product
+) -> None:
+    catalog.create_product(replace(shelved, id=new_id(), name="Chair", model="CH-1"))
+    catalog.create_product(replace(shelved, id=new_id(), name="Old chair", model="CH-0", status="archived"))
+    assert names(admin.browser.get("/console?search=chair").text) == ["Chair"]
+    assert names(admin.browser.get("/console?search=chair&archived=1").text) == ["Old chair", "Chair"]
+    missing = admin.browser.get("/console", query_string={"search": "<i>sofa"}).text
+    assert "No product&#39;s name or model has “&lt;i&gt;sofa” in it." in missing
+
+
+def test_many_products_come_in_pages_that_keep_the_search(
+    admin: Person, catalog: Catalog, shelved: Product
+) -> None:
+    for number in range(PER_PAGE):
+        catalog.create_product(replace(shelved, id=new_id(), name=f"Lamp {number}", model=f"L-{number}"))
+    first = admin.browser.get("/console?search=lamp&archived=1").text
+    assert "Page 1 of 2" in first
+    assert len(names(first)) == PER_PAGE
+    (older,) = re.findall(r'rel="next" href="([^"]*)"', first)
+    assert older == "/console?search=lamp&amp;archived=1&amp;page=2"
+    second = admin.browser.get(older.replace("&amp;", "&")).text
+    assert names(second) == ["Lamp &lt;b&gt;Aurora&lt;/b&gt;"]
+    assert "There is nothing on this page." in admin.browser.get("/console?page=9").text
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "x", "1e3", "9999999", "٣"])
+def test_a_page_that_is_no_number_is_the_first(admin: Person, shelved: Product, page: str) -> None:
+    text = admin.browser.get("/console", query_string={"page": page}).text
+    assert f'href="/console/products/{shelved.id}"' in text
+
+
+def test_every_category_can_be_chosen(admin: Person) -> None:
+    options = re.findall(r'<option value="([^"]*)"', admin.browser.get("/console").text)
+    assert sorted(options) == sorted(get_args(Category))
+
+
+def test_a_product_is_shown_with_its_pictures(admin: Person, catalog: Catalog, shelved: Product) -> None:
+    catalog.append_image(shelved.workspace_id, shelved.id, Image(url="https://cdn.example.com/a.jpg"))
+    answer = admin.browser.get(f"/console/products/{shelved.id}")
+    assert answer.status_code == 200
+    assert (
+        '<a class="view" href="https://cdn.example.com/a.jpg"><img src="https://cdn.example.com/a.jpg"'
+        in (answer.text)
+    )
+    assert "1 of 20 pictures" in answer.text
+    assert "<b>Aurora" not in answer.text
+
+
+@pytest.mark.parametrize(("role", "writes"), [(Role.VIEWER, False), (Role.EDITOR, True), (Role.ADMIN, True)])
+def test_who_may_only_look_sees_nothing_to_change_it_with(
+    new_person: NewPerson, shelved: Product, role: Role, writes: bool
+) -> None:
+    browser = new_person(role).browser
+    text = browser.get(f"/console/products/{shelved.id}").text
+    assert [control in text for control in CONTROLS] == [writes] * len(CONTROLS)
+    assert ('id="new-product"' in browser.get("/console").text) is writes
+
+
+def test_another_workspaces_product_is_like_one_that_is_not_there(
+    new_person: NewPerson, catalog: Catalog, shelved: Product
+) -> None:
+    stranger = new_person(of=new_workspace(catalog))
+    theirs = stranger.browser.get(f"/console/products/{shelved.id}")
+    nothing = stranger.browser.get(f"/console/products/{new_id()}")
+    assert (theirs.status_code, theirs.text) == (nothing.status_code, nothing.text)
+    assert theirs.status_code == 404
+    assert names(stranger.browser.get("/console").text) == []
+
+
+def test_no_access_token_is_in_a_page(admin: Person, shelved: Product) -> None:
+    token = admin.access_token()
+    for path in ("/console", f"/console/products/{shelved.id}"):
+        assert token not in admin.browser.get(path).text

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+import auth.sessions
+from app import create_app
+from auth.tokens import digest
+from catalog.base import Catalog, now
+from catalog.identity import Role
+from config import Settings
+from storage.base import StorageBackend
+from tests.console.conftest import PASSWORD, NewPerson, Person, csrf_in
+
+WRONG = "The email address or the password is wrong."
+
+
+def test_who_is_not_signed_in_is_asked_to_and_comes_back(new_person: NewPerson) -> None:
+    person = new_person(signed_in=False)
+    asked = person.browser.get("/console?search=a+lamp")
+    assert (asked.status_code, asked.location) == (
+        303,
+        "/console/sign-in?next=%2Fconsole%3Fsearch%3Da%2Blamp",
+    )
+    answer = person.sign_in(path=asked.location)
+    assert (answer.status_code, answer.location) == (303, "/console?search=a+lamp")
+    page = person.browser.get(answer.location)
+    assert page.status_code == 200
+    assert person.user.email in page.text
+
+
+def test_who_is_signed_in_is_not_asked_again(admin: Person) -> None:
+    answer = admin.browser.get("/console/sign-in?next=/console/usage")
+    assert (answer.status_code, answer.location) == (303, "/console/usage")
+
+
+def test_a_wrong_password_and_an_unknown_user_are_told_the_same(new_person: NewPerson) -> None:
+    person = new_person(signed_in=False)
+    wrong = person.sign_in("another")
+    stranger = Person(replace(person.user, email="nobody@example.com"), person.browser)
+    unknown = stranger.sign_in()
+    assert (wrong.status_code, unknown.status_code) == (401, 401)
+    assert WRONG in wrong.text
+    assert wrong.text.replace(person.user.email, "") == unknown.text.replace("nobody@example.com", "")
+    assert person.browser.get("/console").status_code == 303
+
+
+def test_a_password_is_never_written_into_the_page(new_person: NewPerson) -> None:
+    assert "another-password" not in new_person(signed_in=False).sign_in("another-password").text
+
+
+def test_a_disabled_user_is_kept_out_and_put_out(
+    new_person: NewPerson, admin: Person, catalog: Catalog
+) -> None:
+    catalog.disable_user(admin.user.id, now())
+    assert admin.browser.get("/console").status_code == 303
+    late = new_person(signed_in=False)
+    catalog.disable_user(late.user.id, now())
+    assert late.sign_in().status_code == 401
+
+
+def test_another_password_ends_the_session(admin: Person, catalog: Catalog) -> None:
+    catalog.set_password(admin.user.id, "other", now() + timedelta(seconds=1))
+    assert admin.browser.get("/console").status_code == 303
+
+
+def test_signing_out_ends_the_session_itself(admin: Person) -> None:
+    cookie = admin.browser.get_cookie("vetrina_session")
+    assert cookie is not None
+    answer = admin.post("/console/sign-out", "/console")
+    assert (answer.status_code, answer.location) == (303, "/console/sign-in")
+    assert admin.browser.get_cookie("vetrina_session") is None
+    admin.browser.set_cookie("vetrina_session", cookie.value)
+    assert admin.browser.get("/console").status_code == 303
+
+
+def test_sign_ins_are_throttled(
+    settings: Settings, storage: StorageBackend, catalog: Catalog, new_person: NewPerson
+) -> None:
+    app = create_app(replace(settings, auth_failures_per_minute=2), storage=storage, catalog=catalog)
+    person = Person(new_person(signed_in=False).user, app.test_client())
+    assert [person.sign_in("wrong").status_code for _ in range(2)] == [401, 401]
+    answer = person.sign_in()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
+    assert "Too many attempts. Wait a minute, then try again." in answer.text
+
+
+@pytest.mark.parametrize("csrf", [None, "", "0" * 64, "è" * 64])
+def test_a_sign_in_from_another_site_is_refused(new_person: NewPerson, csrf: str | None) -> None:
+    person = new_person(signed_in=False)
+    person.browser.get("/console/sign-in")
+    form = {"email": person.user.email, "password": PASSWORD} | ({} if csrf is None else {"csrf": csrf})
+    answer = person.browser.post("/console/sign-in", data=form)
+    assert answer.status_code == 400
+    assert "This page was out of date. Please sign in again." in answer.text
+    assert person.browser.get("/console").status_code == 303
+
+
+def test_a_sign_in_without_the_visitors_cookie_is_refused(new_person: NewPerson) -> None:
+    person = new_person(signed_in=False)
+    csrf = csrf_in(person.browser.get("/console/sign-in"))
+    person.browser.delete_cookie("vetrina_visitor")
+    form = {"email": person.user.email, "password": PASSWORD, "csrf": csrf}
+    assert person.browser.post("/console/sign-in", data=form).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "/console\\@evil.example",
+        "/consolevil",
+        "/console/\r\nSet-Cookie: a=b",
+        "/console/\tx",
+        " /console/keys",
+        "javascript:alert(1)",
+        "/api/v1/products",
+        "/api/oauth/authorize",
+        "/api/oauth/authorize/../../x?y",
+        "evil",
+        "",
+    ],
+)
+def test_after_the_sign_in_nobody_is_sent_elsewhere(new_person: NewPerson, path: str) -> None:
+    person = new_person(signed_in=False)
+    csrf = csrf_in(person.browser.get("/console/sign-in"))
+    form = {"email": person.user.email, "password": PASSWORD, "csrf": csrf}
+    answer = person.browser.post("/console/sign-in", query_string={"next": path}, data=form)
+    assert (answer.status_code, answer.location) == (303, "/console")
+    again = person.browser.get("/console/sign-in", query_string={"next": path})
+    assert (again.status_code, again.location) == (303, "/console")
+
+
+@pytest.mark.parametrize(
+    "path", ["/console/keys", "/console?page=2", "/api/oauth/authorize?client_id=a&state=b"]
+)
+def test_after_the_sign_in_one_of_our_pages_is_shown(new_person: NewPerson, path: str) -> None:
+    person = new_person(signed_in=False)
+    csrf = csrf_in(person.browser.get("/console/sign-in"))
+    form = {"email": person.user.email, "password": PASSWORD, "csrf": csrf}
+    answer = person.browser.post("/console/sign-in", query_string={"next": path}, data=form)
+    assert (answer.status_code, answer.location) == (303, path)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "secure"), [("https://images.example.com", True), ("http://127.0.0.1:8000", False)]
+)
+def test_the_cookies_are_for_this_site_and_not_for_scripts(
+    settings: Settings,
+    storage: StorageBackend,
+    catalog: Catalog,
+    new_person: NewPerson,
+    public_url: str,
+    secure: bool,
+) -> None:
+    app = create_app(replace(settings, public_url=public_url), storage=storage, catalog=catalog)
+    person = Person(new_person(signed_in=False).user, app.test_client())
+    set_cookies = [
+        person.browser.get("/console/sign-in").headers.getlist("Set-Cookie")[0],
+        person.sign_in().headers.getlist("Set-Cookie")[0],
+    ]
+    for cookie in set_cookies:
+        attributes = set(cookie.split("; ")[1:])
+        assert attributes >= {"HttpOnly", "Path=/", "SameSite=Lax"}
+        assert ("Secure" in attributes) is secure
+
+
+def test_a_page_gets_a_short_lived_token_for_the_api(admin: Person, catalog: Catalog) -> None:
+    answer = admin.browser.post("/console/token", headers={"X-CSRF-Token": admin.csrf()})
+    body: dict[str, Any] = answer.json or {}
+    assert (answer.status_code, set(body), body["expiresIn"]) == (200, {"accessToken", "expiresIn"}, 900)
+    assert answer.headers["Cache-Control"] == "no-store"
+    credential = catalog.find_credential(digest(body["accessToken"]))
+    assert credential is not None
+    assert credential.expires_at == credential.created_at + timedelta(minutes=15)
+    assert (credential.user_id, credential.workspace_id) == (admin.user.id, admin.user.workspace_id)
+
+
+def test_the_token_does_not_outlive_the_session(
+    new_person: NewPerson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth.sessions, "LIFETIME", timedelta(minutes=5))
+    person = new_person()
+    answer = person.browser.post("/console/token", headers={"X-CSRF-Token": person.csrf()})
+    assert 290 <= (answer.json or {})["expiresIn"] <= 300
+
+
+@pytest.mark.parametrize(("role", "status"), [(Role.VIEWER, 403), (Role.EDITOR, 400), (Role.ADMIN, 400)])
+def test_the_token_opens_what_the_role_allows(
+    app: Flask, new_person: NewPerson, role: Role, status: int
+) -> None:
+    bearer = {"Authorization": f"Bearer {new_person(role).access_token()}"}
+    client = app.test_client()
+    assert client.get("/api/v1/products", headers=bearer).status_code == 200
+    assert client.post("/api/v1/products", json={}, headers=bearer).status_code == status
+
+
+def test_the_session_itself_does_not_open_the_api(admin: Person) -> None:
+    assert admin.browser.get("/api/v1/products").status_code == 401
+
+
+def test_no_token_without_a_session_or_without_the_csrf_header(admin: Person, anonymous: FlaskClient) -> None:
+    nobody = anonymous.post("/console/token")
+    assert (nobody.status_code, nobody.json) == (401, {"error": "Unauthorized"})
+    unproven = admin.browser.post("/console/token")
+    assert (unproven.status_code, unproven.json) == (400, {"error": "Bad request"})
