@@ -159,9 +159,12 @@ def _flag(value: object) -> bool:
 
 
 class ProductListQuery(BaseModel):
-    """The query of ``GET /api/v1/products``: each parameter once, and no other."""
+    """The query of ``GET /api/v1/products``: each parameter at most once.
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+    Parameters that it does not know are ignored, as servers do: some clients send more to all they call.
+    """
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore")
 
     page: Annotated[int, _whole_number(1_000_000)] = 1
     limit: Annotated[int, _whole_number(100)] = 20

@@ -63,7 +63,8 @@ class MongoIdempotencyKeys:
                     standing = keys.find_one({"_id": _id(claim)})
                     if standing is None:  # it was given up in between
                         continue
-                    return _claim_of(standing)
+                    # Our own is that of a first attempt whose answer was lost: pymongo asks again.
+                    return None if standing["token"] == claim.token else _claim_of(standing)
                 return None
 
     def complete_idempotency_key(self, claim: IdempotencyClaim, answer: StoredAnswer) -> None:

@@ -112,7 +112,7 @@ LEFT_OUT = {
 }
 CHECKED: list[Any] = [check for check in CHECKS.get_all() if check.__name__ not in LEFT_OUT]
 
-#: An unknown parameter whose value is an empty list counts as sent, but no address can have it.
+#: An unknown parameter is ignored, though it counts as wrong.
 LEFT_OUT_OF_LISTS = "negative_data_rejection"
 
 

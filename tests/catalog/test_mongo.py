@@ -22,6 +22,7 @@ from tests.catalog.contract import (
     new_product,
     new_workspace,
 )
+from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
 from tests.mongo import MongoServer, connect, database_uri, new_database
 
@@ -38,7 +39,7 @@ def catalog(uri: str) -> Iterator[MongoCatalog]:
         yield catalog
 
 
-class TestMongoCatalog(CatalogContract, IdentitiesContract):
+class TestMongoCatalog(CatalogContract, IdentitiesContract, IdempotencyKeysContract):
     @pytest.fixture
     def catalog(self, uri: str) -> Iterator[MongoCatalog]:
         with closing(MongoCatalog(uri)) as catalog:

@@ -14,6 +14,7 @@ from catalog.base import Product, new_id
 from catalog.errors import CatalogUnavailable, DuplicateModel, OutcomeUnknown
 from catalog.mongo import TIMEOUT, MongoCatalog
 from tests.catalog.contract import a_product, externals, hosted_image, new_product, new_workspace
+from tests.catalog.idempotency_contract import AT, CREATED, a_claim, later
 from tests.mongo import Fault, MongoServer, Proxy, database_uri, new_database, proxy_of
 
 #: For what lasts as long as the catalog waits, in seconds.
@@ -197,6 +198,49 @@ def test_a_creation_whose_answer_is_lost_is_no_duplicate_of_itself(
     assert current(catalog, product) == product
     with pytest.raises(DuplicateModel):
         patient.create_product(replace(product, id=new_id()))
+
+
+def test_a_claim_whose_answer_is_lost_is_not_taken_for_anothers(
+    proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog
+) -> None:
+    claim = a_claim()
+    proxy.fault = Fault(b"update", times=1)
+    assert patient.claim_idempotency_key(claim, AT) is None
+    assert proxy.fault.times == 0
+    assert catalog.claim_idempotency_key(later(claim, AT), AT) == claim
+
+
+def test_nor_is_one_that_took_over(proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog) -> None:
+    dead = a_claim()
+    catalog.claim_idempotency_key(dead, AT)
+    at = dead.lease_until
+    heir = later(dead, at)
+    proxy.fault = Fault(b"update", times=1)
+    assert patient.claim_idempotency_key(heir, at) is None
+    assert proxy.fault.times == 0
+    assert catalog.claim_idempotency_key(later(dead, at), at) == heir
+
+
+def test_a_claim_that_is_not_answered_may_have_been_made(
+    proxy: Proxy, far: MongoCatalog, catalog: MongoCatalog
+) -> None:
+    far.check()
+    claim = a_claim()
+    proxy.fault = Fault(b"update", hangs=True)
+    with soon(), raises_exactly(OutcomeUnknown):
+        far.claim_idempotency_key(claim, AT)
+    assert catalog.claim_idempotency_key(later(claim, AT), AT) == claim
+
+
+def test_an_answer_whose_storing_is_not_answered_is_stored_once(
+    proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog
+) -> None:
+    claim = a_claim()
+    catalog.claim_idempotency_key(claim, AT)
+    proxy.fault = Fault(b"update", times=1)
+    patient.complete_idempotency_key(claim, CREATED)
+    assert proxy.fault.times == 0
+    assert catalog.claim_idempotency_key(later(claim, AT), AT) == replace(claim, answer=CREATED)
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["breaks", "hangs"])

@@ -25,6 +25,7 @@ from tests.catalog.contract import (
     new_product,
     new_workspace,
 )
+from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
 
 
@@ -40,7 +41,7 @@ def catalog(path: Path) -> Iterator[SQLiteCatalog]:
     catalog.close()
 
 
-class TestSQLiteCatalog(CatalogContract, IdentitiesContract):
+class TestSQLiteCatalog(CatalogContract, IdentitiesContract, IdempotencyKeysContract):
     @pytest.fixture
     def catalog(self, path: Path) -> Iterator[SQLiteCatalog]:
         catalog = SQLiteCatalog(path)
