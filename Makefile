@@ -23,7 +23,7 @@ run: $(VENV)/runtime ## Start the server on disk and SQLite, and say how to try 
 	@DEMO=1 LOG_FORMAT=$${LOG_FORMAT:-text} exec $(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
 
 test: $(VENV)/development ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/development ## Check style and types
 	$(BIN)/ruff format --check .
