@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
@@ -368,6 +372,54 @@ def test_a_key_is_minted_copied_and_revoked(page: Page, house: House) -> None:
     page.get_by_label("Revoke the key Till").click()
     page.get_by_role("button", name="Revoke for good").click()
     expect(page.locator("tr", has_text="Till")).to_contain_text("Revoked")
+    assert requests.get(url, headers=bearer, timeout=20).status_code == 401
+
+
+def test_an_app_is_let_in_by_a_user_who_signs_in_and_is_disconnected(
+    browser: Browser, house: House, page: Page
+) -> None:
+    page.goto("/console/apps")
+    page.get_by_label("Name").fill("Price Watcher")
+    page.get_by_label("Redirect URIs").fill("http://127.0.0.1/callback")
+    page.get_by_label("Public").check()
+    page.get_by_role("button", name="Register").click()
+    client_id = page.locator("dd code").first.inner_text()
+    verifier = secrets.token_urlsafe(48)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    callback = "http://127.0.0.1:9/callback"
+    asked = {
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": callback,
+        "state": "s&1",
+        "scope": "products:read",
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+    }
+
+    visitor = browser.new_context(base_url=house.server.url, locale="it-IT").new_page()
+    visitor.route("http://127.0.0.1:9/**", lambda route: route.fulfill(body="The app"))
+    visitor.goto(f"/api/oauth/authorize?{urlencode(asked)}")
+    visitor.get_by_label("Indirizzo email").fill(EMAIL)
+    visitor.get_by_label("Password").fill(PASSWORD)
+    visitor.get_by_role("button", name="Accedi").click()
+    expect(visitor.get_by_role("heading", name="Autorizzare Price Watcher?")).to_be_visible()
+    expect(visitor.locator("li")).to_have_text("Vedere i tuoi prodotti e le loro immagini")
+    visitor.get_by_role("button", name="Autorizza").click()
+    visitor.wait_for_url(f"{callback}?**")
+    answer = parse_qs(urlsplit(visitor.url).query)
+    visitor.context.close()
+    assert answer["state"] == ["s&1"]
+
+    form = {"grant_type": "authorization_code", "code": answer["code"][0], "redirect_uri": callback}
+    form |= {"client_id": client_id, "code_verifier": verifier}
+    tokens = requests.post(f"{house.server.url}/api/oauth/token", data=form, timeout=20).json()
+    url, bearer = f"{house.server.url}/api/v1/products", {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert requests.get(url, headers=bearer, timeout=20).status_code == 200
+    page.goto("/console/connections")
+    page.get_by_label("Disconnect Price Watcher").click()
+    page.get_by_role("button", name="Take its access back").click()
+    expect(page.get_by_text("You have let no app in.")).to_be_visible()
     assert requests.get(url, headers=bearer, timeout=20).status_code == 401
 
 
