@@ -123,7 +123,7 @@ def shown(page: Page) -> list[str | None]:
 
 
 def said(page: Page) -> Locator:
-    return page.locator("#live")
+    return page.locator("#live p").last
 
 
 def test_three_files_at_once_of_which_one_is_refused(page: Page, house: House) -> None:
@@ -231,6 +231,38 @@ def test_pictures_are_reordered_by_pointer(page: Page, house: House) -> None:
     expect(page.locator("#viewer")).to_be_hidden()
 
 
+def test_pictures_are_reordered_by_finger(browser: Browser, house: House, signed_in: Any) -> None:
+    product = house.new_product(pictures=2)
+    context = browser.new_context(
+        base_url=house.server.url,
+        storage_state=signed_in,
+        viewport={"width": 360, "height": 740},
+        has_touch=True,
+        is_mobile=True,
+    )
+    page = context.new_page()
+    open_product(page, product)
+    finger = context.new_cdp_session(page)
+    handle, target = page.locator(".handle").first, pictures(page).nth(1)
+    handle.scroll_into_view_if_needed()
+    start, end = handle.bounding_box(), target.bounding_box()
+    assert start is not None
+    assert end is not None
+
+    def touch(kind: str, *point: float) -> None:
+        points = [{"x": point[0], "y": point[1]}] if point else []
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    with page.expect_response(lambda response: response.request.method == "PATCH"):
+        touch("touchStart", start["x"] + 5, start["y"] + 5)
+        for step in range(1, 9):
+            x = start["x"] + (end["x"] + end["width"] * 0.8 - start["x"]) * step / 8
+            touch("touchMove", x, start["y"] - 10 * step)
+        touch("touchEnd")
+    assert shown(page) == house.product(product["_id"])["imageUrls"] == product["imageUrls"][::-1]
+    context.close()
+
+
 def test_a_drag_is_given_up_with_escape(page: Page, house: House) -> None:
     product = house.new_product(pictures=2)
     open_product(page, product)
@@ -298,6 +330,20 @@ def test_a_deleted_picture_is_gone_after_a_while(page: Page, house: House) -> No
         page.clock.fast_forward(2000)
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)
     assert house.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
+
+
+def test_a_deletion_spares_what_someone_else_has_added_meanwhile(page: Page, house: House) -> None:
+    product = house.new_product(pictures=2)
+    page.clock.install()
+    open_product(page, product)
+    page.get_by_role("button", name="Delete picture 1").click()
+    file = ("new.png", png(20, 20), "image/png")
+    added = house.api("POST", f"/products/{product['_id']}/images", files={"file": file})["imageUrl"]
+    with page.expect_response(lambda response: response.request.method == "PATCH" and response.status == 200):
+        page.clock.fast_forward(9000)
+    assert house.product(product["_id"])["imageUrls"] == [product["imageUrls"][1], added]
+    expect(pictures(page)).to_have_count(2)
+    expect(page.locator(".toast")).to_have_count(0)
 
 
 def test_a_deletion_is_done_when_the_page_is_left(page: Page, house: House) -> None:

@@ -63,6 +63,15 @@ def test_it_says_in_plain_words_which_app_asks_for_what(
     assert ONLY_VIEWS not in text
 
 
+def test_the_sign_in_before_it_says_so_too(new_person: NewPerson, app_of_the_house: OAuthClient) -> None:
+    person = new_person(signed_in=False)
+    query = urlencode({"client_id": app_of_the_house.id, "scope": "products:read admin <b>"})
+    text = person.browser.get("/console/sign-in", query_string={"next": f"/api/oauth/authorize?{query}"}).text
+    assert "The app Price &lt;b&gt;Watcher&lt;/b&gt; asks for access. Sign in to decide. It could:" in text
+    assert text.count("<li>") == 1
+    assert "<li>See your products and their pictures</li>" in text
+
+
 def test_it_says_no_more_than_is_asked_for(admin: Person, app_of_the_house: OAuthClient) -> None:
     assert ask(admin, app_of_the_house).count("<li>") == 1
 
