@@ -486,8 +486,7 @@ def test_the_token_of_a_page_is_kept_nowhere_but_in_its_script(page: Page, house
     assert page.evaluate("localStorage.length + sessionStorage.length") == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("locale", ["en-GB", "it-IT"])
+@pytest.mark.parametrize(("scheme", "locale"), [("light", "en-GB"), ("dark", "it-IT")])
 def test_the_pages_fit_a_narrow_screen_and_are_easy_to_read(
     browser: Browser, house: House, signed_in: Any, scheme: Any, locale: str
 ) -> None:
