@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test lint format bench fuzz clean
+.PHONY: help run test lint format bench screenshots fuzz clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ format: $(VENV)/development ## Put the style in order
 
 bench: $(VENV)/development ## Measure against a floor, two peers and nginx; write docs/performance.md
 	$(BIN)/python -m bench.report
+
+screenshots: $(VENV)/development ## Take the console's pictures anew, into docs/screenshots
+	$(BIN)/python -m tests.console.screenshots
 
 fuzz: $(VENV)/development ## Search for files and bodies that break the server, FUZZ_SECONDS (60) each
 	@$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0 \

@@ -26,6 +26,8 @@ VISITOR_COOKIE: Final = "vetrina_visitor"
 LIFETIME: Final = timedelta(hours=12)
 #: For how long a page may call the API before it must ask again.
 PAGE_TOKEN_LIFETIME: Final = timedelta(minutes=15)
+#: Its token starts so, and can be told in a log, a search or a leak scanner.
+_PAGE_TOKEN_PREFIX: Final = "vp_"  # noqa: S105  # no secret, what they start with
 
 
 class WrongPassword(Exception):
@@ -126,7 +128,7 @@ class Sessions:
         """
         created_at = now()
         expires_at = min(created_at + PAGE_TOKEN_LIFETIME, session.credential.expires_at or created_at)
-        secret = secrets.token_urlsafe(32)
+        secret = _PAGE_TOKEN_PREFIX + secrets.token_urlsafe(32)
         credential = Credential(
             id=new_id(),
             digest=digest(secret),

@@ -42,17 +42,17 @@ def console_blueprint(catalog: Catalog, sessions: Sessions, budgets: Budgets, pa
         "console", __name__, url_prefix="/console", template_folder="templates", static_folder="static"
     )
     guards = Guards(sessions)
-    add_sign_in(blueprint, pages, guards, sessions)
+    add_sign_in(blueprint, pages, guards, sessions, catalog)
     add_products(blueprint, pages, guards, catalog)
     add_keys(blueprint, pages, guards, catalog)
     add_apps(blueprint, pages, guards, catalog)
     add_connections(blueprint, pages, guards, catalog)
     add_usage(blueprint, pages, guards, catalog, budgets)
-    _add_errors(blueprint, pages)
+    _add_errors(blueprint, pages, sessions)
     return blueprint
 
 
-def _add_errors(blueprint: Blueprint, pages: Pages) -> None:
+def _add_errors(blueprint: Blueprint, pages: Pages, sessions: Sessions) -> None:
     @blueprint.before_request
     def bound_forms() -> None:
         request.max_content_length = _MAX_FORM
@@ -66,9 +66,11 @@ def _add_errors(blueprint: Blueprint, pages: Pages) -> None:
         return redirect(f"/console/sign-in?{urlencode({'next': back})}", 303)
 
     # Without a view there would be no blueprint, and the answer would be the API's JSON.
-    @blueprint.route("/", defaults={"_": ""}, methods=_METHODS)
+    @blueprint.route("", methods=_METHODS[1:])
+    @blueprint.route("/", methods=_METHODS)
     @blueprint.route("/<path:_>", methods=_METHODS)
-    def nothing(_: str) -> ResponseReturnValue:
+    def nothing(_: str = "") -> ResponseReturnValue:
+        g.session = sessions.current()
         raise NotFound
 
     @blueprint.after_request

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from babel.dates import format_datetime
+from babel.dates import format_date, format_time
 from babel.messages.pofile import read_po
 from flask import request
 
@@ -53,7 +53,8 @@ class Phrasebook:
 
     def time(self, moment: datetime) -> str:
         """A date and time, in UTC and saying so."""
-        return f"{format_datetime(moment, 'medium', tzinfo=UTC, locale=self.language)} UTC"
+        day = format_date(moment.astimezone(UTC), "medium", locale=self.language)
+        return f"{day}, {format_time(moment, 'short', tzinfo=UTC, locale=self.language)} UTC"
 
 
 def asked_for() -> Phrasebook:

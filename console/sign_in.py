@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
 from flask import Blueprint, Response, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 
 from auth.budgets import TooManyFailures
+from auth.oauth.records import OFFLINE
 from auth.sessions import Session, Sessions, WrongPassword, csrf_token
+from auth.tokens import READ, WRITE
+from catalog.base import Catalog
 from console.guards import Guards, check_csrf, return_path
 from console.rendering import Pages
 
+_CONSENT: Final = "/api/oauth/authorize?"
 
-def add_sign_in(blueprint: Blueprint, pages: Pages, guards: Guards, sessions: Sessions) -> None:
+
+def add_sign_in(
+    blueprint: Blueprint, pages: Pages, guards: Guards, sessions: Sessions, catalog: Catalog
+) -> None:
     """``/console/sign-in``, ``/console/sign-out`` and ``/console/token``."""
+
+    def page(status: int = 200, *, problem: str = "") -> Response:
+        target = return_path(request.args.get("next", ""))
+        visitor = sessions.visitor()
+        page = pages.render(
+            "sign_in.html",
+            status,
+            csrf=csrf_token(visitor),
+            problem=problem,
+            email=request.form.get("email", ""),
+            next=target,
+            **_asking(catalog, target),
+        )
+        sessions.remember_visitor(page, visitor)
+        return page
 
     @blueprint.get("/sign-in")
     def sign_in_page() -> ResponseReturnValue:
         if sessions.current():
             return redirect(return_path(request.args.get("next", "")), 303)
-        return _sign_in_page(pages, sessions)
+        return page()
 
     @blueprint.post("/sign-in")
     def sign_in() -> ResponseReturnValue:
@@ -27,13 +52,13 @@ def add_sign_in(blueprint: Blueprint, pages: Pages, guards: Guards, sessions: Se
             check_csrf(sessions.visitor())
             secret, _ = sessions.sign_in(request.form.get("email", ""), request.form.get("password", ""))
         except BadRequest:
-            return _sign_in_page(pages, sessions, 400, problem="csrf")
+            return page(400, problem="csrf")
         except WrongPassword:
-            return _sign_in_page(pages, sessions, 401, problem="wrong")
+            return page(401, problem="wrong")
         except TooManyFailures as error:
-            page = _sign_in_page(pages, sessions, 429, problem="often")
-            page.headers["Retry-After"] = str(error.retry_after)
-            return page
+            answer = page(429, problem="often")
+            answer.headers["Retry-After"] = str(error.retry_after)
+            return answer
         response = Response(status=303, headers={"Location": return_path(request.args.get("next", ""))})
         sessions.remember(response, secret)
         return response
@@ -53,15 +78,11 @@ def add_sign_in(blueprint: Blueprint, pages: Pages, guards: Guards, sessions: Se
         return jsonify({"accessToken": access_token, "expiresIn": round(life.total_seconds())})
 
 
-def _sign_in_page(pages: Pages, sessions: Sessions, status: int = 200, *, problem: str = "") -> Response:
-    visitor = sessions.visitor()
-    page = pages.render(
-        "sign_in.html",
-        status,
-        csrf=csrf_token(visitor),
-        problem=problem,
-        email=request.form.get("email", ""),
-        next=return_path(request.args.get("next", "")),
-    )
-    sessions.remember_visitor(page, visitor)
-    return page
+def _asking(catalog: Catalog, target: str) -> dict[str, Any]:
+    """The app that sends someone here to sign in, and what it asks for; the consent page checks it all."""
+    if not target.startswith(_CONSENT):
+        return {}
+    asked = dict(parse_qsl(urlsplit(target).query))
+    client = catalog.find_client(asked.get("client_id", ""))
+    scopes = asked.get("scope", READ).split()
+    return {"client": client, "scopes": [scope for scope in (READ, WRITE, OFFLINE) if scope in scopes]}

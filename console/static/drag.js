@@ -31,6 +31,8 @@ export function makeSortable(list, drop) {
     ghost.style.width = `${box.width}px`;
     ghost.style.height = `${box.width}px`;
     document.body.append(ghost);
+    // The list stays where it is: a finger that is bound to what it moves would lose it.
+    list.setPointerCapture(drag.id);
     Object.assign(drag, { began: true, ghost, dx: box.left - drag.x, dy: box.top - drag.y });
     drag.home = drag.item.nextElementSibling;
     drag.item.classList.add("dragged");

@@ -20,8 +20,12 @@ const pictures = new Pictures(product.dataset.id, { show, tell });
 const alt = (entry) => say("picture", { number: pictures.visible.indexOf(entry) + 1, name: product.dataset.name });
 const view = makeViewer(byId("viewer"), { pictures, alt, copy: copyUrl });
 
+// A line for each message: one that took the place of another could keep it from being read out.
 function announce(text, seen = false) {
-  byId("live").textContent = text;
+  const line = document.createElement("p");
+  line.textContent = text;
+  byId("live").append(line);
+  while (byId("live").children.length > 10) byId("live").firstElementChild.remove();
   if (seen) toasts.add(text);
 }
 
@@ -109,7 +113,7 @@ function remove(entry, place) {
   pictures.hide(entry);
   const next = list.children[Math.min(place, list.children.length - 1)];
   (next ? buttonOf(next, "delete") : byId("files")).focus();
-  byId("live").textContent = say("deletedUndo");
+  announce(say("deletedUndo"));
   toasts.add(say("deleted"), {
     undo() {
       pictures.restore(entry);

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
@@ -119,7 +123,7 @@ def shown(page: Page) -> list[str | None]:
 
 
 def said(page: Page) -> Locator:
-    return page.locator("#live")
+    return page.locator("#live p").last
 
 
 def test_three_files_at_once_of_which_one_is_refused(page: Page, house: House) -> None:
@@ -227,6 +231,38 @@ def test_pictures_are_reordered_by_pointer(page: Page, house: House) -> None:
     expect(page.locator("#viewer")).to_be_hidden()
 
 
+def test_pictures_are_reordered_by_finger(browser: Browser, house: House, signed_in: Any) -> None:
+    product = house.new_product(pictures=2)
+    context = browser.new_context(
+        base_url=house.server.url,
+        storage_state=signed_in,
+        viewport={"width": 360, "height": 740},
+        has_touch=True,
+        is_mobile=True,
+    )
+    page = context.new_page()
+    open_product(page, product)
+    finger = context.new_cdp_session(page)
+    handle, target = page.locator(".handle").first, pictures(page).nth(1)
+    handle.scroll_into_view_if_needed()
+    start, end = handle.bounding_box(), target.bounding_box()
+    assert start is not None
+    assert end is not None
+
+    def touch(kind: str, *point: float) -> None:
+        points = [{"x": point[0], "y": point[1]}] if point else []
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    with page.expect_response(lambda response: response.request.method == "PATCH"):
+        touch("touchStart", start["x"] + 5, start["y"] + 5)
+        for step in range(1, 9):
+            x = start["x"] + (end["x"] + end["width"] * 0.8 - start["x"]) * step / 8
+            touch("touchMove", x, start["y"] - 10 * step)
+        touch("touchEnd")
+    assert shown(page) == house.product(product["_id"])["imageUrls"] == product["imageUrls"][::-1]
+    context.close()
+
+
 def test_a_drag_is_given_up_with_escape(page: Page, house: House) -> None:
     product = house.new_product(pictures=2)
     open_product(page, product)
@@ -294,6 +330,20 @@ def test_a_deleted_picture_is_gone_after_a_while(page: Page, house: House) -> No
         page.clock.fast_forward(2000)
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)
     assert house.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
+
+
+def test_a_deletion_spares_what_someone_else_has_added_meanwhile(page: Page, house: House) -> None:
+    product = house.new_product(pictures=2)
+    page.clock.install()
+    open_product(page, product)
+    page.get_by_role("button", name="Delete picture 1").click()
+    file = ("new.png", png(20, 20), "image/png")
+    added = house.api("POST", f"/products/{product['_id']}/images", files={"file": file})["imageUrl"]
+    with page.expect_response(lambda response: response.request.method == "PATCH" and response.status == 200):
+        page.clock.fast_forward(9000)
+    assert house.product(product["_id"])["imageUrls"] == [product["imageUrls"][1], added]
+    expect(pictures(page)).to_have_count(2)
+    expect(page.locator(".toast")).to_have_count(0)
 
 
 def test_a_deletion_is_done_when_the_page_is_left(page: Page, house: House) -> None:
@@ -371,6 +421,54 @@ def test_a_key_is_minted_copied_and_revoked(page: Page, house: House) -> None:
     assert requests.get(url, headers=bearer, timeout=20).status_code == 401
 
 
+def test_an_app_is_let_in_by_a_user_who_signs_in_and_is_disconnected(
+    browser: Browser, house: House, page: Page
+) -> None:
+    page.goto("/console/apps")
+    page.get_by_label("Name").fill("Price Watcher")
+    page.get_by_label("Redirect URIs").fill("http://127.0.0.1/callback")
+    page.get_by_label("Public").check()
+    page.get_by_role("button", name="Register").click()
+    client_id = page.locator("dd code").first.inner_text()
+    verifier = secrets.token_urlsafe(48)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    callback = "http://127.0.0.1:9/callback"
+    asked = {
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": callback,
+        "state": "s&1",
+        "scope": "products:read",
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+    }
+
+    visitor = browser.new_context(base_url=house.server.url, locale="it-IT").new_page()
+    visitor.route("http://127.0.0.1:9/**", lambda route: route.fulfill(body="The app"))
+    visitor.goto(f"/api/oauth/authorize?{urlencode(asked)}")
+    visitor.get_by_label("Indirizzo email").fill(EMAIL)
+    visitor.get_by_label("Password").fill(PASSWORD)
+    visitor.get_by_role("button", name="Accedi").click()
+    expect(visitor.get_by_role("heading", name="Autorizzare Price Watcher?")).to_be_visible()
+    expect(visitor.locator("li")).to_have_text("Vedere i tuoi prodotti e le loro immagini")
+    visitor.get_by_role("button", name="Autorizza").click()
+    visitor.wait_for_url(f"{callback}?**")
+    answer = parse_qs(urlsplit(visitor.url).query)
+    visitor.context.close()
+    assert answer["state"] == ["s&1"]
+
+    form = {"grant_type": "authorization_code", "code": answer["code"][0], "redirect_uri": callback}
+    form |= {"client_id": client_id, "code_verifier": verifier}
+    tokens = requests.post(f"{house.server.url}/api/oauth/token", data=form, timeout=20).json()
+    url, bearer = f"{house.server.url}/api/v1/products", {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert requests.get(url, headers=bearer, timeout=20).status_code == 200
+    page.goto("/console/connections")
+    page.get_by_label("Disconnect Price Watcher").click()
+    page.get_by_role("button", name="Take its access back").click()
+    expect(page.get_by_text("You have let no app in.")).to_be_visible()
+    assert requests.get(url, headers=bearer, timeout=20).status_code == 401
+
+
 def test_the_token_of_a_page_is_kept_nowhere_but_in_its_script(page: Page, house: House) -> None:
     tokens: list[str] = []
     page.on(
@@ -388,8 +486,7 @@ def test_the_token_of_a_page_is_kept_nowhere_but_in_its_script(page: Page, house
     assert page.evaluate("localStorage.length + sessionStorage.length") == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("locale", ["en-GB", "it-IT"])
+@pytest.mark.parametrize(("scheme", "locale"), [("light", "en-GB"), ("dark", "it-IT")])
 def test_the_pages_fit_a_narrow_screen_and_are_easy_to_read(
     browser: Browser, house: House, signed_in: Any, scheme: Any, locale: str
 ) -> None:

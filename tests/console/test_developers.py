@@ -56,7 +56,7 @@ def test_keys_are_listed_with_their_state_and_last_use(
     catalog.revoke_credential(revoked.id, now())
     row = r'<th scope="row">(.*?)</th>.*?Last used">(.*?)</td>.*?tag.*?>(.*?)</span>'
     rows = re.findall(row, admin.browser.get(KEYS).text, re.DOTALL)
-    assert rows == [("revoked", "Never", "Revoked"), ("used", "Apr 10, 2026, 2:30:00\u202fPM UTC", "Live")]
+    assert rows == [("revoked", "Never", "Revoked"), ("used", "Apr 10, 2026, 2:30\u202fPM UTC", "Live")]
 
 
 def test_a_revoked_key_opens_nothing_any_more(
@@ -258,7 +258,7 @@ def test_usage_is_what_was_counted_today(
     for _ in range(2):  # looking costs nothing
         text = person.browser.get("/console/usage").text
         assert "<strong>3</strong> of 100" in text
-        assert "Left: 97. The count starts anew at Nov 24, 2026, 12:00:00\u202fAM UTC." in text
+        assert "Left: 97. The count starts anew at midnight UTC." in text
     clock[0] += timedelta(minutes=1)
     assert "<strong>0</strong> of 100" in person.browser.get("/console/usage").text
 

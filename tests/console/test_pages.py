@@ -114,6 +114,7 @@ def test_keys_and_apps_are_for_admins(new_person: NewPerson, role: Role) -> None
         ("GET", "/console/"),
         ("GET", "/console/sign-out"),
         ("PUT", "/console/keys"),
+        ("DELETE", "/console"),
         ("GET", "/console/static/nothing.css"),
         ("GET", "/console/products/6650a1b2c3d4e5f6a7b8c9d0"),
         ("GET", "/console/products/..%2f..%2fx"),
@@ -123,6 +124,7 @@ def test_what_is_not_there_is_a_page_and_not_json(admin: Person, method: str, pa
     answer = admin.browser.open(path, method=method)
     assert (answer.status_code, answer.mimetype) == (404, "text/html")
     assert "<h1>Nothing here</h1>" in answer.text
+    assert (admin.user.email in answer.text) is ("static" not in path)
 
 
 def test_elsewhere_errors_stay_json(anonymous: FlaskClient) -> None:

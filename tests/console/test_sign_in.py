@@ -188,7 +188,8 @@ def test_the_token_does_not_outlive_the_session(
     new_person: NewPerson, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth.sessions, "LIFETIME", timedelta(minutes=5))
-    person = new_person()
+    person = new_person(signed_in=False)
+    person.sign_in()
     answer = person.browser.post("/console/token", headers={"X-CSRF-Token": person.csrf()})
     assert 290 <= (answer.json or {})["expiresIn"] <= 300
 

@@ -1,0 +1,101 @@
+"""The page on which a user lets an app in; the flow around it is in tests/auth/oauth."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import pytest
+
+from auth.oauth.clients import new_client
+from auth.tokens import ALL_SCOPES
+from catalog.base import Catalog
+from catalog.identity import OAuthClient, Role, Workspace
+from tests.console.conftest import NewPerson, Person
+
+UNCHECKED = "This app has registered itself; nobody has checked its name."
+ONLY_VIEWS = "You may only view this workspace, so the app may only view it too."
+
+
+def ask(person: Person, app: OAuthClient, *, scope: str = "products:read", language: str = "en") -> str:
+    asked = {
+        "response_type": "code",
+        "client_id": app.id,
+        "redirect_uri": app.redirect_uris[0],
+        "scope": scope,
+        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        "code_challenge_method": "S256",
+    }
+    path = f"/api/oauth/authorize?{urlencode(asked)}"
+    page = person.browser.get(path, headers={"Accept-Language": language, "Accept": "text/html"})
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert page.headers["Referrer-Policy"] == ("no-referrer" if page.status_code == 200 else "same-origin")
+    assert "script-src 'self'; style-src 'self'; " in page.headers["Content-Security-Policy"]
+    return page.text
+
+
+@pytest.fixture
+def app_of_the_house(catalog: Catalog, workspace: Workspace) -> OAuthClient:
+    client, _ = new_client(
+        "Price <b>Watcher</b>",
+        ["https://prices.example/cb"],
+        confidential=False,
+        scopes=ALL_SCOPES,
+        workspace_id=workspace.id,
+    )
+    catalog.create_client(client)
+    return client
+
+
+def test_it_says_in_plain_words_which_app_asks_for_what(
+    admin: Person, app_of_the_house: OAuthClient, workspace: Workspace
+) -> None:
+    text = ask(admin, app_of_the_house, scope="products:read products:write offline_access")
+    assert "<h1>Let Price &lt;b&gt;Watcher&lt;/b&gt; in?</h1>" in text
+    for line in (
+        "See your products and their pictures",
+        "Create, change and delete products and their pictures",
+        "Keep this access while you are away, until you take it back",
+    ):
+        assert f"<li>{line}</li>" in text
+    assert f"access to the workspace {workspace.name}. It could:" in text
+    assert f"You are signed in as {admin.user.email}. Afterwards you are sent to prices.example." in text
+    assert UNCHECKED not in text
+    assert ONLY_VIEWS not in text
+
+
+def test_the_sign_in_before_it_says_so_too(new_person: NewPerson, app_of_the_house: OAuthClient) -> None:
+    person = new_person(signed_in=False)
+    query = urlencode({"client_id": app_of_the_house.id, "scope": "products:read admin <b>"})
+    text = person.browser.get("/console/sign-in", query_string={"next": f"/api/oauth/authorize?{query}"}).text
+    assert "The app Price &lt;b&gt;Watcher&lt;/b&gt; asks for access. Sign in to decide. It could:" in text
+    assert text.count("<li>") == 1
+    assert "<li>See your products and their pictures</li>" in text
+
+
+def test_it_says_no_more_than_is_asked_for(admin: Person, app_of_the_house: OAuthClient) -> None:
+    assert ask(admin, app_of_the_house).count("<li>") == 1
+
+
+def test_it_speaks_italian(admin: Person, app_of_the_house: OAuthClient) -> None:
+    text = ask(admin, app_of_the_house, language="it")
+    assert '<html lang="it">' in text
+    assert "<li>Vedere i tuoi prodotti e le loro immagini</li>" in text
+
+
+def test_a_viewer_is_told_that_the_app_may_only_view_too(
+    new_person: NewPerson, app_of_the_house: OAuthClient
+) -> None:
+    assert ONLY_VIEWS in ask(new_person(Role.VIEWER), app_of_the_house, scope="products:read products:write")
+
+
+def test_an_app_that_has_registered_itself_is_marked(admin: Person, catalog: Catalog) -> None:
+    client, _ = new_client("Stranger", ["https://stranger.example/cb"], confidential=False)
+    catalog.create_client(client)
+    assert UNCHECKED in ask(admin, client)
+
+
+def test_a_request_that_can_not_be_answered_is_a_page_too(
+    admin: Person, app_of_the_house: OAuthClient, catalog: Catalog, workspace: Workspace
+) -> None:
+    catalog.delete_client(workspace.id, app_of_the_house.id)
+    assert "<h1>This can&#39;t go on</h1>" in ask(admin, app_of_the_house)
