@@ -7,6 +7,7 @@ from typing import IO, Final
 
 from flask import g, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, RequestTimeout
+from werkzeug.exceptions import NotImplemented as HTTPNotImplemented
 
 MAX_JSON_BODY: Final = 1 << 20
 
@@ -23,7 +24,10 @@ def read_body(limit: int) -> bytes:
         RequestEntityTooLarge: it is, or says that it is, longer than ``limit`` bytes.
         BadRequest: it is shorter than it says, or its framing is broken.
         RequestTimeout: it does not come in time.
+        NotImplemented: it is encoded for the way otherwise than in chunks.
     """
+    if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+        raise HTTPNotImplemented  # gunicorn takes "gzip, chunked" too, and leaves the gzip to us
     declared = request.content_length
     if declared is None and not request.environ.get("wsgi.input_terminated"):
         return b""  # no body, or none whose end the server would find for us

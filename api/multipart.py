@@ -42,6 +42,8 @@ def read_upload() -> Upload:
     try:
         return Upload(_file_parts(body, boundary))
     except MultipartError as error:
+        if f"--{boundary}".encode() not in body:
+            raise no_file("the body is not multipart") from error
         raise BadRequest(_MALFORMED) from error
 
 

@@ -253,6 +253,19 @@ def test_a_broken_chunk_is_a_400(shop: Shop, product_url: str) -> None:
     assert exchange(shop, request, b"zz\r\nbytes\r\n") == (400, {"error": "The body can't be read"})
 
 
+def test_a_body_that_is_compressed_for_the_way_is_refused(shop: Shop, product_url: str) -> None:
+    path = product_url.removeprefix(shop.server.url) + "/images"
+    body = form(PICTURE)
+    request = head(
+        path,
+        f"Authorization: Bearer {shop.key}",
+        f"Content-Type: {FORM_TYPE}",
+        "Transfer-Encoding: gzip, chunked",
+    )
+    answer = exchange(shop, request, b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    assert answer == (501, {"error": "Not implemented"})
+
+
 def test_a_body_that_nobody_read_is_not_taken_for_the_next_request(shop: Shop) -> None:
     smuggled = head("/smuggled", method="GET")
     request = head("/api/v1/products", f"Content-Length: {len(smuggled)}")

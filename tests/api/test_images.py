@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import re
 from collections.abc import Callable
@@ -220,7 +221,7 @@ MALFORMED_BODIES: dict[str, tuple[bytes, str | None, Any]] = {
     "another field": (GOOD.replace(b'"file"', b'"image"'), FORM_TYPE, NO_FILE),
     "no file name": (GOOD.replace(b'; filename="hero.jpg"', b""), FORM_TYPE, NO_FILE),
     "an empty file name": (GOOD.replace(b"hero.jpg", b""), FORM_TYPE, NO_FILE),
-    "another boundary": (GOOD, "multipart/form-data; boundary=yy", MALFORMED),
+    "another boundary": (GOOD, "multipart/form-data; boundary=yy", NO_FILE),
     "a boundary too long": (
         GOOD.replace(b"xx", b"x" * 71),
         f"multipart/form-data; boundary={71 * 'x'}",
@@ -245,7 +246,8 @@ MALFORMED_BODIES: dict[str, tuple[bytes, str | None, Any]] = {
         FORM_TYPE,
         MALFORMED,
     ),
-    "line breaks alone": (2_000_000 * b"\r\n", FORM_TYPE, MALFORMED),
+    "line breaks alone": (2_000_000 * b"\r\n", FORM_TYPE, NO_FILE),
+    "compressed": (gzip.compress(GOOD), FORM_TYPE, NO_FILE),
 }
 
 
