@@ -13,7 +13,6 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from auth.budgets import DAILY_WRITES, Budgets
-from auth.sqlite_counters import SQLiteCounters
 from auth.tokens import new_api_key
 from catalog.base import Catalog
 from catalog.identity import Plan
@@ -212,24 +211,3 @@ def test_the_address_comes_from_as_many_proxies_as_are_trusted(
     client.get("/healthz", headers={"X-Forwarded-For": "192.0.2.7, 192.0.2.8, 192.0.2.9"})
     (record,) = [record for record in caplog.records if record.name == "vetrina.access"]
     assert record.__dict__["fields"]["client"] == expected
-
-
-# --- the counters themselves
-
-
-def test_counters_count_expire_and_can_be_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    time = [1000.0]
-    monkeypatch.setattr("auth.sqlite_counters.time.time", lambda: time[0])
-    counters = SQLiteCounters(f"sqlite:///{tmp_path}/limits.sqlite3")
-    assert [counters.incr("a", 60) for _ in range(3)] == [1, 2, 3]
-    assert counters.incr("b", 60, 5) == 5
-    assert (counters.get("a"), counters.get_expiry("a")) == (3, 1060.0)
-    time[0] += 60
-    assert counters.get("a") == 0
-    assert counters.incr("a", 60) == 1
-    counters.clear("a")
-    assert counters.get("a") == 0
-    counters.incr("c", 60)
-    assert counters.reset() == 1
-    assert counters.check()
-    assert not SQLiteCounters(f"sqlite:///{tmp_path}").check()
