@@ -17,9 +17,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from fakeredis import TcpFakeServer
 from flask import Flask
 from flask.testing import FlaskClient
 from limits import RateLimitItemPerDay
+from limits.storage import RedisStorage
+from redis import Redis
 
 from app import create_app
 from auth.counters import REST, Counters, make_limiter
@@ -191,6 +194,36 @@ def test_a_storage_that_is_down_costs_a_moment_and_limits_nothing(
         assert time.monotonic() - start < 4
     assert errors_counted(anonymous) == before + 20
     assert caplog.text.count(DOWN) == 1
+
+
+# --- Redis
+
+
+@pytest.fixture
+def redis() -> Iterator[str]:
+    """The address of a server that speaks Redis' protocol."""
+    with TcpFakeServer(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        uri = f"redis://127.0.0.1:{server.server_address[1]}"
+        # It hangs up after an error, such as the one by which a client learns that it has no such script.
+        with Redis.from_url(uri) as client:
+            client.script_load(RedisStorage.SCRIPT_INCR_EXPIRE)
+        yield uri
+        server.shutdown()
+        thread.join()
+
+
+def test_redis_counts(redis: str) -> None:
+    limiters = [make_limiter(Flask("a"), redis) for _ in range(2)]
+    counters = [Counters(limiter, on_error=pytest.fail) for limiter in limiters]
+    assert [counter.hit(WRITES, "acme") for counter in counters for _ in range(2)] == [1, 2, 3, 4]
+    assert counters[0].read(WRITES, "acme") == 4
+    assert counters[0].read(WRITES, "another") == 0
+    expiry = limiters[0].storage.get_expiry(WRITES.key_for("acme"))
+    assert time.time() < expiry <= time.time() + WRITES.get_expiry()
+    for limiter in limiters:
+        cast("Any", limiter.storage).storage.close()
 
 
 # --- MongoDB
