@@ -137,7 +137,8 @@ def create_app(
 
     app = Flask("vetrina", static_folder=None)
     budgets = make_budgets(app, settings, catalog)
-    auth = BearerAuth(catalog, budgets, LastUsed(catalog))
+    last_used = app.extensions["last_used"] = LastUsed(catalog)
+    auth = BearerAuth(catalog, budgets, last_used)
     sessions = Sessions(catalog, budgets, secure=settings.public_url.startswith("https:"))
     oauth = OAuthServer(
         catalog, settings.public_url, max_registered_clients=settings.oauth_max_registered_clients

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from limits.storage import MongoDBStorage
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -51,11 +53,9 @@ class MongoCounters(MongoDBStorage):
             except BaseException:
                 client.close()
                 raise
+            weakref.finalize(self, client.close)
             self._storage = client
         return client
 
     def __del__(self) -> None:
-        """Closes the client, if there is one."""
-        client = getattr(self, "_storage", None)
-        if client is not None:
-            client.close()
+        """Does nothing, where the base class would connect if it never did."""

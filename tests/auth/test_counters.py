@@ -196,6 +196,19 @@ def test_a_storage_that_is_down_costs_a_moment_and_limits_nothing(
     assert caplog.text.count(DOWN) == 1
 
 
+def test_so_is_a_file_that_can_not_be_used(
+    app: Flask, settings: Settings, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    (settings.data_dir / "limits.sqlite3").mkdir()
+    client, anonymous = on_plan(app.test_client(), catalog, Plan.FREE), app.test_client()
+    before = errors_counted(anonymous)
+    for _ in range(3):
+        response = client.delete(f"{NOTHING}/images/0")
+        assert (response.status_code, "X-RateLimit-Limit" in response.headers) == (404, False)
+    assert errors_counted(anonymous) == before + 3
+    assert caplog.text.count(DOWN) == 1
+
+
 # --- Redis
 
 
