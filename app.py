@@ -6,8 +6,6 @@ from urllib.parse import urlsplit
 
 from click import ClickException
 from flask import Flask
-from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api.cors import allow_browsers
@@ -23,10 +21,10 @@ from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
 from auth.bearer import BearerAuth
 from auth.budgets import Budgets, tell_budget
+from auth.counters import Counters, make_limiter
 from auth.last_used import LastUsed
 from auth.oauth.server import OAuthServer
 from auth.sessions import Sessions
-from auth.sqlite_counters import SQLiteCounters
 from catalog.base import Catalog
 from catalog.mongo import MongoCatalog
 from catalog.sqlite import SQLiteCatalog
@@ -93,21 +91,20 @@ def make_limits(settings: Settings) -> Limits:
 
 
 def make_budgets(app: Flask, settings: Settings, catalog: Catalog) -> Budgets:
-    """The budgets, counted where the settings say, or beside the catalog."""
+    """The budgets, counted where the settings say, or beside the catalog.
+
+    Raises:
+        ConfigError: nothing can count there.
+    """
     uri = settings.ratelimit_storage_uri
-    options: dict[str, str | int] = {}
     if not uri and settings.catalog_url.startswith("sqlite:"):
-        uri = f"{SQLiteCounters.STORAGE_SCHEME[0]}:///{settings.data_dir.absolute() / 'limits.sqlite3'}"
-    elif not uri:
-        database = urlsplit(settings.catalog_url).path.strip("/")
-        uri, options = settings.catalog_url, {"database_name": database, "serverSelectionTimeoutMS": 1000}
-    limiter = Limiter(get_remote_address, app=app, storage_uri=uri, storage_options=options)
-    return Budgets(
-        catalog,
-        limiter,
-        failures_per_minute=settings.auth_failures_per_minute,
-        on_error=LIMITER_ERRORS.inc,
-    )
+        uri = f"sqlite:///{settings.data_dir.absolute() / 'limits.sqlite3'}"
+    try:
+        limiter = make_limiter(app, uri or settings.catalog_url)
+    except ValueError as error:
+        raise ConfigError(f"RATELIMIT_STORAGE_URI {error}.") from None
+    counters = Counters(limiter, on_error=LIMITER_ERRORS.inc)
+    return Budgets(catalog, counters, failures_per_minute=settings.auth_failures_per_minute)
 
 
 def picture_origins(settings: Settings) -> list[str]:
@@ -140,7 +137,8 @@ def create_app(
 
     app = Flask("vetrina", static_folder=None)
     budgets = make_budgets(app, settings, catalog)
-    auth = BearerAuth(catalog, budgets, LastUsed(catalog))
+    last_used = app.extensions["last_used"] = LastUsed(catalog)
+    auth = BearerAuth(catalog, budgets, last_used)
     sessions = Sessions(catalog, budgets, secure=settings.public_url.startswith("https:"))
     oauth = OAuthServer(
         catalog, settings.public_url, max_registered_clients=settings.oauth_max_registered_clients

@@ -62,9 +62,14 @@ def _path_prefix(text: str) -> str:
 
 
 def _storage_uri(text: str) -> str:
-    if "://" not in text:
-        raise ValueError("must be a storage of the limits library, such as redis://127.0.0.1:6379")
-    return text
+    scheme, _, rest = text.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and rest != "/":
+        return text
+    if scheme == "memory" or (rest and scheme in ("redis", "rediss", "redis+unix", "mongodb", "mongodb+srv")):
+        return text
+    raise ValueError(
+        "must look like redis://127.0.0.1:6379, mongodb://127.0.0.1/vetrina or sqlite:////absolute/path.db"
+    )
 
 
 def _origins(text: str) -> tuple[str, ...]:
@@ -204,8 +209,10 @@ class Settings:
             removed: ``validators/containers``.
         strip_metadata: whether images are stored without their metadata; if not, as they were sent.
         request_deadline: how long a request may take to arrive, in seconds; enforced by ``server.py``.
-        ratelimit_storage_uri: where the limiter counts, as the ``limits`` library writes it; by default
-            beside the catalog: a SQLite file, or the same MongoDB database.
+        ratelimit_storage_uri: where writes and failed authentications are counted: ``redis://``,
+            ``rediss://``, ``redis+unix://``, ``mongodb://``, ``mongodb+srv://`` or ``sqlite:///``, as the
+            ``limits`` library writes them; ``memory://`` is for one process. By default beside the catalog:
+            a SQLite file, or the same MongoDB database.
         auth_failures_per_minute: authentications of an address that may fail in a minute.
         trusted_proxy_hops: how many proxies stand before the server, whose X-Forwarded-For is believed.
         cors_origins: the origins whose pages may call the API from a browser; ``*`` is any.

@@ -1,12 +1,11 @@
 """How much a client may ask: writes a day, by plan, and failed authentications a minute, by address.
 
-The counts are kept by flask-limiter's storage, which all processes of a deployment share. A storage
-that is down does not take the API down: what can't be counted is allowed.
+The counts are kept by flask-limiter's storage, which all processes of a deployment share. While it is down
+nothing is limited: ``auth/counters.py``.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from flask import Response, g
-from flask_limiter import Limiter
 from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
 
+from auth.counters import Counters
 from catalog.base import Catalog
 from catalog.identity import Plan
 
@@ -25,10 +24,6 @@ DAILY_WRITES: Final = {Plan.FREE: 100, Plan.BASIC: 200}
 
 #: For how long a process goes by the plan that it has seen, in seconds.
 _PLAN_KEPT_FOR: Final = 60.0
-#: How often a storage that is down is told of in the log, in seconds.
-_COMPLAINT_EVERY: Final = 60.0
-
-log = logging.getLogger(__name__)
 
 
 def utc_now() -> datetime:
@@ -72,28 +67,24 @@ class Budgets:
 
     Args:
         catalog: tells the plan of a workspace.
-        limiter: whose storage keeps the counts.
+        counters: keep the counts.
         failures_per_minute: authentications of an address that may fail in a minute.
-        on_error: is called when the storage is down.
         clock: the time in UTC.
     """
 
     def __init__(
         self,
         catalog: Catalog,
-        limiter: Limiter,
+        counters: Counters,
         *,
         failures_per_minute: int,
-        on_error: Callable[[], None] = lambda: None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._catalog = catalog
-        self._limiter = limiter
+        self._counters = counters
         self._failures = RateLimitItemPerMinute(failures_per_minute)
-        self._on_error = on_error
         self._clock = clock
         self._plans: dict[str, tuple[Plan, float]] = {}
-        self._complained = -_COMPLAINT_EVERY
 
     def spend_write(self, workspace_id: str) -> BudgetState | None:
         """Counts a write.
@@ -178,31 +169,18 @@ class Budgets:
         return plan
 
     def _hit(self, item: RateLimitItem, *identifiers: str) -> int | None:
-        """How many are left after this one; -1 if it is one too many, None if nothing can count."""
-        try:
-            if not self._limiter.limiter.hit(item, *identifiers):
-                return -1
-        except Exception as error:  # noqa: BLE001  # whatever a storage raises, it fails open
-            self._complain(error)
-            return None
-        return self._remaining(item, *identifiers)
+        """How many are left after this one; less than 0 if it is too many, None if nothing can count."""
+        count = self._counters.hit(item, *identifiers)
+        return None if count is None else item.amount - count
 
     def _remaining(self, item: RateLimitItem, *identifiers: str) -> int | None:
-        """How many are left; None if nothing can count."""
-        try:
-            return self._limiter.limiter.get_window_stats(item, *identifiers).remaining
-        except Exception as error:  # noqa: BLE001
-            self._complain(error)
-            return None
-
-    def _complain(self, error: Exception) -> None:
-        self._on_error()
-        if time.monotonic() - self._complained >= _COMPLAINT_EVERY:
-            self._complained = time.monotonic()
-            log.warning("the limiter's storage is down: nothing is limited", exc_info=error)
+        """How many are left; None if nothing can tell."""
+        count = self._counters.read(item, *identifiers)
+        return None if count is None else item.amount - count
 
 
 def _day(workspace_id: str, now: datetime) -> tuple[str, str, str]:
+    """What a workspace's writes of the day are counted by."""
     # The window of `limits` begins with the first hit. The date in the key makes it the UTC day.
     return "writes", workspace_id, now.date().isoformat()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,20 @@ _NOT_COMMITTED: Final = {
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_ERROR,
 }
+
+
+def _enter_wal_mode(connection: sqlite3.Connection, timeout: float) -> None:
+    """Tries again where SQLite does not wait: when others change the mode of a new file just now."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.001)
+        else:
+            return
 
 
 class SQLiteConnections:
@@ -59,7 +74,7 @@ class SQLiteConnections:
         )
         try:
             connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
+            _enter_wal_mode(connection, self._busy_timeout)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             add_functions(connection)

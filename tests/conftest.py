@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +12,15 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
-from app import create_app
+from app import create_app, make_catalog
 from auth.tokens import new_api_key
 from catalog.base import Catalog
 from catalog.identity import Workspace
-from catalog.sqlite import SQLiteCatalog
 from config import Settings
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
 from tests.catalog.contract import new_workspace
-from tests.mongo import MongoServer
+from tests.mongo import MongoServer, new_database
 from tests.s3 import moto_server
 
 pytest_plugins = ["tests.api.fixtures"]
@@ -29,8 +29,18 @@ PUBLIC_URL = "https://images.example.com"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", public_url=PUBLIC_URL)
+def catalog_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where records go; empty: to SQLite, under the temporary folder. See ``on_both_catalogs``."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield ""
+        return
+    with new_database(request.getfixturevalue("mongodb_uri")) as uri:
+        yield uri
+
+
+@pytest.fixture
+def settings(tmp_path: Path, catalog_url: str) -> Settings:
+    return Settings(data_dir=tmp_path / "data", public_url=PUBLIC_URL, catalog_url=catalog_url)
 
 
 @pytest.fixture
@@ -40,14 +50,15 @@ def storage(settings: Settings) -> StorageBackend:
 
 @pytest.fixture
 def catalog(settings: Settings) -> Iterator[Catalog]:
-    catalog = SQLiteCatalog(settings.sqlite_path)
-    yield catalog
-    catalog.close()
+    with closing(make_catalog(settings)) as catalog:
+        yield catalog
 
 
 @pytest.fixture
-def app(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Flask:
-    return create_app(settings, storage=storage, catalog=catalog)
+def app(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Iterator[Flask]:
+    app = create_app(settings, storage=storage, catalog=catalog)
+    yield app
+    app.extensions["last_used"].flush()  # before the catalog is closed
 
 
 @pytest.fixture

@@ -143,6 +143,22 @@ def test_an_empty_variable_means_the_default() -> None:
             "MEDIA_ACCEL_PREFIX must start and end with a slash, such as /_media/, but is '_media'.",
         ),
         ("DEMO", "yes", "DEMO must be 0 or 1, but is 'yes'."),
+        *(
+            (
+                "RATELIMIT_STORAGE_URI",
+                value,
+                "RATELIMIT_STORAGE_URI must look like redis://127.0.0.1:6379, mongodb://127.0.0.1/vetrina or "
+                f"sqlite:////absolute/path.db, but is {shown!r}.",
+            )
+            for value, shown in [
+                ("redsi://user:hush@127.0.0.1", "redsi://***"),
+                ("async+redis://127.0.0.1", "async+redis://***"),
+                ("memcached://127.0.0.1", "memcached://***"),
+                ("redis://", "redis://***"),
+                ("user:hush@127.0.0.1", "***"),
+                ("sqlite://counts.db", "sqlite://counts.db"),
+            ]
+        ),
     ],
 )
 def test_a_bad_value_is_told_in_one_sentence(variable: str, value: str, sentence: str) -> None:

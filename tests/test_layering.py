@@ -53,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
         *{"flask", "werkzeug", "pydantic", "multipart", "prometheus_client", "yaml", "flask_cors", "logs"},
     },
     "auth": {"auth", *CATALOG, "flask", "flask_limiter", "limits", "logs"},
+    "auth.mongo_counters": {"limits", "pymongo"},
     "auth.oauth": {"auth.oauth", "auth.tokens", *CATALOG, "authlib"},
     "auth.tokens": CATALOG,
     "auth.passwords": {"argon2"},

@@ -10,6 +10,9 @@ from werkzeug.test import TestResponse
 from storage.base import StorageBackend
 from tests.pictures import jpeg
 
+#: Runs the tests of a module twice: with the records in SQLite, and in MongoDB.
+on_both_catalogs = pytest.mark.parametrize("catalog_url", ["sqlite", "mongodb"], indirect=True)
+
 NewProduct = Callable[..., dict[str, Any]]
 Post = Callable[..., TestResponse]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -11,14 +12,16 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import create_app
+from app import create_app, make_catalog
 from catalog.base import Catalog, now
 from catalog.errors import CatalogUnavailable
 from config import Settings
 from storage.base import StorageBackend
-from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
+from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path, on_both_catalogs
 from tests.conftest import Tenant
 from tests.pictures import jpeg
+
+pytestmark = on_both_catalogs
 
 BODY = {"name": "48V Li-Ion Pack", "model": "BP-48V-100", "category": "battery"}
 KEY = "7b4f1e2c-9a3d-4e5b-8c1a-2d3e4f5a6b7c"
@@ -167,9 +170,10 @@ def test_an_answer_survives_a_restart(
     client: FlaskClient, settings: Settings, storage: StorageBackend, tenant: Tenant
 ) -> None:
     first = create(client)
-    restarted = create_app(settings, storage=storage).test_client()
-    restarted.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {tenant.key}"
-    assert_replayed(create(restarted), first)
+    with closing(make_catalog(settings)) as catalog:
+        app = create_app(settings, storage=storage, catalog=catalog)
+        assert_replayed(create(new_client(app, tenant)), first)
+        app.extensions["last_used"].flush()
 
 
 @pytest.fixture

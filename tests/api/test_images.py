@@ -13,10 +13,12 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from storage.base import StorageBackend
-from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
+from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path, on_both_catalogs
 from tests.conftest import PUBLIC_URL, Tenant
 from tests.pictures import encoded, jpeg, padded_jpeg, picture, png, png_with_rows, webp
 from tests.storage.contract import read
+
+pytestmark = on_both_catalogs
 
 NO_FILE = {"error": "No file provided. Send as multipart/form-data with field name 'file'."}
 TOO_LARGE = {"error": "Image must be under 5MB"}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,18 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from app import create_app
 from auth.budgets import DAILY_WRITES, Budgets
-from auth.sqlite_counters import SQLiteCounters
 from auth.tokens import new_api_key
 from catalog.base import Catalog
 from catalog.identity import Plan
 from config import Settings
+from storage.base import StorageBackend
+from tests.api.fixtures import on_both_catalogs
 from tests.catalog.contract import new_workspace
 from tests.servers import gunicorn
+
+pytestmark = on_both_catalogs
 
 SPENT = {"error": "Daily write limit reached. It resets at midnight UTC."}
 NOTHING = "/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0"
@@ -140,35 +145,20 @@ def test_a_write_beyond_the_budget_is_not_done(
     assert listed["data"]["total"] == 1
 
 
-def test_the_count_is_shared_by_all_processes(tmp_path: Path) -> None:
-    with gunicorn(tmp_path, WEB_CONCURRENCY="3") as server:
+def test_the_count_is_shared_by_all_processes(tmp_path: Path, catalog_url: str) -> None:
+    with gunicorn(tmp_path, WEB_CONCURRENCY="3", CATALOG_URL=catalog_url) as server:
         workspace_id = server.flask("workspace", "create", "Acme", "--plan", "free")
         headers = {"Authorization": f"Bearer {server.flask('key', 'create', '--workspace', workspace_id)}"}
 
-        def call(_: int) -> int:
+        def call(_: int) -> tuple[int, int]:
             url = f"{server.url}{NOTHING}/images/0"
-            return requests.delete(url, headers=headers, timeout=30).status_code
+            response = requests.delete(url, headers=headers, timeout=30)
+            return response.status_code, int(response.headers["X-RateLimit-Remaining"])
 
         with ThreadPoolExecutor(12) as pool:
-            statuses = sorted(pool.map(call, range(120)))
-    assert statuses == [404] * 100 + [429] * 20
-
-
-def test_a_storage_that_is_down_limits_nothing_and_is_counted(
-    on_plan: NewClient, anonymous: FlaskClient, settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    def errors() -> float:
-        text = anonymous.get("/metrics").text
-        lines = [line for line in text.splitlines() if line.startswith("vetrina_limiter_errors_total")]
-        return float(lines[0].split()[1])
-
-    (settings.data_dir / "limits.sqlite3").mkdir(parents=True)
-    before, client = errors(), on_plan(Plan.FREE)
-    for _ in range(3):
-        response = write(client)
-        assert (response.status_code, budget(response)) == (404, (None, None, None))
-    assert errors() == before + 3
-    assert caplog.text.count("the limiter's storage is down") == 1
+            answers = sorted(pool.map(call, range(120)))
+    # To the last one: no write is told of as many left as another.
+    assert answers == [(404, left) for left in range(100)] + [(429, 0)] * 20
 
 
 # --- failed authentications
@@ -201,35 +191,47 @@ def test_good_keys_do_not_count_as_guesses(anonymous: FlaskClient, on_plan: NewC
         assert guess(anonymous, good).status_code == 404
 
 
-@pytest.mark.parametrize(("hops", "expected"), [(0, "127.0.0.1"), (1, "192.0.2.9"), (2, "192.0.2.8")])
+@pytest.mark.parametrize(
+    ("hops", "expected"), [(0, "127.0.0.1"), (1, "192.0.2.9"), (2, "192.0.2.8"), (3, "192.0.2.7")]
+)
 def test_the_address_comes_from_as_many_proxies_as_are_trusted(
-    tmp_path: Path, hops: int, expected: str, caplog: pytest.LogCaptureFixture
+    behind: Callable[[int], FlaskClient], hops: int, expected: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from app import create_app  # noqa: PLC0415  # beside its use
-
     caplog.set_level("INFO")
-    client = create_app(Settings(data_dir=tmp_path, trusted_proxy_hops=hops)).test_client()
-    client.get("/healthz", headers={"X-Forwarded-For": "192.0.2.7, 192.0.2.8, 192.0.2.9"})
+    behind(hops).get("/healthz", headers={"X-Forwarded-For": "192.0.2.7, 192.0.2.8, 192.0.2.9"})
     (record,) = [record for record in caplog.records if record.name == "vetrina.access"]
     assert record.__dict__["fields"]["client"] == expected
 
 
-# --- the counters themselves
+@pytest.fixture
+def behind(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Callable[[int], FlaskClient]:
+    """Makes a client of an application that so many proxies stand before."""
+
+    def make(hops: int) -> FlaskClient:
+        trusting = replace(settings, trusted_proxy_hops=hops, auth_failures_per_minute=3)
+        return create_app(trusting, storage=storage, catalog=catalog).test_client()
+
+    return make
 
 
-def test_counters_count_expire_and_can_be_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    time = [1000.0]
-    monkeypatch.setattr("auth.sqlite_counters.time.time", lambda: time[0])
-    counters = SQLiteCounters(f"sqlite:///{tmp_path}/limits.sqlite3")
-    assert [counters.incr("a", 60) for _ in range(3)] == [1, 2, 3]
-    assert counters.incr("b", 60, 5) == 5
-    assert (counters.get("a"), counters.get_expiry("a")) == (3, 1060.0)
-    time[0] += 60
-    assert counters.get("a") == 0
-    assert counters.incr("a", 60) == 1
-    counters.clear("a")
-    assert counters.get("a") == 0
-    counters.incr("c", 60)
-    assert counters.reset() == 1
-    assert counters.check()
-    assert not SQLiteCounters(f"sqlite:///{tmp_path}").check()
+def statuses(client: FlaskClient, *chains: str) -> list[int]:
+    """What guesses are answered that come with these X-Forwarded-For."""
+    headers = {"Authorization": f"Bearer {WRONG}"}
+    return [
+        client.get(NOTHING, headers={**headers, "X-Forwarded-For": chain}).status_code for chain in chains
+    ]
+
+
+def test_clients_behind_one_proxy_are_told_apart(behind: Callable[[int], FlaskClient]) -> None:
+    client = behind(1)
+    assert statuses(client, *["192.0.2.1"] * 4) == [401, 401, 401, 429]
+    assert statuses(client, "192.0.2.2") == [401]
+
+
+@pytest.mark.parametrize("hops", [0, 1])
+def test_who_makes_up_addresses_is_slowed_down_all_the_same(
+    behind: Callable[[int], FlaskClient], hops: int
+) -> None:
+    # The last one is what the proxy itself has seen.
+    chains = [f"198.51.100.{number}, 192.0.2.1" for number in range(5)]
+    assert statuses(behind(hops), *chains) == [401, 401, 401, 429, 429]

@@ -11,9 +11,11 @@ from auth.tokens import new_api_key
 from catalog.base import Catalog
 from catalog.identity import Plan
 from storage.base import StorageBackend
-from tests.api.fixtures import NewProduct, Post
+from tests.api.fixtures import NewProduct, Post, on_both_catalogs
 from tests.catalog.contract import new_workspace
 from tests.conftest import Tenant
+
+pytestmark = on_both_catalogs
 
 NOT_FOUND = (404, {"error": "Product not found"})
 NEEDS_A_PAID_PLAN = (

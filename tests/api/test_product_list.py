@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.api.fixtures import NewProduct, Post
+from tests.api.fixtures import NewProduct, Post, on_both_catalogs
 from tests.conftest import Tenant
+
+pytestmark = on_both_catalogs
 
 PATH = "/api/v1/products"
 

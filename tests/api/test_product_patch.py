@@ -8,8 +8,10 @@ from flask.testing import FlaskClient
 
 from catalog.base import Catalog
 from storage.base import StorageBackend
-from tests.api.fixtures import NewProduct, Post
+from tests.api.fixtures import NewProduct, Post, on_both_catalogs
 from tests.conftest import Tenant
+
+pytestmark = on_both_catalogs
 
 NOT_FOUND = (404, {"error": "Product not found"})
 CHANGED = (412, {"error": "The product has changed since: If-Match does not hold"})

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.api.fixtures import NewProduct, Post
+from tests.api.fixtures import NewProduct, Post, on_both_catalogs
 from tests.conftest import Tenant
+
+pytestmark = on_both_catalogs
 
 MINIMAL = {"name": "48V Li-Ion Pack", "model": "BP-48V-100", "category": "batteries"}
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -53,6 +55,21 @@ def test_every_commit_is_synced_in_wal_mode(catalog: SQLiteCatalog) -> None:
     with catalog._file.connection() as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+
+
+def test_who_makes_the_file_at_the_same_time_is_waited_for(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE other (x)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM other").fetchall()
+        # Now SQLite refuses another mode at once, instead of waiting.
+        end = threading.Timer(0.1, other.execute, ["COMMIT"])
+        end.start()
+        catalog = SQLiteCatalog(path)
+        catalog.check()
+        catalog.close()
+        end.join()
 
 
 def test_a_second_catalog_on_the_same_file_sees_what_the_first_wrote(

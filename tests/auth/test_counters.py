@@ -1,0 +1,380 @@
+"""Where budgets are counted, and what a storage that is down costs."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from fakeredis import TcpFakeServer
+from flask import Flask
+from flask.testing import FlaskClient
+from limits import RateLimitItemPerDay
+from limits.storage import RedisStorage
+from redis import Redis
+
+from app import create_app
+from auth.counters import REST, Counters, make_limiter
+from auth.sqlite_counters import SQLiteCounters
+from auth.tokens import new_api_key
+from catalog.base import Catalog
+from catalog.identity import Plan
+from config import ConfigError, Settings
+from storage.base import StorageBackend
+from tests.catalog.contract import new_workspace
+from tests.mongo import Fault, MongoServer, connect, database_uri, new_database, proxy_of
+from tests.servers import ROOT, free_port
+
+WRITES = RateLimitItemPerDay(100)
+NOTHING = "/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0"
+DOWN = "the limiter's storage is down"
+
+
+# --- a storage that fails
+
+
+@dataclass
+class Storage:
+    """Counts, or raises ``error``."""
+
+    error: Exception | None = None
+    asked: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def incr(self, key: str, expiry: int) -> int:
+        self.asked += 1
+        if self.error:
+            raise self.error
+        self.counts[key] = self.counts.get(key, 0) + 1
+        return self.counts[key]
+
+    def get(self, key: str) -> int:
+        return self.counts[key]
+
+
+@dataclass
+class Bench:
+    """Counters over a storage, with the time they go by and the errors they tell of."""
+
+    storage: Storage
+    seconds: float = 0.0
+    errors: int = 0
+
+    def __post_init__(self) -> None:
+        limiter: Any = SimpleNamespace(storage=self.storage)
+        self.counters = Counters(limiter, on_error=self._count, clock=lambda: self.seconds)
+
+    def _count(self) -> None:
+        self.errors += 1
+
+    def hit(self) -> int | None:
+        return self.counters.hit(WRITES, "acme")
+
+
+def test_counts_come_from_the_storage() -> None:
+    bench = Bench(Storage())
+    assert [bench.hit() for _ in range(3)] == [1, 2, 3]
+    assert bench.counters.read(WRITES, "acme") == 3
+    assert bench.errors == 0
+
+
+def test_a_storage_that_failed_is_left_alone_for_a_while() -> None:
+    bench = Bench(Storage(ConnectionError()))
+    assert [bench.hit() for _ in range(5)] == [None] * 5
+    assert bench.counters.read(WRITES, "acme") is None
+    assert (bench.storage.asked, bench.errors) == (1, 6)
+    bench.seconds += REST
+    assert [bench.hit() for _ in range(5)] == [None] * 5
+    assert (bench.storage.asked, bench.errors) == (2, 11)
+
+
+def test_one_that_is_back_counts_again() -> None:
+    bench = Bench(Storage(ConnectionError()))
+    bench.hit()
+    bench.storage.error = None
+    assert bench.hit() is None
+    bench.seconds += REST
+    assert [bench.hit() for _ in range(3)] == [1, 2, 3]
+    assert bench.errors == 2
+
+
+def test_one_request_finds_out_for_all() -> None:
+    bench = Bench(Storage(ConnectionError()))
+    bench.hit()
+    bench.seconds += REST
+    asking, answered = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> int:
+        asking.set()
+        assert answered.wait(10)
+        return 7
+
+    bench.storage.incr = hang  # type: ignore[assignment]
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(bench.hit)
+        assert asking.wait(10)
+        assert [bench.hit() for _ in range(3)] == [None] * 3
+        answered.set()
+        assert first.result(10) == 7
+    assert bench.hit() == 7
+
+
+def test_the_log_tells_of_it_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(Storage(ConnectionError("no route to the storage")))
+    for _ in range(12):
+        bench.hit()
+        bench.seconds += REST
+    assert caplog.text.count(DOWN) == 1
+    assert "no route to the storage" in caplog.text
+    bench.hit()
+    assert caplog.text.count(DOWN) == 2
+
+
+# --- storages that are really down
+
+
+@contextmanager
+def a_silent_server() -> Iterator[int]:
+    """The port of a server that accepts connections, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        yield listener.getsockname()[1]
+
+
+@contextmanager
+def no_server() -> Iterator[int]:
+    """A port on which connections are refused."""
+    yield free_port()
+
+
+def on_plan(client: FlaskClient, catalog: Catalog, plan: Plan) -> FlaskClient:
+    key, credential = new_api_key(new_workspace(catalog, plan=plan).id)
+    catalog.create_credential(credential)
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
+    return client
+
+
+def errors_counted(anonymous: FlaskClient) -> float:
+    lines = [line for line in anonymous.get("/metrics").text.splitlines() if "limiter_errors_total " in line]
+    return float(lines[-1].split()[1])
+
+
+@pytest.mark.parametrize("uri", ["redis://127.0.0.1:{}", "mongodb://127.0.0.1:{}/vetrina"])
+@pytest.mark.parametrize("server", [a_silent_server, no_server], ids=["hangs", "refuses"])
+def test_a_storage_that_is_down_costs_a_moment_and_limits_nothing(
+    settings: Settings,
+    storage: StorageBackend,
+    catalog: Catalog,
+    caplog: pytest.LogCaptureFixture,
+    uri: str,
+    server: Callable[[], Any],
+) -> None:
+    with server() as port:
+        limited = Settings(data_dir=settings.data_dir, ratelimit_storage_uri=uri.format(port))
+        app = create_app(limited, storage=storage, catalog=catalog)
+        client, anonymous = on_plan(app.test_client(), catalog, Plan.FREE), app.test_client()
+        before, start = errors_counted(anonymous), time.monotonic()
+        for _ in range(10):
+            response = client.delete(f"{NOTHING}/images/0")
+            assert (response.status_code, "X-RateLimit-Limit" in response.headers) == (404, False)
+        for _ in range(10):
+            response = anonymous.get(NOTHING, headers={"Authorization": "Bearer tp_wrong"})
+            assert (response.status_code, response.json) == (401, {"error": "Unauthorized"})
+        # A second for each would make twenty.
+        assert time.monotonic() - start < 4
+    assert errors_counted(anonymous) == before + 20
+    assert caplog.text.count(DOWN) == 1
+
+
+def test_so_is_a_file_that_can_not_be_used(
+    app: Flask, settings: Settings, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    (settings.data_dir / "limits.sqlite3").mkdir()
+    client, anonymous = on_plan(app.test_client(), catalog, Plan.FREE), app.test_client()
+    before = errors_counted(anonymous)
+    for _ in range(3):
+        response = client.delete(f"{NOTHING}/images/0")
+        assert (response.status_code, "X-RateLimit-Limit" in response.headers) == (404, False)
+    assert errors_counted(anonymous) == before + 3
+    assert caplog.text.count(DOWN) == 1
+
+
+# --- Redis
+
+
+@pytest.fixture
+def redis() -> Iterator[str]:
+    """The address of a server that speaks Redis' protocol."""
+    with TcpFakeServer(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        uri = f"redis://127.0.0.1:{server.server_address[1]}"
+        # It hangs up after an error, such as the one by which a client learns that it has no such script.
+        with Redis.from_url(uri) as client:
+            client.script_load(RedisStorage.SCRIPT_INCR_EXPIRE)
+        yield uri
+        server.shutdown()
+        thread.join()
+
+
+def test_redis_counts(redis: str) -> None:
+    limiters = [make_limiter(Flask("a"), redis) for _ in range(2)]
+    counters = [Counters(limiter, on_error=pytest.fail) for limiter in limiters]
+    assert [counter.hit(WRITES, "acme") for counter in counters for _ in range(2)] == [1, 2, 3, 4]
+    assert counters[0].read(WRITES, "acme") == 4
+    assert counters[0].read(WRITES, "another") == 0
+    expiry = limiters[0].storage.get_expiry(WRITES.key_for("acme"))
+    assert time.time() < expiry <= time.time() + WRITES.get_expiry()
+    for limiter in limiters:
+        cast("Any", limiter.storage).storage.close()
+
+
+# --- MongoDB
+
+
+def test_mongodb_counts_in_the_database_that_its_address_names(mongodb: MongoServer) -> None:
+    with new_database(mongodb.uri) as uri:
+        counters = [Counters(make_limiter(Flask("a"), uri), on_error=pytest.fail) for _ in range(2)]
+        counts = [counter.hit(WRITES, "acme") for counter in counters for _ in range(2)]
+        assert counts == [1, 2, 3, 4]
+        assert counters[0].read(WRITES, "acme") == 4
+        assert counters[0].read(WRITES, "another") == 0
+        with connect(uri) as client:
+            database = client.get_default_database()
+            assert database.list_collection_names() == ["counters"]
+            assert database.counters.count_documents({}) == 1
+
+
+def test_a_mongodb_that_was_down_at_first_forgets_what_has_expired_all_the_same(
+    mongodb: MongoServer,
+) -> None:
+    seconds = [0.0]
+    with new_database(mongodb.uri) as uri, proxy_of(mongodb) as proxy:
+        proxy.fault = Fault(b"", answer=False)
+        far = database_uri(proxy.uri, uri.rpartition("/")[2])
+        limiter = make_limiter(Flask("a"), far)
+        counters = Counters(limiter, on_error=lambda: None, clock=lambda: seconds[0])
+        assert counters.hit(WRITES, "acme") is None
+        proxy.fault = Fault(b"", times=0)
+        seconds[0] += REST
+        assert counters.hit(WRITES, "acme") == 1
+        cast("Any", limiter.storage).storage.close()
+        with connect(uri) as client:
+            indexes = client.get_default_database().counters.index_information()
+            assert indexes["expireAt_1"]["expireAfterSeconds"] == 0
+
+
+def test_an_application_that_counts_nothing_asks_mongodb_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        limiter = make_limiter(Flask("a"), f"mongodb://127.0.0.1:{listener.getsockname()[1]}/vetrina")
+        storage = limiter.storage
+        del limiter
+        storage.__del__()  # type: ignore[attr-defined]
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+# --- the SQLite file
+
+
+def test_counters_count_expire_and_can_be_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [1000.0]
+    monkeypatch.setattr("auth.sqlite_counters.time.time", lambda: seconds[0])
+    counters = SQLiteCounters(f"sqlite:///{tmp_path}/limits.sqlite3")
+    assert [counters.incr("a", 60) for _ in range(3)] == [1, 2, 3]
+    assert counters.incr("b", 60, 5) == 5
+    assert (counters.get("a"), counters.get_expiry("a")) == (3, 1060.0)
+    seconds[0] += 60
+    assert counters.get("a") == 0
+    assert counters.incr("a", 60) == 1
+    counters.clear("a")
+    assert counters.get("a") == 0
+    counters.incr("c", 60)
+    assert counters.reset() == 1
+    assert counters.check()
+    assert not SQLiteCounters(f"sqlite:///{tmp_path}").check()
+
+
+def test_who_makes_the_file_at_the_same_time_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "limits.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE other (x)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM other").fetchall()
+        # Now SQLite refuses another mode at once, instead of waiting.
+        end = threading.Timer(0.1, other.execute, ["COMMIT"])
+        end.start()
+        assert SQLiteCounters(f"sqlite:///{path}").incr("a", 60) == 1
+        end.join()
+
+
+# --- addresses that name no storage
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "redis://user:hush@127.0.0.1:port",
+        "redis://:hush@127.0.0.1?socket_timeout=soon",
+        "mongodb://user:hush@@127.0.0.1/vetrina",
+        "mongodb://user:hush@127.0.0.1:port/vetrina",
+        "mongodb://user:hush@127.0.0.1/vetrina?noSuchOption=1",
+    ],
+)
+def test_an_address_that_can_not_be_read_stops_the_start(settings: Settings, uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"^RATELIMIT_STORAGE_URI must be the address of a") as refused:
+        create_app(Settings(data_dir=settings.data_dir, ratelimit_storage_uri=uri))
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "redis://127.0.0.1:6379/0",
+        "rediss://:hush@redis.example.com",
+        "redis+unix:///run/redis.sock",
+        "mongodb://127.0.0.1",
+        "mongodb+srv://mongo.example.com/vetrina",
+        "memory://",
+    ],
+)
+def test_every_storage_that_is_promised_can_be_made(settings: Settings, uri: str) -> None:
+    settings = Settings.from_env({"DATA_DIR": str(settings.data_dir), "RATELIMIT_STORAGE_URI": uri})
+    assert create_app(settings).url_map
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "flask", "--app", "wsgi", "workspace", "list"],
+        ["-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"],
+    ],
+    ids=["flask", "gunicorn"],
+)
+def test_the_operator_reads_one_sentence(tmp_path: Path, command: list[str]) -> None:
+    environ = {"DATA_DIR": str(tmp_path), "RATELIMIT_STORAGE_URI": "redis://127.0.0.1:port"}
+    process = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**environ, "PORT": str(free_port()), "LOG_FORMAT": "text", "LOG_LEVEL": "WARNING"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert process.returncode != 0
+    assert process.stderr == (
+        "vetrina: RATELIMIT_STORAGE_URI must be the address of a storage for counts, such as "
+        "redis://127.0.0.1:6379 or mongodb://127.0.0.1/vetrina, its user name and password percent-encoded.\n"
+    )
