@@ -46,7 +46,7 @@ class TooManyFailures(Exception):
     """Too many authentications from this address have failed within the minute."""
 
     code = "too_many_failures"
-    message = "Too many failed authentications. Try again later."
+    message = "Too many attempts. Try again later."
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(self.message)

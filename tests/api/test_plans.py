@@ -178,7 +178,7 @@ def test_guessing_is_slowed_down_and_who_has_a_key_is_served(
     response = guess(anonymous)
     assert (response.status_code, response.json) == (
         429,
-        {"error": "Too many failed authentications. Try again later."},
+        {"error": "Too many attempts. Try again later."},
     )
     assert 0 < int(response.headers["Retry-After"]) <= 60
     assert guess(anonymous, good).status_code == 404
