@@ -6,7 +6,7 @@ from typing import Final, cast
 from urllib.parse import quote, urlsplit
 
 from authlib.oauth2 import OAuth2Error
-from flask import Blueprint, Response, abort, redirect, request
+from flask import Blueprint, Response, redirect, request
 from flask.typing import ResponseReturnValue
 
 from api.oauth import form_parameters, oauth_response
@@ -46,7 +46,7 @@ def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, 
         form = form_parameters()
         session = sessions.current()
         if session is None or not csrf_holds(request.cookies[COOKIE], form.get("csrf", [""])[0]):
-            abort(400, "The form is out of date. Go back to the app and start again.")
+            return pages.render("error.html", 400, session=session, status=400)
         grant = oauth.consent(_parameters(), session.user)
         allowed = form.get("decision") == ["allow"]
         return oauth_response(oauth.decide(grant, session.user if allowed else None))

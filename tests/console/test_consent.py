@@ -99,3 +99,13 @@ def test_a_request_that_can_not_be_answered_is_a_page_too(
 ) -> None:
     catalog.delete_client(workspace.id, app_of_the_house.id)
     assert "<h1>This can&#39;t go on</h1>" in ask(admin, app_of_the_house)
+
+
+def test_a_decision_that_the_user_did_not_make_is_a_page_and_grants_nothing(
+    admin: Person, app_of_the_house: OAuthClient, catalog: Catalog
+) -> None:
+    for form in ({"decision": "allow"}, {"decision": "allow", "csrf": "0" * 64}):
+        answer = admin.browser.post(f"/api/oauth/authorize?client_id={app_of_the_house.id}", data=form)
+        assert answer.status_code == 400
+        assert "<h1>That did not work</h1>" in answer.text
+    assert catalog.list_grants(admin.user.id) == []
