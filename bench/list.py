@@ -1,54 +1,73 @@
 """What a page of a workspace's products costs, among 100 products and among 100,000.
 
-Each figure is the best of several runs of ``Catalog.list_products`` on SQLite, in milliseconds: what
-matters is how it grows. ``create`` is one product more, committed to the disk, with its part of the
-indexes.
+Each figure is the best of several runs of ``Catalog.list_products``, in milliseconds: what matters is how it
+grows. ``create`` is one product more, committed to the disk, with its part of the indexes.
 
-Run it with ``python -m bench.list``.
+Run it with ``python -m bench.list`` on SQLite, and with ``python -m bench.list mongodb`` on a MongoDB server:
+that of ``TEST_MONGODB_URI``, or SecantusDB, which takes some minutes to be filled.
 """
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 
 from catalog.base import Catalog, Product, ProductQuery, new_id, now
 from catalog.identity import Plan, Workspace
+from catalog.mongo import MongoCatalog
+from catalog.mongo_documents import product_to_document
 from catalog.sqlite import SQLiteCatalog
 from catalog.sqlite_records import product_columns
 from catalog.sqlite_search import add_to_index
+from tests.mongo import MongoServer, new_database
 
 SIZES = (100, 100_000)
 ROUNDS = 7
 WORDS = "lithium pack battery cell module inverter solar panel charger station mobile heavy duty".split()
 
 
-def fill(catalog: SQLiteCatalog, workspace: Workspace, count: int) -> Product:
-    """Adds products in one transaction, for a commit each would take minutes; returns the last."""
-    chance = random.Random(count)  # noqa: S311  # the same products in every run
+def products(workspace: Workspace, count: int) -> Iterator[Product]:
+    """The products that are listed: the same in every run."""
+    chance = random.Random(count)  # noqa: S311
     template = a_product(workspace)
+    for index in range(count):
+        yield replace(
+            template,
+            id=new_id(),
+            name=f"Product {' '.join(chance.sample(WORDS, 3))} {index}",
+            model=f"BP-{index:06d}",
+            category="toys" if index % 10 == 0 else "batteries",
+            status="archived" if index % 7 == 0 else "active",
+            created_at=template.created_at + timedelta(milliseconds=7 * index),
+        )
+
+
+def fill_sqlite(catalog: SQLiteCatalog, workspace: Workspace, count: int) -> None:
+    """Adds products in one transaction, for a commit each would take minutes."""
     with catalog._file.write() as connection:  # noqa: SLF001
-        for index in range(count):
-            product = replace(
-                template,
-                id=new_id(),
-                name=f"Product {' '.join(chance.sample(WORDS, 3))} {index}",
-                model=f"BP-{index:06d}",
-                category="toys" if index % 10 == 0 else "batteries",
-                status="archived" if index % 7 == 0 else "active",
-                created_at=template.created_at + timedelta(milliseconds=7 * index),
-            )
+        for product in products(workspace, count):
             columns = product_columns(product)
             places = ", ".join("?" * len(columns))
             insert = f"INSERT INTO products ({', '.join(columns)}) VALUES ({places})"  # noqa: S608
             connection.execute(insert, tuple(columns.values()))
             add_to_index(connection, product.id)
-    return product
+
+
+def fill_mongodb(catalog: MongoCatalog, workspace: Workspace, count: int) -> None:
+    """Adds products a few hundred at a time, so that each call is over in time."""
+    documents = (product_to_document(product) for product in products(workspace, count))
+    while some := list(islice(documents, 250)):
+        with catalog._mongo.call() as database:  # noqa: SLF001
+            database.products.insert_many(some, ordered=False)
 
 
 def a_product(workspace: Workspace) -> Product:
@@ -69,7 +88,10 @@ def queries(count: int) -> dict[str, ProductQuery]:
         "first page": ProductQuery(),
         "middle page": ProductQuery(page=count * 6 // 7 // 40),
         "last page": ProductQuery(page=count * 6 // 7 // 20),
+        "status": ProductQuery(status="archived"),
+        "status, middle page": ProductQuery(status="archived", page=count // 7 // 40),
         "category": ProductQuery(category="toys"),
+        "category, last page": ProductQuery(category="toys", page=count * 6 // 70 // 20),
         "category, archived too": ProductQuery(category="toys", show_archived=True),
         "archived too, middle page": ProductQuery(page=count // 40, show_archived=True),
         "search, one match": ProductQuery(search=rare),
@@ -103,22 +125,49 @@ def measure(catalog: Catalog, workspace: Workspace, count: int) -> dict[str, flo
     return figures | {"create": milliseconds(lambda: catalog.create_product(a_product(workspace)))}
 
 
+def on_sqlite(folder: Path, count: int) -> dict[str, float]:
+    """The figures of a workspace with so many products."""
+    path = folder / f"{count}.sqlite3"
+    with closing(SQLiteCatalog(path)) as catalog:
+        workspace = new_workspace(catalog)
+        fill_sqlite(catalog, workspace, count)
+        figures = measure(catalog, workspace, count)
+    print(f"{count} products: {path.stat().st_size / 1e6:.1f} MB")
+    return figures
+
+
+def on_mongodb(uri: str, count: int) -> dict[str, float]:
+    """The figures of a workspace with so many products, in a database of its own."""
+    with new_database(uri) as database, closing(MongoCatalog(database, timeout=60)) as catalog:
+        workspace = new_workspace(catalog)
+        started = time.monotonic()
+        fill_mongodb(catalog, workspace, count)
+        print(f"{count} products: filled in {time.monotonic() - started:.0f} s")
+        return measure(catalog, workspace, count)
+
+
+def new_workspace(catalog: Catalog) -> Workspace:
+    workspace = Workspace(id=new_id(), name="Bench", plan=Plan.PRO, created_at=now())
+    catalog.create_workspace(workspace)
+    return workspace
+
+
 def main() -> None:
     # In the working folder, not the temporary one: that may be memory, where syncing costs nothing.
-    with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as folder:
-        columns = []
-        for count in SIZES:
-            path = Path(folder) / f"{count}.sqlite3"
-            catalog = SQLiteCatalog(path)
-            workspace = Workspace(id=new_id(), name="Bench", plan=Plan.PRO, created_at=now())
-            catalog.create_workspace(workspace)
-            fill(catalog, workspace, count)
-            columns.append(measure(catalog, workspace, count))
-            catalog.close()
-            print(f"{count} products: {path.stat().st_size / 1e6:.1f} MB")
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as name, ExitStack() as stack:
+        folder = Path(name).resolve()
+        if sys.argv[1:] == ["mongodb"]:
+            uri = os.environ.get("TEST_MONGODB_URI")
+            if not uri:
+                server = MongoServer(folder, "--cache-size", "512M")
+                stack.callback(server.kill)
+                uri = server.uri
+            columns = [on_mongodb(uri, count) for count in SIZES]
+        else:
+            columns = [on_sqlite(folder, count) for count in SIZES]
     print("\n| milliseconds | " + " | ".join(f"{count:,}" for count in SIZES) + " |\n|---|---:|---:|")
-    for name in columns[0]:
-        print(f"| {name} | " + " | ".join(f"{column[name]:.2f}" for column in columns) + " |")
+    for row in columns[0]:
+        print(f"| {row} | " + " | ".join(f"{column[row]:.2f}" for column in columns) + " |")
 
 
 if __name__ == "__main__":
