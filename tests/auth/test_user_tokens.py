@@ -10,39 +10,19 @@ from flask.testing import FlaskClient
 
 from auth.last_used import LastUsed
 from auth.tokens import ALL_SCOPES, READ, digest, new_api_key
-from catalog.base import Catalog, new_id, now
-from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Role, User
+from catalog.base import Catalog, now
+from catalog.identity import CredentialKind, Grant, Role, User
+from tests.auth.oauth.conftest import new_user
+from tests.catalog.identity_contract import a_client, a_credential, a_grant
 from tests.conftest import Tenant
 
 PATH = "/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0"
 
 
-def new_user(catalog: Catalog, tenant: Tenant, role: Role = Role.EDITOR) -> User:
-    user = User(
-        id=new_id(),
-        workspace_id=tenant.workspace.id,
-        email=f"{secrets.token_hex(4)}@example.com",
-        role=role,
-        password_hash="",
-        password_set_at=now(),
-        created_at=now(),
-    )
-    catalog.create_user(user)
-    return user
-
-
 def new_grant(catalog: Catalog, user: User) -> Grant:
-    client = OAuthClient(id=new_id(), name="n8n", redirect_uris=(), scopes=ALL_SCOPES, created_at=now())
+    client = a_client()
     catalog.create_client(client)
-    grant = Grant(
-        id=new_id(),
-        workspace_id=user.workspace_id,
-        user_id=user.id,
-        client_id=client.id,
-        scopes=ALL_SCOPES,
-        created_at=now(),
-        expires_at=now() + timedelta(hours=1),
-    )
+    grant = a_grant(user, client)
     catalog.create_grant(grant)
     return grant
 
@@ -56,19 +36,16 @@ def new_token(
     scopes: frozenset[str] = ALL_SCOPES,
 ) -> str:
     secret = secrets.token_urlsafe(32)
-    catalog.create_credential(
-        Credential(
-            id=new_id(),
-            digest=digest(secret),
-            kind=kind,
-            workspace_id=user.workspace_id,
-            scopes=scopes,
-            user_id=user.id,
-            grant_id=grant.id if grant else None,
-            created_at=now(),
-            expires_at=now() + timedelta(hours=1),
-        )
+    credential = a_credential(
+        kind,
+        digest=digest(secret),
+        workspace_id=user.workspace_id,
+        scopes=scopes,
+        user_id=user.id,
+        grant_id=grant.id if grant else None,
+        expires_at=now() + timedelta(hours=1),
     )
+    catalog.create_credential(credential)
     return secret
 
 
@@ -98,7 +75,7 @@ def test_a_token_does_what_its_scopes_and_its_users_role_both_allow(
     scopes: frozenset[str],
     expected: tuple[int, int],
 ) -> None:
-    user = new_user(catalog, tenant, role)
+    user = new_user(catalog, tenant.workspace, role)
     assert statuses(anonymous, new_token(catalog, user, scopes=scopes)) == expected
 
 
@@ -108,14 +85,14 @@ def test_a_token_does_what_its_scopes_and_its_users_role_both_allow(
 def test_a_secret_that_is_no_access_token_opens_nothing(
     tenant: Tenant, catalog: Catalog, anonymous: FlaskClient, kind: CredentialKind
 ) -> None:
-    token = new_token(catalog, new_user(catalog, tenant), kind=kind)
+    token = new_token(catalog, new_user(catalog, tenant.workspace), kind=kind)
     assert statuses(anonymous, token) == (401, 401)
 
 
 def test_a_user_who_is_disabled_is_kept_out_from_the_next_request_on(
     tenant: Tenant, catalog: Catalog, anonymous: FlaskClient
 ) -> None:
-    user = new_user(catalog, tenant)
+    user = new_user(catalog, tenant.workspace)
     token = new_token(catalog, user)
     assert statuses(anonymous, token) == (404, 404)
     catalog.disable_user(user.id, now())
@@ -125,7 +102,7 @@ def test_a_user_who_is_disabled_is_kept_out_from_the_next_request_on(
 def test_a_grant_that_is_revoked_takes_its_tokens_with_it(
     tenant: Tenant, catalog: Catalog, anonymous: FlaskClient
 ) -> None:
-    user = new_user(catalog, tenant)
+    user = new_user(catalog, tenant.workspace)
     grant = new_grant(catalog, user)
     tokens = [new_token(catalog, user, grant), new_token(catalog, user, grant)]
     assert [statuses(anonymous, token) for token in tokens] == [(404, 404), (404, 404)]

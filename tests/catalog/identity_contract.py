@@ -68,12 +68,12 @@ def a_grant(user: User, client: OAuthClient, **fields: Any) -> Grant:
     return replace(grant, **fields)
 
 
-def a_credential(workspace: Workspace, kind: CredentialKind, **fields: Any) -> Credential:
+def a_credential(kind: CredentialKind, **fields: Any) -> Credential:
     credential = Credential(
         id=new_id(),
         digest=secrets.token_bytes(32),
         kind=kind,
-        workspace_id=workspace.id,
+        workspace_id="",
         scopes=frozenset({READ}),
         created_at=now(),
     )
@@ -256,8 +256,8 @@ class IdentitiesContract:
     ) -> None:
         credentials = [
             a_credential(
-                workspace,
                 kind,
+                workspace_id=workspace.id,
                 user_id=new_id(),
                 grant_id=new_id(),
                 redirect_uri="https://app.example.com/callback?a=b",
@@ -277,7 +277,7 @@ class IdentitiesContract:
     def test_of_many_who_revoke_a_secret_one_is_told_that_it_did(
         self, catalog: Catalog, workspace: Workspace
     ) -> None:
-        code = a_credential(workspace, CredentialKind.AUTHORIZATION_CODE)
+        code = a_credential(CredentialKind.AUTHORIZATION_CODE, workspace_id=workspace.id)
         catalog.create_credential(code)
         with ThreadPoolExecutor(8) as threads:
             told = list(threads.map(lambda _: catalog.revoke_credential(code.id, now()), range(16)))

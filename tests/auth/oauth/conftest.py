@@ -21,24 +21,17 @@ from werkzeug.test import TestResponse
 from auth.oauth.clients import new_client
 from auth.sessions import COOKIE
 from auth.tokens import digest
-from catalog.base import Catalog, new_id, now
-from catalog.identity import Credential, CredentialKind, OAuthClient, Role, User
+from catalog.base import Catalog, now
+from catalog.identity import CredentialKind, OAuthClient, Role, User, Workspace
+from tests.catalog.identity_contract import a_credential, a_user
 from tests.conftest import Tenant
 
 CALLBACK = "https://app.example.com/callback"
 ALL = "products:read products:write offline_access"
 
 
-def new_user(catalog: Catalog, workspace_id: str, role: Role = Role.EDITOR) -> User:
-    user = User(
-        id=new_id(),
-        workspace_id=workspace_id,
-        email=f"{secrets.token_hex(4)}@example.com",
-        role=role,
-        password_hash="",
-        password_set_at=now(),
-        created_at=now(),
-    )
+def new_user(catalog: Catalog, workspace: Workspace, role: Role = Role.EDITOR) -> User:
+    user = a_user(workspace, role=role)
     catalog.create_user(user)
     return user
 
@@ -46,14 +39,11 @@ def new_user(catalog: Catalog, workspace_id: str, role: Role = Role.EDITOR) -> U
 def new_session(catalog: Catalog, user: User) -> str:
     """The cookie of a user who has signed in."""
     secret = secrets.token_urlsafe(32)
-    credential = Credential(
-        id=new_id(),
+    credential = a_credential(
+        CredentialKind.SESSION,
         digest=digest(secret),
-        kind=CredentialKind.SESSION,
         workspace_id=user.workspace_id,
-        scopes=frozenset(),
         user_id=user.id,
-        created_at=now(),
         expires_at=now() + timedelta(hours=1),
     )
     catalog.create_credential(credential)
@@ -153,7 +143,7 @@ NewApp = Callable[..., App]
 
 @pytest.fixture
 def user(catalog: Catalog, tenant: Tenant) -> User:
-    return new_user(catalog, tenant.workspace.id)
+    return new_user(catalog, tenant.workspace)
 
 
 @pytest.fixture

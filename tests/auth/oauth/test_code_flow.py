@@ -327,7 +327,7 @@ def test_a_strange_form_is_refused(anonymous: FlaskClient, body: bytes) -> None:
 
 
 def test_a_viewers_token_reads_and_does_not_write(new_app: NewApp, catalog: Catalog, tenant: Tenant) -> None:
-    app = new_app(by=new_user(catalog, tenant.workspace.id, Role.VIEWER))
+    app = new_app(by=new_user(catalog, tenant.workspace, Role.VIEWER))
     assert "You may only view this workspace" in app.ask().text
     token = app.tokens()["access_token"]
     assert app.read(token).status_code == 200
