@@ -199,7 +199,7 @@ def test_a_storage_that_is_down_costs_a_moment_and_limits_nothing(
 def test_so_is_a_file_that_can_not_be_used(
     app: Flask, settings: Settings, catalog: Catalog, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (settings.data_dir / "limits.sqlite3").mkdir()
+    (settings.data_dir / "limits.sqlite3").mkdir(parents=True)
     client, anonymous = on_plan(app.test_client(), catalog, Plan.FREE), app.test_client()
     before = errors_counted(anonymous)
     for _ in range(3):
