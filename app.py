@@ -136,14 +136,26 @@ def create_app(
     )
 
     app = Flask("vetrina", static_folder=None)
+    _configure(app, settings)
     budgets = make_budgets(app, settings, catalog)
     last_used = app.extensions["last_used"] = LastUsed(catalog)
     auth = BearerAuth(catalog, budgets, last_used)
-    sessions = Sessions(catalog, budgets, secure=settings.public_url.startswith("https:"))
-    oauth = OAuthServer(
-        catalog, settings.public_url, max_registered_clients=settings.oauth_max_registered_clients
-    )
     idempotency = IdempotencyKeys(catalog)
+    products = Products(storage, catalog)
+    app.register_blueprint(products_blueprint(products, catalog, storage, auth, idempotency))
+    app.register_blueprint(images_blueprint(uploads, catalog, auth, idempotency))
+    if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
+        app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))
+    _add_sign_in(app, settings, catalog, budgets)
+    app.register_blueprint(docs_blueprint())
+    app.register_blueprint(health_blueprint(storage, catalog))
+    app.register_blueprint(metrics_blueprint(settings.metrics_token))
+    _add_commands(app, settings, storage, catalog)
+    return app
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    """What holds for every request."""
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     # A client that gets an address wrong is told so, not sent elsewhere.
@@ -153,24 +165,21 @@ def create_app(
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     if settings.cors_origins:
         allow_browsers(app, settings.cors_origins)
-
     register_request_log(app)
     register_errors(app)
     app.after_request(tell_budget)
-    products = Products(storage, catalog)
-    app.register_blueprint(products_blueprint(products, catalog, storage, auth, idempotency))
-    app.register_blueprint(images_blueprint(uploads, catalog, auth, idempotency))
-    if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
-        app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))
+
+
+def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budgets) -> None:
+    """What people use, and the apps that they let in."""
+    sessions = Sessions(catalog, budgets, secure=settings.public_url.startswith("https:"))
+    oauth = OAuthServer(
+        catalog, settings.public_url, max_registered_clients=settings.oauth_max_registered_clients
+    )
     pages = Pages(picture_origins(settings))
     app.register_blueprint(oauth_blueprint(oauth, budgets))
     app.register_blueprint(consent_blueprint(oauth, sessions, catalog, pages))
     app.register_blueprint(console_blueprint(catalog, sessions, budgets, pages))
-    app.register_blueprint(docs_blueprint())
-    app.register_blueprint(health_blueprint(storage, catalog))
-    app.register_blueprint(metrics_blueprint(settings.metrics_token))
-    _add_commands(app, settings, storage, catalog)
-    return app
 
 
 def _add_commands(app: Flask, settings: Settings, storage: StorageBackend, catalog: Catalog) -> None:
