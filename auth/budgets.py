@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Final
 
 from flask import Response, g
@@ -106,7 +107,7 @@ class Budgets:
         state = BudgetState(limit, max(0, remaining), midnight)
         g.budget = state
         if remaining < 0:
-            raise BudgetSpent(max(1, round((midnight - now).total_seconds())))
+            raise BudgetSpent(ceil((midnight - now).total_seconds()))
         return state
 
     def usage(self, workspace_id: str) -> BudgetState | None:

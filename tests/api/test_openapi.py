@@ -83,6 +83,20 @@ def test_every_quoted_error_text_has_its_example(described: Any) -> None:
         assert quoted in text
 
 
+def test_every_error_has_an_example(described: Any) -> None:
+    answers = {
+        f"{method} {path} {status}": answer
+        for path, item in described["paths"].items()
+        for method, call in item.items()
+        if method in METHODS
+        for status, answer in call["responses"].items()
+        if status >= "400" and "$ref" not in answer
+    }
+    for name, answer in (answers | described["components"]["responses"]).items():
+        if "application/json" in answer.get("content", {}):
+            assert answer["content"]["application/json"].get("examples"), name
+
+
 def test_the_page_needs_no_other_host_and_no_inline_script(anonymous: FlaskClient) -> None:
     page = anonymous.get("/docs")
     assert page.content_type == "text/html; charset=utf-8"

@@ -83,9 +83,12 @@ def test_a_small_plan_has_a_budget_of_writes_a_day(
     assert budget(response) == (str(limit), "0", midnight)
     assert response.headers["Retry-After"] == str(6 * 3600)
     assert client.get("/api/v1/products").status_code == 200
-    clock[0] += timedelta(hours=6) - timedelta(seconds=1)
+    # Rounded up: who comes back then must not be a moment too early.
+    clock[0] += timedelta(hours=6) - timedelta(seconds=1.2)
+    assert write(client).headers["Retry-After"] == "2"
+    clock[0] += timedelta(seconds=1.2) - timedelta(microseconds=1)
     assert write(client).headers["Retry-After"] == "1"
-    clock[0] += timedelta(seconds=1)
+    clock[0] += timedelta(microseconds=1)
     response = write(client)
     assert response.status_code == 404
     assert response.headers["X-RateLimit-Remaining"] == str(limit - 1)
