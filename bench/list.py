@@ -4,7 +4,8 @@ Each figure is the best of several runs of ``Catalog.list_products``, in millise
 grows. ``create`` is one product more, committed to the disk, with its part of the indexes.
 
 Run it with ``python -m bench.list`` on SQLite, and with ``python -m bench.list mongodb`` on a MongoDB server:
-that of ``TEST_MONGODB_URI``, or SecantusDB, which takes some minutes to be filled.
+that of ``TEST_MONGODB_URI``, or SecantusDB. SecantusDB takes some minutes to be filled, and shows no more
+than that it works: it reads all that a filter matches, whatever the limit and the order of the index.
 """
 
 from __future__ import annotations
@@ -109,11 +110,14 @@ def queries(count: int) -> dict[str, ProductQuery]:
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    best = float("inf")
+    """The best of several runs, or of as many as a second is enough for."""
+    best, start = float("inf"), time.perf_counter()
     for _ in range(ROUNDS):
         before = time.perf_counter()
         call()
         best = min(best, time.perf_counter() - before)
+        if time.perf_counter() - start > 1:
+            break
     return 1000 * best
 
 
