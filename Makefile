@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
+FUZZ_EXAMPLES ?= 500
 
 .PHONY: help run test lint format bench screenshots fuzz clean
 
@@ -40,11 +41,12 @@ bench: $(VENV)/development ## Measure against a floor, two peers and nginx; writ
 screenshots: $(VENV)/development ## Take the console's pictures anew, into docs/screenshots
 	$(BIN)/python -m tests.console.screenshots
 
-fuzz: $(VENV)/development ## Search for files and bodies that break the server, FUZZ_SECONDS (60) each
+fuzz: $(VENV)/development ## Search for files, bodies and calls that break the server, FUZZ_SECONDS (60) each
 	@$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0 \
 		|| echo "atheris does not install here: hypothesis takes its place"
 	$(BIN)/python -m fuzz picture $(FUZZ_SECONDS)
 	$(BIN)/python -m fuzz post $(FUZZ_SECONDS)
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/api/test_openapi.py
 
 clean: ## Remove what was installed and cached, but no data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
