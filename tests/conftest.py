@@ -28,12 +28,6 @@ pytest_plugins = ["tests.api.fixtures"]
 PUBLIC_URL = "https://images.example.com"
 
 
-@pytest.fixture(autouse=True)
-def _boundaries_as_the_rfc_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of Werkzeug's client end in a random number, with which some are longer than 70 characters."""
-    monkeypatch.setattr("werkzeug.test.random", lambda: 0.5)
-
-
 @pytest.fixture
 def catalog_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Where records go; empty: to SQLite, under the temporary folder. See ``on_both_catalogs``."""

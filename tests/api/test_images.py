@@ -225,8 +225,8 @@ MALFORMED_BODIES: dict[str, tuple[bytes, str | None, Any]] = {
     "an empty file name": (GOOD.replace(b"hero.jpg", b""), FORM_TYPE, NO_FILE),
     "another boundary": (GOOD, "multipart/form-data; boundary=yy", NO_FILE),
     "a boundary too long": (
-        GOOD.replace(b"xx", b"x" * 71),
-        f"multipart/form-data; boundary={71 * 'x'}",
+        GOOD.replace(b"xx", b"x" * 101),
+        f"multipart/form-data; boundary={101 * 'x'}",
         MALFORMED,
     ),
     "no closing boundary": (GOOD.removesuffix(b"--\r\n"), FORM_TYPE, MALFORMED),
@@ -251,6 +251,15 @@ MALFORMED_BODIES: dict[str, tuple[bytes, str | None, Any]] = {
     "line breaks alone": (2_000_000 * b"\r\n", FORM_TYPE, NO_FILE),
     "compressed": (gzip.compress(GOOD), FORM_TYPE, NO_FILE),
 }
+
+
+@pytest.mark.parametrize("number", [0.5, 9.123456789012345e-05])
+def test_every_boundary_of_flasks_test_client_is_taken(
+    product: dict[str, Any], upload: Post, monkeypatch: pytest.MonkeyPatch, number: float
+) -> None:
+    monkeypatch.setattr("werkzeug.test.random", lambda: number)
+    monkeypatch.setattr("werkzeug.test.time", lambda: 1795449600.1234567)
+    assert upload(product).status_code == 201
 
 
 @pytest.mark.parametrize(
