@@ -33,16 +33,20 @@ _NOT_COMMITTED: Final = {
 }
 
 
-def _enter_wal_mode(connection: sqlite3.Connection, timeout: float) -> None:
-    """Tries again where SQLite does not wait: when others change the mode of a new file just now."""
+#: How often a writer tries again while another process writes, in seconds.
+_POLL: Final = 0.0005
+
+
+def _execute_when_free(connection: sqlite3.Connection, statement: str, timeout: float) -> None:
+    """Tries a statement again and again while SQLite says at once that the database is busy."""
     deadline = time.monotonic() + timeout
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(statement)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                 raise
-            time.sleep(0.001)
+            time.sleep(_POLL)
         else:
             return
 
@@ -74,7 +78,8 @@ class SQLiteConnections:
         )
         try:
             connection.row_factory = sqlite3.Row
-            _enter_wal_mode(connection, self._busy_timeout)
+            # SQLite does not wait here, when others change the mode of a new file just now.
+            _execute_when_free(connection, "PRAGMA journal_mode = WAL", self._busy_timeout)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             add_functions(connection)
@@ -133,6 +138,18 @@ class SQLiteConnections:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
 
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Starts a write, and waits for those of other processes.
+
+        SQLite's own waiting sleeps ever longer, up to a tenth of a second, where a commit takes a
+        millisecond: the disk would be idle, and the same writer might lose each time.
+        """
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            _execute_when_free(connection, "BEGIN IMMEDIATE", self._busy_timeout)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(1000 * self._busy_timeout)}")
+
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction that commits when the block ends and rolls back when it raises."""
@@ -141,7 +158,7 @@ class SQLiteConnections:
         writing = self._writing
         try:
             with self.connection() as connection:
-                connection.execute("BEGIN IMMEDIATE")
+                self._begin(connection)
                 try:
                     yield connection
                     connection.execute("COMMIT")
