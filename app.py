@@ -107,6 +107,17 @@ def make_budgets(app: Flask, settings: Settings, catalog: Catalog) -> Budgets:
     return Budgets(catalog, counters, failures_per_minute=settings.auth_failures_per_minute)
 
 
+def store_variables(settings: Settings) -> dict[str, str]:
+    """What a command's environment must have to find the same stores; without secrets."""
+    defaults = Settings(data_dir=settings.data_dir)
+    variables = {}
+    if settings.data_dir != Settings().data_dir:
+        variables["DATA_DIR"] = str(settings.data_dir)
+    if settings.catalog_url != defaults.catalog_url and settings.catalog_url.startswith("sqlite:"):
+        variables["CATALOG_URL"] = settings.catalog_url
+    return variables
+
+
 def picture_origins(settings: Settings) -> list[str]:
     """Where the pictures come from that are stored here, as origins (RFC 6454)."""
     bases = [settings.public_url, settings.r2_public_url]
@@ -195,6 +206,6 @@ def _add_commands(app: Flask, settings: Settings, storage: StorageBackend, catal
         user_commands(catalog),
         storage_commands(catalog, storage, storage_named),
         doctor_command(catalog, storage, served_here=not isinstance(storage, R2Storage)),
-        demo_command(catalog, settings.public_url),
+        demo_command(catalog, settings.public_url, store_variables(settings)),
     ):
         app.cli.add_command(command)

@@ -50,8 +50,10 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 def _folder(text: str) -> Path:
     path = Path(text)
-    if path.exists() and not path.is_dir():
-        raise ValueError("must be a folder")
+    # What is missing is made at first use, in the part that is there.
+    present = next(part for part in (path.absolute(), *path.absolute().parents) if part.exists())
+    if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
+        raise ValueError("must be a folder that can be written to")
     return path
 
 
@@ -82,7 +84,8 @@ def _origins(text: str) -> tuple[str, ...]:
 def _http_url(text: str) -> str:
     try:
         parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        good = good and parts.username is None
     except ValueError:
         good = False
     if not good or parts.query or parts.fragment or any(c.isspace() for c in text):
@@ -146,6 +149,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "data_dir": _folder,
     "host": str,
     "port": _at_least(1, 65535),
+    "web_concurrency": _at_least(1, 1000),
     "public_url": _http_url,
     "storage_backend": _one_of("disk", "r2"),
     "r2_account_id": _matching("[A-Za-z0-9-]+", "an account id, letters and digits"),
@@ -184,6 +188,7 @@ class Settings:
         data_dir: the folder that the disk and SQLite backends keep everything under.
         host: the address that gunicorn binds.
         port: the TCP port that gunicorn binds.
+        web_concurrency: how many worker processes gunicorn starts.
         public_url: the base of the URLs that clients are given; no trailing slash.
         storage_backend: where image bytes go: ``disk`` or ``r2``.
         r2_account_id: of Cloudflare; names the endpoint.
@@ -226,6 +231,7 @@ class Settings:
     data_dir: Path = Path("data")
     host: str = "127.0.0.1"
     port: int = 8000
+    web_concurrency: int = 2
     public_url: str = ""
     storage_backend: str = "disk"
     r2_account_id: str = ""

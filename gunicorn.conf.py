@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 
+from click import ClickException
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker as AnyWorker
 
 from config import ConfigError, Settings
 from logs import logging_config
@@ -23,7 +25,7 @@ worker_class = Worker
 Worker.request_deadline = _settings.request_deadline
 # Decoding is what costs, and it runs outside the interpreter's lock: threads share a core well, and
 # processes keep one picture's trouble from the others.
-workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+workers = _settings.web_concurrency
 # Each request that is still arriving takes a thread, which costs little: many slow clients must not keep
 # others out. What costs, the decoding, is bounded by its memory.
 threads = 200
@@ -36,7 +38,8 @@ preload_app = True
 timeout = 60
 # How long a stop or reload waits for the uploads in flight.
 graceful_timeout = 30
-# Long enough that a client's next upload finds the connection open, shorter than a proxy's idea.
+# Long enough that a client's next upload finds the connection open. A proxy must give connections up
+# sooner than this (deploy/nginx.conf does), or it sends a request into one that is just being closed.
 keepalive = 5
 
 limit_request_line = 4094
@@ -51,10 +54,18 @@ loglevel = _settings.log_level.lower()
 logger_class = Logger
 logconfig_dict = logging_config(_settings.log_format, _settings.log_level)
 
+
+def _remove(folder: str, process: int) -> None:
+    """A worker that ends, which is a fork, leaves the folder to the others."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 # Each worker counts in files of its own; any of them can add up all. It is set before the application,
 # and with it prometheus_client, is loaded.
-_metrics = tempfile.TemporaryDirectory(prefix="vetrina-metrics-")
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics.name
+_metrics = tempfile.mkdtemp(prefix="vetrina-metrics-")
+atexit.register(_remove, _metrics, os.getpid())
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics
 
 
 def when_ready(_: Arbiter) -> None:
@@ -62,12 +73,8 @@ def when_ready(_: Arbiter) -> None:
     if _settings.demo:
         from wsgi import app  # noqa: PLC0415  # loaded by now, and only now
 
-        app.cli.commands["demo"].main(args=[], standalone_mode=False)
+        try:
+            app.cli.commands["demo"].main(args=[], standalone_mode=False)
+        except ClickException as error:
+            sys.exit(f"vetrina: {error.message}")
         sys.stdout.flush()
-
-
-def child_exit(_: Arbiter, worker: AnyWorker) -> None:
-    """Folds what a worker that has ended counted into the totals."""
-    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415  # needs the folder above
-
-    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -174,7 +174,8 @@ def refusals(storage: StorageBackend, url: str) -> list[str]:
         return ["An image of another product can't be used: upload it to this one"]
     try:
         parts = urlsplit(url)
-        good = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 1) > 0
+        good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+        good = good and parts.username is None  # a password in a public list is a mistake
     except ValueError:
         good = False
     return [] if good and url.isprintable() and " " not in url else ["Not an https URL"]

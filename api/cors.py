@@ -10,7 +10,9 @@ from flask_cors import CORS
 
 
 def allow_browsers(app: Flask, origins: Sequence[str]) -> None:
-    """Lets pages of these origins call everything under ``/api/``, with a token but without cookies.
+    """Lets pages of these origins call the API with a token, but without cookies.
+
+    That is everything under ``/api/``, and what tells where to get a token.
 
     Args:
         origins: such as ``https://shop.example.com``; ``*`` is any.
@@ -23,7 +25,7 @@ def allow_browsers(app: Flask, origins: Sequence[str]) -> None:
     ]
     CORS(
         app,
-        resources={r"/api/.*": {"origins": allowed}},
+        resources={r"/(api|\.well-known)/.*": {"origins": allowed}},
         methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=[
             "Authorization",

@@ -17,7 +17,7 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "public, max-age=31536000, immutable",
-    # The pictures are public: pages of any origin may show and read them.
+    # The pictures are public: pages of any origin may show them.
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
 

@@ -11,9 +11,10 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import wraps
+from http import HTTPStatus
 from typing import Final, ParamSpec
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, make_response, request
 from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
@@ -59,8 +60,9 @@ def count_outcome(view: Callable[P, ResponseReturnValue]) -> Callable[P, Respons
         except Exception as error:
             UPLOADS.labels(getattr(error, "code", "error")).inc()
             raise
-        UPLOADS.labels("created" if isinstance(answer, tuple) else "present").inc()
-        return answer
+        response = make_response(answer)
+        UPLOADS.labels("created" if response.status_code == HTTPStatus.CREATED else "present").inc()
+        return response
 
     return counted
 

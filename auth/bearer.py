@@ -13,9 +13,11 @@ from flask.typing import ResponseReturnValue
 
 from auth.budgets import Budgets
 from auth.last_used import LastUsed
+from auth.sessions import find_session
 from auth.tokens import ROLE_SCOPES, digest
 from catalog.base import Catalog, now
-from catalog.identity import CredentialKind
+from catalog.errors import UserNotFound
+from catalog.identity import Credential, CredentialKind
 from logs import workspace_id
 
 # RFC 6750 section 2.1: b64token; the scheme's case does not matter (RFC 9110 section 11.1).
@@ -108,21 +110,30 @@ class BearerAuth:
 
     def _principal(self, token: str) -> Principal | None:
         credential = self._catalog.find_credential(digest(token))
-        if credential is None or credential.kind not in _OPEN_THE_API or not credential.is_live(now()):
+        if credential is None or not self._opens_the_api(credential):
             return None
+        if credential.user_id is None:
+            if self._last_used:
+                self._last_used.note(credential.id)
+            return Principal(credential.workspace_id, credential.scopes)
+        try:
+            user = self._catalog.get_user(credential.user_id)
+        except UserNotFound:
+            return None
+        if user.disabled_at is not None:
+            return None
+        return Principal(credential.workspace_id, credential.scopes & ROLE_SCOPES[user.role], user.id)
+
+    def _opens_the_api(self, credential: Credential) -> bool:
+        """Whether it is for that, and lives, and so does what it hangs on."""
+        if credential.kind not in _OPEN_THE_API or not credential.is_live(now()):
+            return False
         if credential.grant_id is not None:
             grant = self._catalog.find_grant(credential.grant_id)
-            if grant is None or not grant.is_live(now()):
-                return None
-        scopes = credential.scopes
-        if credential.user_id is not None:
-            user = self._catalog.get_user(credential.user_id)
-            if user.disabled_at is not None:
-                return None
-            scopes &= ROLE_SCOPES[user.role]
-        if self._last_used:
-            self._last_used.note(credential.id)
-        return Principal(credential.workspace_id, scopes, credential.user_id)
+            return grant is not None and grant.is_live(now())
+        if credential.session_digest is not None:
+            return find_session(self._catalog, credential.session_digest) is not None
+        return True
 
     def requires(self, scope: str) -> Callable[[_PrincipalView[P]], Callable[P, ResponseReturnValue]]:
         """Decorates a view: authenticates first, and hands it the principal as its first argument.

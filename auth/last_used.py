@@ -1,4 +1,4 @@
-"""When a credential was last used: noted beside the requests, and not at each of them."""
+"""When an API key was last used: noted beside the requests, and not at each of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class LastUsed:
-    """Notes the use of credentials in the catalog.
+    """Notes the use of API keys in the catalog.
 
     It writes on a thread of its own: a catalog that is slow to write makes no read wait.
     """

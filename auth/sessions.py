@@ -45,6 +45,29 @@ class Session:
     credential: Credential
 
 
+def find_session(catalog: Catalog, session_digest: bytes) -> Session | None:
+    """The session of a secret with this SHA-256, if it lives.
+
+    Raises:
+        CatalogUnavailable
+    """
+    credential = catalog.find_credential(session_digest)
+    if (
+        credential is None
+        or credential.kind is not CredentialKind.SESSION
+        or credential.user_id is None
+        or not credential.is_live(now())
+    ):
+        return None
+    try:
+        user = catalog.get_user(credential.user_id)
+    except UserNotFound:
+        return None
+    if user.disabled_at is not None or credential.created_at < user.password_set_at:
+        return None
+    return Session(user, credential)
+
+
 class Sessions:
     """Signs users in and out.
 
@@ -101,27 +124,14 @@ class Sessions:
             CatalogUnavailable
         """
         secret = request.cookies.get(COOKIE, "")
-        credential = self._catalog.find_credential(digest(secret)) if secret else None
-        if (
-            credential is None
-            or credential.kind is not CredentialKind.SESSION
-            or credential.user_id is None
-            or not credential.is_live(now())
-        ):
-            return None
-        try:
-            user = self._catalog.get_user(credential.user_id)
-        except UserNotFound:
-            return None
-        if user.disabled_at is not None or credential.created_at < user.password_set_at:
-            return None
-        return Session(user, credential)
+        return find_session(self._catalog, digest(secret)) if secret else None
 
     def page_token(self, session: Session) -> tuple[str, timedelta]:
         """Makes an access token for the scripts of a page: the API knows no cookies.
 
         Returns:
-            The token, and for how long it opens the API: what the user's role allows.
+            The token, and for how long it opens the API: what the user's role allows, and no longer than
+            the session lives.
 
         Raises:
             CatalogUnavailable
@@ -136,6 +146,7 @@ class Sessions:
             workspace_id=session.user.workspace_id,
             scopes=ALL_SCOPES,
             user_id=session.user.id,
+            session_digest=session.credential.digest,
             created_at=created_at,
             expires_at=expires_at,
         )
@@ -180,4 +191,4 @@ def csrf_token(secret: str) -> str:
 
 def csrf_holds(secret: str, token: str) -> bool:
     """Whether a form came with the token of this cookie."""
-    return hmac.compare_digest(csrf_token(secret), token)
+    return hmac.compare_digest(csrf_token(secret).encode(), token.encode())

@@ -140,6 +140,7 @@ class Credential:
         label: the owner's word for it.
         user_id: on whose behalf; None: of an API key.
         grant_id: the family that it belongs to; None: of none.
+        session_digest: of the session that it was made in and ends with; None: of none.
         redirect_uri, code_challenge: of an authorization code: RFC 6749 section 4.1.3, RFC 7636 section 4.4.
         created_at, expires_at, revoked_at, last_used_at: UTC; None is never.
     """
@@ -152,6 +153,7 @@ class Credential:
     label: str = ""
     user_id: str | None = None
     grant_id: str | None = None
+    session_digest: bytes | None = None
     redirect_uri: str | None = None
     code_challenge: str | None = None
     created_at: datetime

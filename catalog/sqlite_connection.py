@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,20 @@ def _execute_when_free(connection: sqlite3.Connection, statement: str, timeout: 
             return
 
 
+@dataclass(slots=True, eq=False)
+class _Process:
+    """What the threads of one process share.
+
+    Attributes:
+        idle: the connections that no thread uses at the moment.
+        writing: SQLite's waiting writers poll. Those of one process queue here instead, so that they only
+            poll for other processes.
+    """
+
+    idle: deque[sqlite3.Connection] = field(default_factory=deque)
+    writing: threading.Lock = field(default_factory=threading.Lock)
+
+
 class SQLiteConnections:
     """The connections to one file, of which each is used by one thread at a time.
 
@@ -62,14 +77,17 @@ class SQLiteConnections:
     def __init__(self, path: Path, *, busy_timeout: float) -> None:
         self._path = Path(os.path.abspath(path))
         self._busy_timeout = busy_timeout
-        self._start_process()
+        self._processes: dict[int, _Process] = {}
 
-    def _start_process(self) -> None:
-        self._process = os.getpid()
-        self._idle: deque[sqlite3.Connection] = deque()
-        # SQLite's waiting writers poll. Those of one process queue here instead, so that they only
-        # poll for other processes.
-        self._writing = threading.Lock()
+    @property
+    def _process(self) -> _Process:
+        """What belongs to this process.
+
+        What was there before a fork is kept unused: a connection must not be used across one, nor
+        closed on its other side: https://www.sqlite.org/howtocorrupt.html section 2.7.
+        """
+        pid = os.getpid()
+        return self._processes.get(pid) or self._processes.setdefault(pid, _Process())
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,28 +110,24 @@ class SQLiteConnections:
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """A connection that no other thread uses meanwhile. One that failed is not used again."""
-        if self._process != os.getpid():
-            # A connection must not be used across a fork, nor closed on the other side of it:
-            # https://www.sqlite.org/howtocorrupt.html section 2.7.
-            self._inherited = self._idle
-            self._start_process()
+        idle = self._process.idle
         try:
-            connection = self._idle.pop()
+            connection = idle.pop()
         except IndexError:
             connection = self._open()
         try:
             yield connection
         except sqlite3.IntegrityError:
-            self._idle.append(connection)  # the statement was refused, the connection is sound
+            idle.append(connection)  # the statement was refused, the connection is sound
             raise
         except sqlite3.Error:
             connection.close()
             raise
         except BaseException:
-            self._idle.append(connection)
+            idle.append(connection)
             raise
         else:
-            self._idle.append(connection)
+            idle.append(connection)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -153,9 +167,9 @@ class SQLiteConnections:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction that commits when the block ends and rolls back when it raises."""
-        if not self._writing.acquire(timeout=self._busy_timeout):
+        writing = self._process.writing
+        if not writing.acquire(timeout=self._busy_timeout):
             raise CatalogUnavailable("the database is busy")
-        writing = self._writing
         try:
             with self.connection() as connection:
                 self._begin(connection)
@@ -180,5 +194,6 @@ class SQLiteConnections:
             writing.release()
 
     def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        idle = self._process.idle
+        while idle:
+            idle.pop().close()

@@ -213,6 +213,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE credentials ADD COLUMN last_used_at INTEGER",
         "CREATE INDEX credentials_by_expiry ON credentials (expires_at)",
     ),
+    ("ALTER TABLE credentials ADD COLUMN session_digest BLOB",),
 )
 
 

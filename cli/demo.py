@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from auth.tokens import new_api_key
 from catalog.base import Catalog, Product, new_id, now
 from catalog.errors import DuplicateModel, ProductNotFound, WorkspaceNotFound
 from catalog.identity import Plan, Role, User, Workspace
+from cli.stores import Command
 
 # Fixed, so that a second start finds what the first one made.
 WORKSPACE_ID: Final = "6a0000000000000000000001"
@@ -83,20 +86,33 @@ def _curl(public_url: str, key: str) -> str:
     )
 
 
-def _tell_console(public_url: str, password: str | None) -> None:
+def _flask(environ: Mapping[str, str], arguments: str) -> str:
+    """A command line that reaches the same stores, from the same folder."""
+    variables = [f"{name}={shlex.quote(value)}" for name, value in environ.items()]
+    flask = Path(sys.executable).with_name("flask")
+    if flask.is_relative_to(Path.cwd()):
+        flask = flask.relative_to(Path.cwd())
+    return " ".join([*variables, shlex.quote(str(flask)), "--app wsgi", arguments])
+
+
+def _tell_console(public_url: str, password: str | None, environ: Mapping[str, str]) -> None:
     click.echo(f"The console, for a browser:\n\n  {public_url}/console\n")
     if password is not None:
         click.echo("Sign in there (the password is shown only now):\n")
         click.echo(f"  {EMAIL}\n  {password}\n")
     else:
         click.echo(f"The user {EMAIL} is there from an earlier start. Another password:\n")
-        click.echo(f"  .venv/bin/flask --app wsgi user password {EMAIL}\n")
+        click.echo(f"  {_flask(environ, f'user password {EMAIL}')}\n")
 
 
-def demo_command(catalog: Catalog, public_url: str) -> click.Command:
-    """The command that prepares the demo and says how to try it."""
+def demo_command(catalog: Catalog, public_url: str, environ: Mapping[str, str]) -> click.Command:
+    """The command that prepares the demo and says how to try it.
 
-    @click.command("demo")
+    Args:
+        environ: variables that another command needs to find the same stores.
+    """
+
+    @click.command("demo", cls=Command)
     def demo() -> None:
         """Make a demo workspace, user, key and product, and say how to try them."""
         key = _make_workspace(catalog)
@@ -111,9 +127,9 @@ def demo_command(catalog: Catalog, public_url: str) -> click.Command:
             click.echo(f"  {_curl(public_url, key)}\n")
         else:
             click.echo("\nThe demo workspace and product are there from an earlier start. A new key:\n")
-            click.echo(f"  .venv/bin/flask --app wsgi key create --workspace {WORKSPACE_ID}\n")
+            click.echo(f"  {_flask(environ, f'key create --workspace {WORKSPACE_ID}')}\n")
             click.echo("and then, with that key:\n")
             click.echo(f"  {_curl(public_url, 'tp_YOUR_KEY')}\n")
-        _tell_console(public_url, password)
+        _tell_console(public_url, password, environ)
 
     return demo

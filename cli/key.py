@@ -8,12 +8,13 @@ from auth.tokens import new_api_key
 from catalog.base import Catalog, now
 from catalog.errors import CredentialNotFound, WorkspaceNotFound
 from catalog.identity import Credential
+from cli.stores import Group
 
 
 def key_commands(catalog: Catalog) -> click.Group:
     """The commands about API keys."""
 
-    @click.group("key")
+    @click.group("key", cls=Group)
     def group() -> None:
         """Create, list and revoke API keys."""
 

@@ -8,6 +8,7 @@ import click
 
 from catalog.base import Catalog
 from cli.migrate import migrate_command
+from cli.stores import Group
 from cli.sweep import sweep_command
 from storage.base import StorageBackend
 
@@ -23,7 +24,7 @@ def storage_commands(
             setting is missing.
     """
 
-    @click.group("storage")
+    @click.group("storage", cls=Group)
     def group() -> None:
         """Look after the stored images."""
 

@@ -9,7 +9,7 @@ than the grace period and not referenced then never will be, for no key is used 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -37,13 +37,30 @@ def _referenced_keys(catalog: Catalog, workspace_id: str, product_id: str) -> fr
     return frozenset(image.key for image in product.images if image.key)
 
 
+def _require_acquaintance(catalog: Catalog, infos: Iterable[ObjectInfo]) -> None:
+    """Returns if the catalog knows a workspace of the store's, or if there is none to know.
+
+    Beside a catalog that is empty, or another's, each object would look unreferenced: a CATALOG_URL that
+    was forgotten must not cost all images.
+    """
+    stored = {match[1] for info in infos if (match := _PRODUCT_KEY.fullmatch(info.key))}
+    if stored and stored.isdisjoint(workspace.id for workspace in catalog.list_workspaces()):
+        raise click.ClickException(
+            "The catalog knows none of the workspaces whose images are stored: is CATALOG_URL right? "
+            "Nothing was removed."
+        )
+
+
 def unreferenced(catalog: Catalog, storage: StorageBackend, older_than: datetime) -> Iterator[ObjectInfo]:
     """The objects written before ``older_than`` that no product references.
 
     Raises:
+        ClickException: the catalog must be that of another store.
         CatalogUnavailable, StorageUnavailable
     """
-    old = [info for info in storage.list() if info.modified < older_than]
+    infos = list(storage.list())
+    _require_acquaintance(catalog, infos)
+    old = [info for info in infos if info.modified < older_than]
     # Sorted, the objects of a product come together, and the catalog is asked once a product.
     referenced = lru_cache(maxsize=1)(lambda *ids: _referenced_keys(catalog, *ids))
     for number, info in enumerate(sorted(old, key=lambda info: info.key), 1):

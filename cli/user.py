@@ -10,6 +10,7 @@ from auth.passwords import hash_password
 from catalog.base import Catalog, new_id, now
 from catalog.errors import DuplicateEmail, UserNotFound, WorkspaceNotFound
 from catalog.identity import Role, User, normalized_email
+from cli.stores import Group
 
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, not from the terminal."
@@ -19,7 +20,7 @@ _password_stdin = click.option(
 def user_commands(catalog: Catalog) -> click.Group:
     """The commands about users."""
 
-    @click.group("user")
+    @click.group("user", cls=Group)
     def group() -> None:
         """Create, list and disable users."""
 

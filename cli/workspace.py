@@ -6,6 +6,7 @@ import click
 
 from catalog.base import Catalog, new_id, now
 from catalog.identity import Plan, Workspace
+from cli.stores import Group
 
 
 def new_workspace(catalog: Catalog, name: str, plan: Plan = Plan.ENTERPRISE) -> Workspace:
@@ -18,7 +19,7 @@ def new_workspace(catalog: Catalog, name: str, plan: Plan = Plan.ENTERPRISE) -> 
 def workspace_commands(catalog: Catalog) -> click.Group:
     """The commands about workspaces."""
 
-    @click.group("workspace")
+    @click.group("workspace", cls=Group)
     def group() -> None:
         """Create and list workspaces."""
 

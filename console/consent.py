@@ -29,7 +29,7 @@ def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, 
     @blueprint.errorhandler(OAuth2Error)
     def refuse(error: OAuth2Error) -> ResponseReturnValue:
         answer = oauth.refuse(error)
-        if answer.location is None and request.accept_mimetypes.accept_html and _is_browser():
+        if answer.location is None and _is_browser():
             return pages.render("refused.html", 400, description=error.description)
         return oauth_response(answer)
 

@@ -17,6 +17,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -52,7 +53,7 @@ DEADLINE: Final = 8.0
 RETRY_PAUSE: Final = 1.1
 
 # As many as a process of gunicorn.conf.py has threads: none waits for another's connection.
-_CONNECTIONS: Final = 16
+_CONNECTIONS: Final = 200
 
 _Answer = TypeVar("_Answer")
 
@@ -83,6 +84,14 @@ def _is_key(key: str) -> bool:
     except ObjectNotFound:
         return False
     return True
+
+
+@dataclass(slots=True, eq=False)
+class _Process:
+    """What belongs to one process: also the lock, which some thread may hold as another forks."""
+
+    making: threading.Lock = field(default_factory=threading.Lock)
+    client: S3Client | None = None
 
 
 class R2Storage(PublicUrls):
@@ -118,25 +127,19 @@ class R2Storage(PublicUrls):
         self._read_timeout = read_timeout
         self._deadline = deadline
         self._retry_pause = retry_pause
-        self._start_process()
+        self._processes: dict[int, _Process] = {}
 
     # --- the client and its calls
-
-    def _start_process(self) -> None:
-        # A lock that some thread held at the fork would never be released: each process has its own.
-        self._process = os.getpid()
-        self._making = threading.Lock()
-        self._made: S3Client | None = None
 
     @property
     def _client(self) -> S3Client:
         """The client of this process; its connections must not cross a fork."""
-        if self._process != os.getpid():
-            self._start_process()
-        with self._making:
-            if self._made is None:
-                self._made = self._make_client()
-            return self._made
+        pid = os.getpid()
+        process = self._processes.get(pid) or self._processes.setdefault(pid, _Process())
+        with process.making:
+            if process.client is None:
+                process.client = self._make_client()
+            return process.client
 
     def _make_client(self) -> S3Client:
         # A session of our own: boto3's default one is not safe to share between threads.

@@ -69,6 +69,19 @@ class Server:
             time.sleep(0.05)
         raise AssertionError(self.log.read_text())
 
+    def replace_worker(self) -> None:
+        """Asks its only worker to end, and waits until there is another one."""
+        (old,) = self._workers()
+        os.kill(old, signal.SIGTERM)
+        deadline = time.monotonic() + START_SECONDS
+        while len(now := self._workers()) != 1 or now == [old]:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def _workers(self) -> list[int]:
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in path.read_text().split()]
+
     def stop(self) -> None:
         """Asks it to stop, and waits."""
         self.process.send_signal(signal.SIGTERM)

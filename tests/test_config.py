@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,21 @@ def test_every_setting_comes_from_its_variable() -> None:
         "LOG_FORMAT": "text",
         "METRICS_TOKEN": "not-a-real-token",
         "DEMO": "1",
+        "WEB_CONCURRENCY": "4",
+        "REQUEST_DEADLINE": "30",
+        "RATELIMIT_STORAGE_URI": "redis://127.0.0.1:6379",
+        "AUTH_FAILURES_PER_MINUTE": "5",
+        "TRUSTED_PROXY_HOPS": "1",
+        "CORS_ORIGINS": "https://shop.example.com, https://b.example.com",
+        "OAUTH_MAX_REGISTERED_CLIENTS": "0",
+        "R2_ACCOUNT_ID": "0123abcd",
+        "R2_ENDPOINT_URL": "https://s3.example.com",
+        "R2_BUCKET": "product-images",
+        "R2_ACCESS_KEY_ID": "not-a-key-id",
+        "R2_SECRET_ACCESS_KEY": "not-a-secret",
+        "R2_PUBLIC_URL": "https://r2.example.com/",
     }
+    assert set(environ) == {setting.name.upper() for setting in fields(Settings)}
     settings = Settings.from_env(environ)
     assert settings == Settings(
         data_dir=Path("/srv/vetrina"),
@@ -75,6 +91,19 @@ def test_every_setting_comes_from_its_variable() -> None:
         log_format="text",
         metrics_token="not-a-real-token",  # noqa: S106
         demo=True,
+        web_concurrency=4,
+        request_deadline=30,
+        ratelimit_storage_uri="redis://127.0.0.1:6379",
+        auth_failures_per_minute=5,
+        trusted_proxy_hops=1,
+        cors_origins=("https://shop.example.com", "https://b.example.com"),
+        oauth_max_registered_clients=0,
+        r2_account_id="0123abcd",
+        r2_endpoint_url="https://s3.example.com",
+        r2_bucket="product-images",
+        r2_access_key_id="not-a-key-id",
+        r2_secret_access_key="not-a-secret",  # noqa: S106
+        r2_public_url="https://r2.example.com",
     )
     assert settings.sqlite_path == Path("/srv/catalog.db")
 
@@ -142,6 +171,17 @@ def test_an_empty_variable_means_the_default() -> None:
             "_media",
             "MEDIA_ACCEL_PREFIX must start and end with a slash, such as /_media/, but is '_media'.",
         ),
+        (
+            "WEB_CONCURRENCY",
+            "0",
+            "WEB_CONCURRENCY must be a whole number from 1 to 1000, but is '0'.",
+        ),
+        (
+            "PUBLIC_URL",
+            "http://x:0",
+            "PUBLIC_URL must be an http(s) URL without query, such as https://images.example.com, "
+            "but is 'http://x:0'.",
+        ),
         ("DEMO", "yes", "DEMO must be 0 or 1, but is 'yes'."),
         *(
             (
@@ -170,8 +210,14 @@ def test_a_bad_value_is_told_in_one_sentence(variable: str, value: str, sentence
 def test_a_data_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(ConfigError, match="DATA_DIR must be a folder, but is"):
+    with pytest.raises(ConfigError, match="DATA_DIR must be a folder that can be written to, but is"):
         Settings.from_env({"DATA_DIR": str(file)})
+
+
+def test_the_readme_names_every_setting() -> None:
+    rows = re.findall(r"^\| (`[A-Z0-9_`, ]+`) \|.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"[A-Z0-9_]+", row)} | {"R2_ENDPOINT_URL"}
+    assert named == {setting.name.upper() for setting in fields(Settings)}
 
 
 @pytest.mark.parametrize(

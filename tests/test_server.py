@@ -10,7 +10,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -343,13 +342,13 @@ def test_an_upload_in_flight_is_finished_by_a_server_that_stops(tmp_path: Path) 
             f"Authorization: Bearer {shop.key}",
             f"Content-Type: {FORM_TYPE}",
             f"Content-Length: {len(body)}",
+            "Expect: 100-continue",
         )
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-            connection.sendall(request + body[:1000])
-            # The worker has the request once it has taken these bytes off the socket.
-            time.sleep(0.5)
+            connection.sendall(request)
+            assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"  # a worker has the request
             server.process.terminate()
-            connection.sendall(body[1000:])
+            connection.sendall(body)
             assert read_answer(connection)[0] == 201
         assert server.process.wait(20) == 0
 

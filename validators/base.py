@@ -20,16 +20,15 @@ MAX_IMAGE_BYTES: Final = 5 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ImageType:
-    """One of the accepted types: its media type, its file extension and Pillow's name for it."""
+    """One of the accepted types: its media type and its file extension."""
 
     content_type: str
     extension: str
-    pillow_format: str
 
 
-PNG: Final = ImageType("image/png", "png", "PNG")
-JPEG: Final = ImageType("image/jpeg", "jpg", "JPEG")
-WEBP: Final = ImageType("image/webp", "webp", "WEBP")
+PNG: Final = ImageType("image/png", "png")
+JPEG: Final = ImageType("image/jpeg", "jpg")
+WEBP: Final = ImageType("image/webp", "webp")
 
 
 class Rejected(Exception):

@@ -56,6 +56,13 @@ def test_errors_can_be_read_too_and_the_headers_that_matter(tmp_path: Path) -> N
     assert "Origin" in headers_of(response.headers["Vary"])
 
 
+def test_a_page_may_read_where_to_get_a_token(tmp_path: Path) -> None:
+    for name in ("oauth-authorization-server", "oauth-protected-resource"):
+        response = client_of(tmp_path, SHOP).get(f"/.well-known/{name}", headers={"Origin": SHOP})
+        assert response.status_code == 200
+        assert response.headers["Access-Control-Allow-Origin"] == SHOP
+
+
 def test_another_origin_may_not(tmp_path: Path) -> None:
     client = client_of(tmp_path, SHOP, "https://other.example.com")
     for origin in ("https://evil.example.com", f"{SHOP}.evil.example", "null", "http://shop.example.com"):

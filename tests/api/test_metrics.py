@@ -116,6 +116,27 @@ def test_a_token_guards_the_metrics_when_it_is_set(tmp_path: Path, authorization
     assert good.content_type.startswith("text/plain")
 
 
+def test_a_worker_that_ends_takes_no_counts_with_it(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server:
+        workspace_id = server.flask("workspace", "create", "Acme")
+        headers = {"Authorization": f"Bearer {server.flask('key', 'create', '--workspace', workspace_id)}"}
+        body = {"name": "A", "model": "1", "category": "toys"}
+        product = requests.post(
+            f"{server.url}/api/v1/products", json=body, headers=headers, timeout=10
+        ).json()
+
+        def upload() -> int:
+            url = f"{server.url}/api/v1/products/{product['_id']}/images"
+            return requests.post(url, files={"file": jpeg()}, headers=headers, timeout=10).status_code
+
+        assert upload() == 201
+        for number in (2, 3):
+            server.replace_worker()
+            assert upload() == 201
+            told = samples(requests.get(f"{server.url}/metrics", timeout=10).text)
+            assert told["vetrina_uploads_total", "created"] == number
+
+
 def test_any_worker_tells_what_all_have_counted(tmp_path: Path) -> None:
     with gunicorn(tmp_path, WEB_CONCURRENCY="3") as server:
         url = f"{server.url}/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0/images"

@@ -103,6 +103,8 @@ def test_null_clears_the_description(client: FlaskClient, new_product: NewProduc
         ("imageUrls", [None], "Input should be a valid string"),
         ("imageUrls", ["http://cdn.example.com/a.png"], "Not an https URL"),
         ("imageUrls", ["javascript:alert(1)"], "Not an https URL"),
+        ("imageUrls", ["https://cdn.example.com:0/a.png"], "Not an https URL"),
+        ("imageUrls", ["https://anna:not-a-password@cdn.example.com/a.png"], "Not an https URL"),
         (
             "imageUrls",
             ["https://cdn.example.com/" + 2048 * "a"],

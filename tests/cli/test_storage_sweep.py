@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskCliRunner
 
+from app import create_app
 from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable
+from catalog.sqlite import SQLiteCatalog
 from config import Settings
 from storage.base import StorageBackend, StorageUnavailable
 from tests.catalog.contract import new_product, new_workspace
@@ -114,11 +116,29 @@ def test_a_dry_run_lists_and_removes_nothing(
 
 
 def test_the_objects_of_a_product_that_is_gone_are_removed(
-    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
+    runner: FlaskCliRunner, storage: StorageBackend, product: Product, an_object: Make
 ) -> None:
-    an_object(folder="6650a1b2c3d4e5f6a7b8c9d0/products/6650a1b2c3d4e5f6a7b8c9d1/images")
+    an_object(folder=f"{product.workspace_id}/products/6650a1b2c3d4e5f6a7b8c9d1/images")
     runner.invoke(args=["storage", "sweep"])
     assert keys(storage) == set()
+
+
+@pytest.mark.parametrize("args", [[], ["--dry-run"]])
+def test_beside_a_catalog_that_must_be_anothers_nothing_is_removed(
+    storage: StorageBackend, an_object: Make, settings: Settings, tmp_path: Path, args: list[str]
+) -> None:
+    key = an_object()
+    other = SQLiteCatalog(tmp_path / "other.sqlite3")
+    new_workspace(other)
+    runner = create_app(settings, storage=storage, catalog=other).test_cli_runner()
+    result = runner.invoke(args=["storage", "sweep", *args])
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        1,
+        "",
+        "Error: The catalog knows none of the workspaces whose images are stored: is CATALOG_URL right? "
+        "Nothing was removed.\n",
+    )
+    assert keys(storage) == {key}
 
 
 def test_what_an_interrupted_write_or_doctor_left_is_removed(

@@ -194,6 +194,20 @@ def test_the_token_does_not_outlive_the_session(
     assert 290 <= (answer.json or {})["expiresIn"] <= 300
 
 
+def test_the_token_ends_with_the_sign_out(app: Flask, admin: Person) -> None:
+    bearer = {"Authorization": f"Bearer {admin.access_token()}"}
+    api = app.test_client()
+    assert api.get("/api/v1/products", headers=bearer).status_code == 200
+    admin.post("/console/sign-out", page="/console")
+    assert api.get("/api/v1/products", headers=bearer).status_code == 401
+
+
+def test_the_token_ends_with_another_password(app: Flask, admin: Person, catalog: Catalog) -> None:
+    bearer = {"Authorization": f"Bearer {admin.access_token()}"}
+    catalog.set_password(admin.user.id, "another hash", now() + timedelta(seconds=1))
+    assert app.test_client().get("/api/v1/products", headers=bearer).status_code == 401
+
+
 @pytest.mark.parametrize(("role", "status"), [(Role.VIEWER, 403), (Role.EDITOR, 400), (Role.ADMIN, 400)])
 def test_the_token_opens_what_the_role_allows(
     app: Flask, new_person: NewPerson, role: Role, status: int

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import requests
@@ -445,15 +446,17 @@ def test_a_storage_that_was_used_before_a_fork_works_on_both_sides(storage: R2St
     assert {info.key for info in storage.list()} == set(keys)
 
 
-def test_no_client_is_made_before_it_is_needed() -> None:
-    storage = R2Storage(
+def test_no_client_is_made_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = Mock()
+    monkeypatch.setattr("boto3.session.Session", sessions)
+    R2Storage(
         endpoint_url="http://127.0.0.1:9",
         bucket="b",
         access_key_id="k",
         secret_access_key="not-a-secret",  # noqa: S106
         public_url="x",
     )
-    assert storage._made is None
+    sessions.assert_not_called()
 
 
 def test_threads_share_one_client(storage: R2Storage) -> None:

@@ -168,7 +168,8 @@ class _Walk:
         if self._animation is None:
             self._removed.add("other")
             return
-        if not whole or (kind == b"fdAT") != (kind != b"fcTL" and self._still is not None):
+        belongs = {b"acTL": self._still is None, b"fdAT": self._still is not None}.get(kind, True)
+        if not whole or not belongs:
             raise corrupt("an animation chunk is damaged or out of place")
         if kind == b"acTL":
             self._animation.declare(body)
