@@ -161,7 +161,7 @@ def create_app(
     app.register_blueprint(docs_blueprint())
     app.register_blueprint(health_blueprint(storage, catalog))
     app.register_blueprint(metrics_blueprint(settings.metrics_token))
-    _add_commands(app, settings, storage, catalog)
+    _add_commands(app, settings, storage, catalog, budgets)
     return app
 
 
@@ -193,7 +193,9 @@ def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budg
     app.register_blueprint(console_blueprint(catalog, sessions, budgets, pages))
 
 
-def _add_commands(app: Flask, settings: Settings, storage: StorageBackend, catalog: Catalog) -> None:
+def _add_commands(
+    app: Flask, settings: Settings, storage: StorageBackend, catalog: Catalog, budgets: Budgets
+) -> None:
     def storage_named(backend: str) -> StorageBackend:
         try:
             return storage if backend == settings.storage_backend else make_storage(settings, backend)
@@ -205,7 +207,7 @@ def _add_commands(app: Flask, settings: Settings, storage: StorageBackend, catal
         key_commands(catalog),
         user_commands(catalog),
         storage_commands(catalog, storage, storage_named),
-        doctor_command(catalog, storage, served_here=not isinstance(storage, R2Storage)),
+        doctor_command(catalog, storage, budgets.can_count, served_here=not isinstance(storage, R2Storage)),
         demo_command(catalog, settings.public_url, store_variables(settings)),
     ):
         app.cli.add_command(command)

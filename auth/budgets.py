@@ -87,6 +87,10 @@ class Budgets:
         self._clock = clock
         self._plans: dict[str, tuple[Plan, float]] = {}
 
+    def can_count(self) -> bool:
+        """Whether anything is limited: whether the storage of the counts can be reached now."""
+        return self._counters.answer()
+
     def spend_write(self, workspace_id: str) -> BudgetState | None:
         """Counts a write.
 

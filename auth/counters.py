@@ -83,6 +83,13 @@ class Counters:
         key = item.key_for(*identifiers)
         return self._ask(lambda storage: storage.get(key))
 
+    def answer(self) -> bool:
+        """Whether the storage can be reached now."""
+        try:
+            return self._limiter.storage.check()
+        except Exception:  # noqa: BLE001  # whatever a storage raises
+            return False
+
     def _ask(self, question: Callable[[Storage], int]) -> int | None:
         if not self._may_ask():
             self._on_error()

@@ -1,4 +1,7 @@
-"""Measures all, and writes docs/performance.md and docs/performance.svg. Run it with ``make bench``."""
+"""Measures all, and writes docs/performance.md, its plot and a table of the README.
+
+Run it with ``make bench``.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ from bench.throughput import CLIENTS, PICTURES, Throughput
 from tests.servers import ROOT
 
 DOCUMENT: Final = ROOT / "docs" / "performance.md"
+README: Final = ROOT / "README.md"
+#: The lines of the README that a table of costs stands between.
+MARKS: Final = ("<!-- from make bench -->\n", "<!-- to here -->\n")
 PLOT: Final = ROOT / "docs" / "performance.svg"
 
 
@@ -84,7 +90,7 @@ durably and appends to the product in SQLite with `synchronous=FULL`. Vetrina al
 removes metadata and writes a log line a request; the peers do not. The peers are one file each:
 [FastAPI](../bench/peers/fastapi_app.py) with python-multipart and Pillow under uvicorn, and
 [Express 5](../bench/peers/express_app.js) with multer, sharp and better-sqlite3. The last column is
-Vetrina's rate over the better peer's.
+Vetrina's rate over the better peer's; the aim is 1.3 for JPEG, and more than 1 for the others.
 {skipped}
 {table(["picture, clients", *result.names, "ratio"], rows)}
 
@@ -114,11 +120,23 @@ def upload_section(rows: Sequence[upload.Row]) -> str:
 
 CPU milliseconds an upload. The floor is [a bare application](../bench/floor.py) under the same gunicorn
 with the same configuration, which reads the body, writes it durably, and does nothing else. The decode is
-Pillow's `Image.open(…).load()` of the same picture. The ratio is Vetrina over both together; the second one
-takes the decode as Vetrina asks for it (of a JPEG at 1/8 of its size, which reads every coded byte too).
+Pillow's `Image.open(…).load()` of the same picture. The ratio is Vetrina over both together, and the aim is
+1.2 at the most; the second one takes the decode as Vetrina asks for it (of a JPEG at 1/8 of its size, which
+reads every coded byte too). A PNG is the largest file for its pixels, and what grows with the bytes and not
+with the pixels (the digest, the checksums, the form) counts most there.
 
 {table(head, figures)}
 """
+
+
+def put_into_readme(rows: Sequence[upload.Row]) -> None:
+    figures = [
+        [row.picture, *map(milliseconds, (row.ours, row.floor, row.decode)), f"{row.ratio:.2f}"]
+        for row in rows
+    ]
+    before, _, rest = README.read_text().partition(MARKS[0])
+    costs = table(["CPU ms an upload", "Vetrina", "floor", "decode", "ratio"], figures)
+    README.write_text(f"{before}{MARKS[0]}{costs}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
 
 
 def stages_section(parts: dict[str, dict[str, float]], rows: Sequence[upload.Row]) -> str:
@@ -168,6 +186,7 @@ def document(folder: Path, *, quick: bool) -> str:
         )
         for picture in PICTURES
     ]
+    put_into_readme(costs)
     PLOT.write_text(plot.svg("Uploads a second", rates.names, panels, "clients"))
     return f"""# Performance
 

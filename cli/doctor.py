@@ -25,6 +25,7 @@ TIMEOUT: Final = 5.0
 _PICTURE: Final = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 )
+_NOT_COUNTED: Final = "the storage of the counts can't be reached, so that nothing is limited"
 # Cloudflare turns Python's own name away.
 _HEADERS: Final = {"User-Agent": "vetrina-doctor"}
 
@@ -107,26 +108,33 @@ def _examine_storage(storage: StorageBackend, *, served_here: bool) -> Iterator[
                 storage.delete(key)
 
 
-def doctor_command(catalog: Catalog, storage: StorageBackend, *, served_here: bool) -> click.Command:
+def doctor_command(
+    catalog: Catalog, storage: StorageBackend, can_count: Callable[[], bool], *, served_here: bool
+) -> click.Command:
     """The command.
 
     Args:
+        can_count: whether the storage of the limiter's counts can be reached.
         served_here: whether this server serves the public URLs of the storage.
     """
 
     @click.command("doctor")
     def doctor() -> None:
-        """Check the catalog, the storage and its public URL, with a test object that is removed again."""
-        results = [("catalog", _problem(catalog.check))]
-        click.echo(_line(*results[0]))
-        for name, problem in _examine_storage(storage, served_here=served_here):
-            click.echo(_line(name, problem))
-            results.append((name, problem))
-        if any(problem for _, problem in results):
+        """Check the catalog, the limits, and the storage with its public URL.
+
+        A test object is written to the storage, and removed again.
+        """
+
+        def results() -> Iterator[tuple[str, str]]:
+            yield "catalog", _problem(catalog.check)
+            yield "limits", "" if can_count() else _NOT_COUNTED
+            yield from _examine_storage(storage, served_here=served_here)
+
+        failed = False
+        for name, problem in results():
+            click.echo(f"FAILED  {name}: {problem}" if problem else f"ok      {name}")
+            failed = failed or bool(problem)
+        if failed:
             raise SystemExit(1)
 
     return doctor
-
-
-def _line(name: str, problem: str) -> str:
-    return f"FAILED  {name}: {problem}" if problem else f"ok      {name}"

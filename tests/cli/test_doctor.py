@@ -31,6 +31,7 @@ def test_all_is_well_with_r2_and_nothing_is_left(r2: Settings) -> None:
     result = doctor(r2)
     assert lines(result) == [
         "ok      catalog",
+        "ok      limits",
         "ok      storage, write",
         "ok      storage, read",
         "ok      public URL",
@@ -43,7 +44,7 @@ def test_all_is_well_with_r2_and_nothing_is_left(r2: Settings) -> None:
 def test_all_is_well_with_a_server_on_disk(tmp_path: Path) -> None:
     with gunicorn(tmp_path) as server:
         said = server.flask("doctor")
-    assert [line.split()[0] for line in said.splitlines()] == ["ok"] * 5
+    assert [line.split()[0] for line in said.splitlines()] == ["ok"] * 6
 
 
 def test_on_disk_the_server_must_run_to_serve(tmp_path: Path, storage: StorageBackend) -> None:
@@ -70,14 +71,14 @@ def test_what_is_wrong_with_the_store_is_told(settings: Settings, answer: Answer
     with scripted(answer) as s3:
         result = doctor(settings, r2_storage(s3.url))
         expected = "can't look into the bucket pictures: " + reason.format(url=s3.url)
-    assert lines(result) == ["ok      catalog", f"FAILED  storage, write: {expected}"]
+    assert lines(result) == ["ok      catalog", "ok      limits", f"FAILED  storage, write: {expected}"]
     assert result.exit_code == 1
 
 
 def test_an_endpoint_that_can_not_be_reached_is_told(settings: Settings) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     result = doctor(settings, r2_storage(url))
-    assert lines(result)[1].endswith(f"{url} can't be reached")
+    assert lines(result)[2].endswith(f"{url} can't be reached")
     assert result.exit_code == 1
 
 
@@ -85,8 +86,8 @@ def test_a_key_that_may_only_read_is_told(settings: Settings) -> None:
     listing = success(b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
     with scripted(listing, error(403, "AccessDenied")) as s3:
         result = doctor(settings, r2_storage(s3.url))
-    assert "storage, write: can't write doctor/" in lines(result)[1]
-    assert lines(result)[1].endswith("refuses the access key (AccessDenied)")
+    assert "storage, write: can't write doctor/" in lines(result)[2]
+    assert lines(result)[2].endswith("refuses the access key (AccessDenied)")
 
 
 @pytest.mark.parametrize(
@@ -140,8 +141,16 @@ def test_an_object_is_removed_even_if_its_write_seems_to_have_failed(
 
     monkeypatch.setattr(storage, "put", put_and_fail)
     result = doctor(settings, storage)
-    assert lines(result) == ["ok      catalog", "FAILED  storage, write: no answer"]
+    assert lines(result) == ["ok      catalog", "ok      limits", "FAILED  storage, write: no answer"]
     assert list(storage.list()) == []
+
+
+def test_counts_that_can_not_be_kept_are_told(tmp_path: Path) -> None:
+    uri = f"redis://:not-a-password@127.0.0.1:{free_port()}"
+    result = doctor(Settings(data_dir=tmp_path / "data", ratelimit_storage_uri=uri))
+    told = "FAILED  limits: the storage of the counts can't be reached, so that nothing is limited"
+    assert lines(result)[1] == told
+    assert result.exit_code == 1
 
 
 def test_a_catalog_that_is_down_is_told(runner: FlaskCliRunner, settings: Settings) -> None:
