@@ -194,6 +194,9 @@ class Identities(Protocol):
     def list_workspaces(self) -> list[Workspace]:
         """All workspaces, oldest first."""
 
+    def set_plan(self, workspace_id: str, plan: Plan) -> None:
+        """Puts a workspace on another plan. Raises WorkspaceNotFound."""
+
     def create_user(self, user: User) -> None:
         """Adds a user. Raises WorkspaceNotFound, DuplicateEmail."""
 

@@ -25,6 +25,7 @@ from catalog.identity import (
     CredentialKind,
     Grant,
     OAuthClient,
+    Plan,
     User,
     Workspace,
 )
@@ -117,6 +118,12 @@ class MongoIdentities:
     def list_workspaces(self) -> list[Workspace]:
         with self._mongo.call() as database:
             return [workspace_of(document) for document in database.workspaces.find().sort(_OLDEST_FIRST)]
+
+    def set_plan(self, workspace_id: str, plan: Plan) -> None:
+        change = {"$set": {"plan": plan.value}}
+        with self._mongo.call() as database:
+            if not database.workspaces.update_one({"_id": workspace_id}, change).matched_count:
+                raise WorkspaceNotFound
 
     def create_user(self, user: User) -> None:
         with self._mongo.call() as database:

@@ -19,6 +19,7 @@ from catalog.identity import (
     CredentialKind,
     Grant,
     OAuthClient,
+    Plan,
     User,
     Workspace,
 )
@@ -78,6 +79,10 @@ class SQLiteIdentities:
     def list_workspaces(self) -> list[Workspace]:
         rows = self._rows("SELECT * FROM workspaces ORDER BY created_at, rowid")
         return [workspace_of(row) for row in rows]
+
+    def set_plan(self, workspace_id: str, plan: Plan) -> None:
+        if not self._execute("UPDATE workspaces SET plan = ? WHERE id = ?", plan, workspace_id):
+            raise WorkspaceNotFound
 
     def create_user(self, user: User) -> None:
         try:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from catalog.base import Catalog, new_id, now
+from catalog.errors import WorkspaceNotFound
 from catalog.identity import Plan, Workspace
 from cli.stores import Group
+
+_PLAN: Final = click.Choice([plan.value for plan in Plan])
 
 
 def new_workspace(catalog: Catalog, name: str, plan: Plan = Plan.ENTERPRISE) -> Workspace:
@@ -21,11 +26,11 @@ def workspace_commands(catalog: Catalog) -> click.Group:
 
     @click.group("workspace", cls=Group)
     def group() -> None:
-        """Create and list workspaces."""
+        """Create and list workspaces, and change their plans."""
 
     @group.command()
     @click.argument("name")
-    @click.option("--plan", type=click.Choice([plan.value for plan in Plan]), default=Plan.ENTERPRISE.value)
+    @click.option("--plan", type=_PLAN, default=Plan.ENTERPRISE.value)
     def create(name: str, plan: str) -> None:
         """Create a workspace called NAME, and print its id."""
         if not name.strip():
@@ -38,5 +43,15 @@ def workspace_commands(catalog: Catalog) -> click.Group:
         for workspace in catalog.list_workspaces():
             created = workspace.created_at.isoformat(timespec="seconds")
             click.echo(f"{workspace.id}  {workspace.plan:<10}  {created}  {workspace.name}")
+
+    @group.command()
+    @click.argument("workspace_id", metavar="ID")
+    @click.argument("name", metavar="PLAN", type=_PLAN)
+    def plan(workspace_id: str, name: str) -> None:
+        """Put the workspace with this ID on another PLAN; running servers follow within a minute."""
+        try:
+            catalog.set_plan(workspace_id, Plan(name))
+        except WorkspaceNotFound:
+            raise click.ClickException(f"There is no workspace {workspace_id}.") from None
 
     return group

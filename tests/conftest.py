@@ -6,13 +6,16 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
 from app import create_app, make_catalog
+from auth.budgets import Budgets
 from auth.tokens import new_api_key
 from catalog.base import Catalog
 from catalog.identity import Workspace
@@ -125,3 +128,16 @@ def mongodb_uri(request: pytest.FixtureRequest) -> str:
     """Of the server that ``TEST_MONGODB_URI`` names, or of that one."""
     given = os.environ.get("TEST_MONGODB_URI")
     return given or str(request.getfixturevalue("mongodb").uri)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """The time that budgets go by: the one entry of the list."""
+    time = [datetime(2026, 11, 23, 18, 0, tzinfo=UTC)]
+    init = Budgets.__init__
+
+    def with_clock(*args: Any, **options: Any) -> None:
+        init(*args, **options, clock=lambda: time[0])
+
+    monkeypatch.setattr(Budgets, "__init__", with_clock)
+    return time

@@ -9,10 +9,10 @@ threads.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 #: The most bytes of one image, inclusive: CONTRACT "at most 5 MB".
 MAX_IMAGE_BYTES: Final = 5 * 1024 * 1024
@@ -96,6 +96,17 @@ class Kept:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._pieces: list[tuple[int, int] | bytes] = []
+
+    @classmethod
+    def of(cls, data: bytes, pieces: Iterable[tuple[int, int] | bytes]) -> Self:
+        """These parts of the file, and bytes that stand in the place of others."""
+        kept = cls(data)
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                kept.add(piece)
+            else:
+                kept.keep(*piece)
+        return kept
 
     def keep(self, start: int, end: int) -> None:
         """The bytes from ``start`` up to ``end`` stay."""

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from api.errors import STATUS
 from catalog.base import Catalog
-from catalog.errors import CatalogUnavailable
+from catalog.errors import CatalogError, CatalogUnavailable
 from storage.base import StorageBackend, StorageUnavailable
 from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
 from tests.conftest import Tenant
@@ -135,3 +136,8 @@ def test_errors_do_not_tell_of_the_inside(
     for error in (StorageUnavailable(inside), CatalogUnavailable(inside), RuntimeError(inside)):
         monkeypatch.setattr(storage, "put", fail_with(error))
         assert inside not in upload(product).text
+
+
+def test_everything_that_a_catalog_refuses_has_a_status() -> None:
+    refusals = {error.code for error in CatalogError.__subclasses__() if error is not CatalogUnavailable}
+    assert refusals <= STATUS.keys()

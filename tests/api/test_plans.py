@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import create_app
-from auth.budgets import DAILY_WRITES, Budgets
+from auth.budgets import DAILY_WRITES
 from auth.tokens import new_api_key
 from catalog.base import Catalog
 from catalog.identity import Plan
@@ -46,19 +46,6 @@ def on_plan(app: Flask, catalog: Catalog) -> NewClient:
         return client
 
     return make
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
-    """The time that budgets go by: the one entry of the list."""
-    time = [datetime(2026, 11, 23, 18, 0, tzinfo=UTC)]
-    init = Budgets.__init__
-
-    def with_clock(*args: Any, **options: Any) -> None:
-        init(*args, **options, clock=lambda: time[0])
-
-    monkeypatch.setattr(Budgets, "__init__", with_clock)
-    return time
 
 
 def budget(response: TestResponse) -> tuple[str | None, ...]:

@@ -145,6 +145,12 @@ class IdentitiesContract:
         catalog.set_password(user.id, "another", later)
         assert catalog.get_user(user.id) == replace(user, password_hash="another", password_set_at=later)  # noqa: S106
 
+    def test_a_workspace_goes_to_another_plan(self, catalog: Catalog, workspace: Workspace) -> None:
+        catalog.set_plan(workspace.id, Plan.BASIC)
+        assert catalog.get_workspace(workspace.id) == replace(workspace, plan=Plan.BASIC)
+        with pytest.raises(WorkspaceNotFound):
+            catalog.set_plan(new_id(), Plan.BASIC)
+
     # --- clients
 
     def test_a_client_is_found_and_listed(self, catalog: Catalog, workspace: Workspace) -> None:

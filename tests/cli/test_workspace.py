@@ -39,3 +39,18 @@ def test_list_tells_of_each_workspace(runner: FlaskCliRunner) -> None:
     assert [line.split()[0] for line in lines] == ids
     assert [line.split()[1] for line in lines] == ["enterprise", "enterprise"]
     assert lines[1].endswith("  A a")
+
+
+def test_plan_puts_it_on_another_plan(runner: FlaskCliRunner, catalog: Catalog) -> None:
+    workspace_id = runner.invoke(args=["workspace", "create", "Acme"]).stdout.strip()
+    result = runner.invoke(args=["workspace", "plan", workspace_id, "basic"])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert catalog.get_workspace(workspace_id).plan is Plan.BASIC
+
+
+def test_plan_of_no_workspace_says_so(runner: FlaskCliRunner) -> None:
+    result = runner.invoke(args=["workspace", "plan", "6650a1b2c3d4e5f6a7b8c9d0", "basic"])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: There is no workspace 6650a1b2c3d4e5f6a7b8c9d0.\n",
+    )

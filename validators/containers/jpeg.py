@@ -193,19 +193,13 @@ class _Walk:
             several = self._several or self._data.find(b"\xff\xd8\xff", end, end + 65536) >= 0
             self._removed.add("pictures" if several else "trailer")
         self._drop_broken_profile()
-        kept = Kept(self._data)
-        for piece in self._pieces:
-            if isinstance(piece, bytes):
-                kept.add(piece)
-            else:
-                kept.keep(*piece)
         width, height = self._size
         return Structure(
             width=width,
             height=height,
             scans=self._scans,
             decode_bytes=self._decode_bytes(width, height),
-            kept=kept,
+            kept=Kept.of(self._data, self._pieces),
             removed=frozenset(self._removed),
         )
 

@@ -230,23 +230,15 @@ class _Walk:
             else:
                 self._pieces[0] = _encoded(b"VP8X", bytes((self._kept_flags,)) + header[1:])
         size = 4 + sum(len(p) if isinstance(p, bytes) else p[1] - p[0] for p in self._pieces)
-        kept = Kept(self._data)
-        if size + 8 == self._end:
-            kept.keep(0, _HEADER)
-        else:
-            kept.add(b"RIFF" + size.to_bytes(4, "little") + b"WEBP")
-        for piece in self._pieces:
-            if isinstance(piece, bytes):
-                kept.add(piece)
-            else:
-                kept.keep(*piece)
+        whole = size + 8 == self._end
+        head = (0, _HEADER) if whole else b"RIFF" + size.to_bytes(4, "little") + b"WEBP"
         width, height = self._canvas
         return Structure(
             width=width,
             height=height,
             frames=max(1, self._frames),
             decode_bytes=self._decode_bytes(),
-            kept=kept,
+            kept=Kept.of(self._data, [head, *self._pieces]),
             removed=frozenset(self._removed),
         )
 
