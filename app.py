@@ -15,7 +15,7 @@ from api.health import health_blueprint
 from api.idempotency import IdempotencyKeys
 from api.images import images_blueprint
 from api.media import PREFIX, media_blueprint
-from api.metrics import LIMITER_ERRORS, metrics_blueprint, stage
+from api.metrics import LIMITER_ERRORS, STORE_ERRORS, metrics_blueprint, stage
 from api.oauth import oauth_blueprint
 from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
@@ -39,7 +39,7 @@ from console.blueprint import console_blueprint
 from console.consent import consent_blueprint
 from console.rendering import Pages
 from products import Products
-from storage.base import StorageBackend
+from storage.base import PublicUrls, StorageBackend, UrlSpace
 from storage.disk import DiskStorage
 from storage.r2 import R2Storage
 from uploads import Uploads
@@ -118,6 +118,12 @@ def store_variables(settings: Settings) -> dict[str, str]:
     return variables
 
 
+def hosts(settings: Settings) -> list[UrlSpace]:
+    """Where the images of either store are served, whichever is in use."""
+    bases = [settings.public_url + PREFIX, settings.r2_public_url]
+    return [PublicUrls(base) for base in bases if base]
+
+
 def picture_origins(settings: Settings) -> list[str]:
     """Where the pictures come from that are stored here, as origins (RFC 6454)."""
     bases = [settings.public_url, settings.r2_public_url]
@@ -142,8 +148,12 @@ def create_app(
     settings = settings or Settings.from_env()
     storage = storage or make_storage(settings, settings.storage_backend)
     catalog = catalog or make_catalog(settings)
+    on_left = STORE_ERRORS.labels("storage").inc
     uploads = Uploads(
-        storage, catalog, make_limits(settings), stage=stage, strip_metadata=settings.strip_metadata
+        *(storage, catalog, make_limits(settings)),
+        stage=stage,
+        strip_metadata=settings.strip_metadata,
+        on_left=on_left,
     )
 
     app = Flask("vetrina", static_folder=None)
@@ -152,8 +162,8 @@ def create_app(
     last_used = app.extensions["last_used"] = LastUsed(catalog)
     auth = BearerAuth(catalog, budgets, last_used)
     idempotency = IdempotencyKeys(catalog)
-    products = Products(storage, catalog)
-    app.register_blueprint(products_blueprint(products, catalog, storage, auth, idempotency))
+    products = Products(storage, catalog, hosts=hosts(settings), on_left=on_left)
+    app.register_blueprint(products_blueprint(products, catalog, auth, idempotency))
     app.register_blueprint(images_blueprint(uploads, catalog, auth, idempotency))
     if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
         app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,12 @@ workers = _settings.web_concurrency
 # Each request that is still arriving takes a thread, which costs little: many slow clients must not keep
 # others out. What costs, the decoding, is bounded by its memory.
 threads = 200
+# What is open at a time, beside the files and databases of those threads, has to fit the limit for
+# descriptors; the usual one is far below what the system allows.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+_descriptors = max(_soft, min(_hard, 8192)) if _hard != resource.RLIM_INFINITY else max(_soft, 8192)
+resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors, _hard))
+worker_connections = min(1000, _descriptors // 4)
 # The application is loaded once, before the fork: a fault stops the start, and memory is shared.
 # What can't be shared (connections) is made by each process at first use.
 preload_app = True
@@ -62,8 +69,10 @@ def _remove(folder: str, process: int) -> None:
 
 
 # Each worker counts in files of its own; any of them can add up all. It is set before the application,
-# and with it prometheus_client, is loaded.
-_metrics = tempfile.mkdtemp(prefix="vetrina-metrics-")
+# and with it prometheus_client, is loaded. The files are mapped into memory, and to touch a page that a full
+# disk has no room for ends a process: so they are kept in memory where there is a place for that.
+_memory = "/dev/shm"  # noqa: S108  # mkdtemp() makes a folder of our own in it
+_metrics = tempfile.mkdtemp(prefix="vetrina-metrics-", dir=_memory if os.access(_memory, os.W_OK) else None)
 atexit.register(_remove, _metrics, os.getpid())
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics
 

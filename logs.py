@@ -11,7 +11,7 @@ import json
 import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 #: Of the request that the current thread serves.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -54,6 +54,10 @@ class TextFormatter(logging.Formatter):
         return "  ".join([super().formatMessage(record), " ".join(pairs)]).rstrip()
 
 
+#: The loggers of libraries that log what they send and get.
+_TALKATIVE: Final = ("pymongo", "boto3", "botocore", "urllib3", "authlib")
+
+
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
     """The configuration for ``logging.config.dictConfig``: all loggers to stdout, in one format.
 
@@ -62,6 +66,8 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
         level: the least level that is logged, by name.
     """
     formatter = "logs.JSONFormatter" if log_format == "json" else "logs.TextFormatter"
+    # What these say when they debug has addresses, commands and headers, and with them secrets.
+    discreet = {name: {"level": "INFO"} for name in _TALKATIVE} if level == "DEBUG" else {}
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -71,7 +77,8 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
         },
         "root": {"level": level, "handlers": ["stdout"]},
         "loggers": {
-            "gunicorn.error": {"level": level, "handlers": [], "propagate": True},
+            **discreet,
+            "gunicorn.error": {"level": "INFO" if discreet else level, "handlers": [], "propagate": True},
             # Its lines have the query, which may carry a secret, and would be a second one a request.
             "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
         },

@@ -11,8 +11,8 @@ the product changes between the look at it  the catalog refuses by the version, 
 and its change                              again of what is there now; with an If-Match: 412
 the catalog does not answer                 unknown: the change may have happened. No object is
                                             deleted; what lost its reference is for the sweep
-the store fails, or the process dies,       the change is done, which is what was asked: 200, and the
-after the catalog                           objects that are left are for the sweep
+the store fails or takes too long, or the   the change is done, which is what was asked: 200, and the
+process dies, after the catalog             objects that are left are for the sweep
 an upload is on its way to a product that   its object is deleted here or, when the catalog refuses
 is deleted                                  the append, by the upload: 404
 ==========================================  =====================================================
@@ -21,14 +21,19 @@ is deleted                                  the append, by the upload: 404
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 
 from catalog.base import Catalog, Image, Product, ProductChanges
 from catalog.errors import VersionMismatch
 from catalog.identity import Plan
-from storage.base import CONTENT_TYPES, StorageBackend, StorageUnavailable
+from storage.base import CONTENT_TYPES, StorageBackend, StorageUnavailable, UrlSpace
+
+#: How long the objects of a product may take to be deleted, all together, in seconds.
+_PATIENCE: Final = 8.0
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +71,27 @@ class Deleted:
 
 
 class Products:
-    """Changes and deletes products, and the objects that they leave behind."""
+    """Changes and deletes products, and the objects that they leave behind.
 
-    def __init__(self, storage: StorageBackend, catalog: Catalog) -> None:
+    Args:
+        storage, catalog: where bytes and records are.
+        hosts: whose URLs are ours besides those of the storage: of the other store, before or after a
+            migration.
+        on_left: is called when the store has failed to delete objects.
+    """
+
+    def __init__(
+        self,
+        storage: StorageBackend,
+        catalog: Catalog,
+        *,
+        hosts: Sequence[UrlSpace] = (),
+        on_left: Callable[[], None] = lambda: None,
+    ) -> None:
         self._storage = storage
         self._catalog = catalog
+        self._hosts = (storage, *hosts)
+        self._on_left = on_left
 
     def change(
         self,
@@ -123,16 +144,31 @@ class Products:
         images: list[Image] = []
         reasons: dict[str, None] = {}  # a set in order
         for url in urls:
-            key = self._storage.key_of(url)
+            key = self._key_of(url)
             image = by_url.get(url) or by_key.get(key or "") or Image(url=url)
             if image.key and image in images:
                 reasons["The same image is in the list twice"] = None
             elif image.url not in by_url:
-                reasons |= dict.fromkeys(refusals(self._storage, url))
+                reasons |= dict.fromkeys(self.refusals(url))
             images.append(image)
         if reasons:
             raise ImageUrlsRefused(list(reasons))
         return images
+
+    def refusals(self, url: str) -> list[str]:
+        """Why a product can't have this URL as a new one; empty if it can: an https URL elsewhere."""
+        if self._key_of(url) is not None:
+            return ["An image of another product can't be used: upload it to this one"]
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+            good = good and parts.username is None  # a password in a public list is a mistake
+        except ValueError:
+            good = False
+        return [] if good and url.isprintable() and " " not in url else ["Not an https URL"]
+
+    def _key_of(self, url: str) -> str | None:
+        return next((key for host in self._hosts if (key := host.key_of(url)) is not None), None)
 
     def delete(self, workspace_id: str, product_id: str, *, expected_version: int | None = None) -> Deleted:
         """Deletes a product for good, with every object under its prefix.
@@ -154,28 +190,19 @@ class Products:
                 yield info.key
 
     def _delete(self, keys: Iterable[str]) -> int:
-        """Deletes objects that nothing references any more, until the store fails; counts them.
+        """Deletes objects that nothing references any more; counts them.
 
-        A store that fails once is not asked again for the rest: that would take too long.
+        A store that fails once, or takes too long, is not asked again for the rest: the client waits.
         """
         deleted = 0
+        end = time.monotonic() + _PATIENCE
         try:
             for key in keys:
+                if time.monotonic() > end:
+                    raise StorageUnavailable("the store takes too long")
                 self._storage.delete(key)
                 deleted += 1
         except StorageUnavailable:
+            self._on_left()
             log.warning("left objects for the sweep", exc_info=True)
         return deleted
-
-
-def refusals(storage: StorageBackend, url: str) -> list[str]:
-    """Why a product can't have this URL as a new one; empty if it can: it is an https URL elsewhere."""
-    if storage.key_of(url) is not None:
-        return ["An image of another product can't be used: upload it to this one"]
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
-        good = good and parts.username is None  # a password in a public list is a mistake
-    except ValueError:
-        good = False
-    return [] if good and url.isprintable() and " " not in url else ["Not an https URL"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import socket
 import time
@@ -60,6 +61,12 @@ _REFUSALS: Final[tuple[tuple[type[BaseException], int, str], ...]] = (
 )
 
 
+#: What accept(2) says when the process or the system is out of something, which others may give back.
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+#: For how long nothing else is done then: the connection is offered again at once, in seconds.
+_EXHAUSTION_PAUSE: Final = 0.1
+
+
 class DeadlineSocket(socket.socket):
     """A connection whose reads end at ``deadline``, all together; by itself it never waits for ever.
 
@@ -87,6 +94,16 @@ class Worker(ThreadWorker):
 
     #: How long a request may take to arrive, from its first byte to its last, in seconds.
     request_deadline = 60.0
+
+    def accept(self, listener: socket.socket) -> None:
+        """Takes a connection; without a descriptor or memory for it, leaves it waiting for a moment."""
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            self.log.warning("no connection can be taken: %s", error.strerror)
+            time.sleep(_EXHAUSTION_PAUSE)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Hands a connection to a thread; one that is new gets its deadline here."""

@@ -61,9 +61,10 @@ class Uploads:
         limits: what a picture may cost.
         stage: gives a context for each stage, by name, which may time it.
         strip_metadata: whether images are stored without their metadata.
+        on_left: is called when the store has failed to delete an object.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # two stores, and what the application decides
         self,
         storage: StorageBackend,
         catalog: Catalog,
@@ -71,12 +72,14 @@ class Uploads:
         *,
         stage: Stage = nullcontext,
         strip_metadata: bool = True,
+        on_left: Callable[[], None] = lambda: None,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._limits = limits
         self._stage = stage
         self._strip_metadata = strip_metadata
+        self._on_left = on_left
 
     def admit(self, workspace_id: str, product_id: str, *, skip_present: bool) -> None:
         """Returns if it makes sense to read an upload to this product at all.
@@ -166,4 +169,5 @@ class Uploads:
         try:
             self._storage.delete(image.key)
         except StorageUnavailable:
+            self._on_left()
             log.warning("left %s for the sweep", image.key, exc_info=True)

@@ -22,17 +22,12 @@ from auth.bearer import BearerAuth, Principal
 from auth.tokens import READ, WRITE
 from catalog.base import ARCHIVED, Catalog, Image, Product, ProductChanges, new_id, now
 from products import Products
-from storage.base import StorageBackend
 
 _CACHING: Final = {"Cache-Control": "private, no-cache"}
 
 
 def products_blueprint(
-    products: Products,
-    catalog: Catalog,
-    storage: StorageBackend,
-    auth: BearerAuth,
-    idempotency: IdempotencyKeys,
+    products: Products, catalog: Catalog, auth: BearerAuth, idempotency: IdempotencyKeys
 ) -> Blueprint:
     """The product calls."""
     blueprint = Blueprint("products", __name__, url_prefix="/api/v1/products")
@@ -41,7 +36,7 @@ def products_blueprint(
     @auth.requires(WRITE)
     @idempotency.honoured
     def create_product(principal: Principal) -> ResponseReturnValue:
-        sent = ProductCreate.model_validate_json(json_body(), context={"storage": storage})
+        sent = ProductCreate.model_validate_json(json_body(), context={"products": products})
         product = _new_product(principal.workspace_id, sent)
         catalog.create_product(product)
         return _product_response(product), 201, {"Location": f"{request.path}/{product.id}"}

@@ -24,7 +24,8 @@ _STEP: Final = 1 << 16
 
 access = logging.getLogger("vetrina.access")
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Not one that may be a key, sent in the wrong header: the id is logged.
+_REQUEST_ID: Final = re.compile(r"(?!tp_|vp_)[A-Za-z0-9._-]{1,64}")
 
 
 def register_request_log(app: Flask) -> None:

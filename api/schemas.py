@@ -21,8 +21,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from catalog.base import MAX_IMAGES, Image, Product, ProductChanges, ProductPage, ProductQuery
-from products import Deleted, refusals
-from storage.base import StorageBackend
+from products import Deleted, Products
 
 Category = Literal[
     "batteries",
@@ -77,8 +76,8 @@ def _iso_639_1(value: str) -> str:
 
 
 def _external_url(value: str, info: ValidationInfo) -> str:
-    context: Mapping[str, StorageBackend] = info.context or {}
-    if reasons := refusals(context["storage"], value):
+    context: Mapping[str, Products] = info.context or {}
+    if reasons := context["products"].refusals(value):
         raise ValueError(reasons[0])
     return value
 
@@ -99,7 +98,7 @@ _BODY: Final = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 class ProductCreate(BaseModel):
     """The body of ``POST /api/v1/products``: CONTRACT "Products".
 
-    Validate it with the context ``{"storage": StorageBackend}``, which tells hosted URLs.
+    Validate it with the context ``{"products": Products}``, which tells hosted URLs.
     """
 
     model_config = _BODY

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, Final, TypeAlias
 
@@ -17,7 +18,7 @@ from bson.codec_options import CodecOptions
 from pymongo import IndexModel, MongoClient, ReadPreference
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
+from pymongo.errors import NetworkTimeout, OperationFailure, PyMongoError
 from pymongo.monitoring import (
     CommandFailedEvent,
     CommandListener,
@@ -106,12 +107,17 @@ def _sentence(error: PyMongoError) -> str:
 
 @dataclass
 class _Process:
-    """What one process has of the connection; pymongo's clients can't cross a fork."""
+    """What one process has of the connection; pymongo's clients can't cross a fork.
+
+    Attributes:
+        prepared: the collections whose indexes are there.
+        replicated: whether there are several servers; None: not asked yet.
+    """
 
     client: MongoClient[Document]
     database: Database[Document]
-    ready: bool = False
-    replicated: bool = False
+    prepared: set[str] = field(default_factory=set)
+    replicated: bool | None = None
 
 
 class MongoConnection:
@@ -171,7 +177,7 @@ class MongoConnection:
             # Threads may make one each, which opens nothing yet; setdefault() lets one of them win.
             # A parent's is kept where it is: closing it here would end the parent's sessions.
             process = self._processes.setdefault(pid, self._open())
-        if not process.ready:
+        if len(process.prepared) < len(self._indexes):
             self._prepare(process)
         return process
 
@@ -180,13 +186,18 @@ class MongoConnection:
 
         Not under the call's deadline: that is also sent to the server, which would give up building
         an index on a large collection, again and again. Without it the server goes on when we hang
-        up, and the calls fail until the index is there.
+        up, and the calls fail until the index is there. With a server that is slow it takes some calls.
         """
-        hello = process.database.command("hello")
-        process.replicated = "setName" in hello or hello.get("msg") == "isdbgrid"
+        end = time.monotonic() + self._timeout
+        if process.replicated is None:
+            hello = process.database.command("hello")
+            process.replicated = "setName" in hello or hello.get("msg") == "isdbgrid"
         for collection, indexes in self._indexes.items():
-            process.database[collection].create_indexes(list(indexes))
-        process.ready = True
+            if collection not in process.prepared:
+                if time.monotonic() > end:
+                    raise NetworkTimeout("the indexes are not all there yet")
+                process.database[collection].create_indexes(list(indexes))
+                process.prepared.add(collection)
 
     @contextmanager
     def call(self) -> Iterator[Database[Document]]:
@@ -202,6 +213,9 @@ class MongoConnection:
             with pymongo.timeout(self._timeout):
                 yield process.database
         except PyMongoError as error:
+            if isinstance(error, OperationFailure) and "hint" in str(error):
+                # An index is gone, with its collection perhaps: the next call makes what is missing.
+                self._processes[os.getpid()].prepared.clear()
             unavailable = OutcomeUnknown if self._writes.in_doubt else CatalogUnavailable
             raise unavailable(_sentence(error)) from error
 

@@ -57,11 +57,13 @@ class _Process:
     """What the threads of one process share.
 
     Attributes:
-        idle: the connections that no thread uses at the moment.
+        file: the device and the number of the file that the connections are to; None before the first.
+        idle: the connections to it that no thread uses at the moment.
         writing: SQLite's waiting writers poll. Those of one process queue here instead, so that they only
             poll for other processes.
     """
 
+    file: tuple[int, int] | None = None
     idle: deque[sqlite3.Connection] = field(default_factory=deque)
     writing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -110,24 +112,50 @@ class SQLiteConnections:
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """A connection that no other thread uses meanwhile. One that failed is not used again."""
-        idle = self._process.idle
+        process = self._process
+        self._look_at_the_file(process)
+        idle = process.idle
         try:
             connection = idle.pop()
         except IndexError:
             connection = self._open()
+            process.file = process.file or self._file()
+        sound = True
         try:
             yield connection
-        except sqlite3.IntegrityError:
-            idle.append(connection)  # the statement was refused, the connection is sound
+        except sqlite3.Error as error:
+            sound = isinstance(error, sqlite3.IntegrityError)  # the statement was refused, no more
             raise
-        except sqlite3.Error:
-            connection.close()
-            raise
-        except BaseException:
-            idle.append(connection)
-            raise
-        else:
-            idle.append(connection)
+        finally:
+            if sound and process.idle is idle:
+                idle.append(connection)
+            else:
+                connection.close()
+
+    def _look_at_the_file(self, process: _Process) -> None:
+        """Lets go of the connections if the path is another file's now, after a restore, say.
+
+        A file that was removed lives on for who has it open, and what is written to it is lost.
+
+        Raises:
+            CatalogUnavailable: the file was there, and is gone. No other one is made in its place.
+        """
+        file = self._file()
+        if file == process.file:
+            return
+        if file is None:
+            raise CatalogUnavailable(f"{self._path} is gone")
+        process.file, idle, process.idle = file, process.idle, deque()
+        while idle:
+            idle.pop().close()
+
+    def _file(self) -> tuple[int, int] | None:
+        """The device and the number of the file that is there now, if any."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

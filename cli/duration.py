@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LONGEST: Final = timedelta(days=36500)
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 
 
@@ -26,4 +27,7 @@ class Duration(click.ParamType[timedelta]):
         match = _DURATION.fullmatch(value)
         if match is None:
             self.fail(f"{value!r} is not a duration such as 90s, 30m, 24h or 7d.", param, ctx)
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        duration = timedelta(**{_UNITS[match[2]]: int(match[1])})
+        if duration > _LONGEST:
+            self.fail(f"{value!r} is longer than {_LONGEST.days}d.", param, ctx)
+        return duration

@@ -87,7 +87,8 @@ class Migration:
         copied: set[str] = set()
         while True:
             due = self._due_keys(product)
-            copied.update(key for key in due if key not in copied and self._copy(key))
+            sizes = {image.key: image.size for image in product.images}
+            copied.update(key for key in due if key not in copied and self._copy(key, sizes[key]))
             try:
                 if copied.intersection(due):
                     images = [self._moved(image, copied) for image in product.images]
@@ -114,16 +115,20 @@ class Migration:
             return image
         return replace(image, url=self._target.public_url(image.key))
 
-    def _copy(self, key: str) -> bool:
+    def _copy(self, key: str, size: int | None) -> bool:
         """Copies an object and compares the copy; False if neither store has it.
 
+        Args:
+            size: that the catalog knows of, in bytes.
+
         Raises:
-            StorageUnavailable: also if the copy is not what was written.
+            StorageUnavailable: also if the original is damaged, or the copy is not what was written.
         """
         try:
             data = self._read(self._source, key)
         except ObjectNotFound:
-            return self._is_there_already(key)
+            return self._is_there_already(key, size)
+        _require_size(key, len(data), size)
         digest = hashlib.sha256(data).digest()
         self._target.put(key, data, sha256=digest)
         try:
@@ -135,18 +140,24 @@ class Migration:
         self.copied += 1
         return True
 
-    def _is_there_already(self, key: str) -> bool:
+    def _is_there_already(self, key: str, size: int | None) -> bool:
         """Whether an earlier migration has copied what is no longer at the source."""
         try:
-            self._target.open(key).stream.close()
+            data = self._read(self._target, key)
         except ObjectNotFound:
             return False
+        _require_size(key, len(data), size)
         return True
 
     @staticmethod
     def _read(storage: StorageBackend, key: str) -> bytes:
         with storage.open(key) as stored:
             return stored.stream.read()
+
+
+def _require_size(key: str, size: int, known: int | None) -> None:
+    if known not in (None, size):
+        raise StorageUnavailable(f"{key} has {size} bytes, and should have {known}")
 
 
 def _run(migration: Migration, images: int) -> None:

@@ -100,7 +100,23 @@ def check_key(key: str) -> str:
     return key
 
 
-class StorageBackend(Protocol):
+def is_key(key: str) -> bool:
+    """Whether an object can have this key."""
+    try:
+        check_key(key)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+class UrlSpace(Protocol):
+    """What knows which URLs are its own."""
+
+    def key_of(self, url: str) -> str | None:
+        """The key of the object that this URL is of; None if the URL is not one of ours."""
+
+
+class StorageBackend(UrlSpace, Protocol):
     """A store of objects."""
 
     def put(self, key: str, data: bytes, *, sha256: bytes) -> None:
@@ -131,17 +147,14 @@ class StorageBackend(Protocol):
         """The objects whose keys start with ``prefix``, in no order.
 
         What an interrupted ``put`` may have left comes too, under keys that can be deleted but not
-        opened.
+        opened. What else may be in the store, under a name that is no key, does not.
 
         Raises:
             StorageUnavailable
         """
 
     def public_url(self, key: str) -> str:
-        """The URL at which the public reads the object. A pure function of the key."""
-
-    def key_of(self, url: str) -> str | None:
-        """The key of the object that ``public_url`` names so; None if the URL is not one of ours."""
+        """The URL at which the public reads the object. A pure function of the key; ``key_of`` undoes it."""
 
     def check(self) -> None:
         """Returns if the store can be reached and takes writes; quick, for a start or a probe.
@@ -167,7 +180,5 @@ class PublicUrls:
         origin = f"{scheme}://{host}"
         if url[: len(origin)].lower() != origin.lower() or not url[len(origin) :].startswith("/" + path):
             return None
-        try:
-            return check_key(url[len(self._base_url) :])
-        except ObjectNotFound:
-            return None
+        key = url[len(self._base_url) :]
+        return key if is_key(key) else None

@@ -10,6 +10,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
@@ -57,6 +59,28 @@ class Deadline:
         """
         return self._over
 
+    def connect(self, connect: Callable[[], socket.socket]) -> socket.socket:
+        """Makes a connection, which is watched: also its name is looked up, and its addresses are tried
+        one after the other, within the time, for which neither has a limit of its own.
+
+        Raises:
+            TimeoutError: the time is over. What may yet come of it is closed.
+            Exception: what ``connect`` raises.
+        """
+        made: Future[socket.socket] = Future()
+        threading.Thread(target=_fulfil, args=(made, connect), daemon=True).start()
+        try:
+            sock = made.result(self.remaining)
+        except TimeoutError:
+            made.add_done_callback(_close_late)
+            raise
+        try:
+            self.watch(sock)
+        except TimeoutError:
+            sock.close()
+            raise
+        return sock
+
     def watch(self, sock: socket.socket) -> None:
         """Shuts this socket down when the time is over.
 
@@ -82,18 +106,24 @@ class Deadline:
             self._sockets.pop().close()
 
 
+def _fulfil(made: Future[socket.socket], connect: Callable[[], socket.socket]) -> None:
+    try:
+        made.set_result(connect())
+    except BaseException as error:  # noqa: BLE001  # for who waits
+        made.set_exception(error)
+
+
+def _close_late(made: Future[socket.socket]) -> None:
+    with suppress(Exception):
+        made.result().close()
+
+
 class _Watched(HTTPConnection):
     """A connection that obeys the deadline of the call that uses it."""
 
     def _new_conn(self) -> socket.socket:
-        sock = super()._new_conn()
-        if deadline := _current.get():
-            try:
-                deadline.watch(sock)
-            except TimeoutError:
-                sock.close()
-                raise
-        return sock
+        deadline = _current.get()
+        return deadline.connect(super()._new_conn) if deadline else super()._new_conn()
 
     def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # they are passed on
         if self.sock is not None and (deadline := _current.get()):  # from the pool

@@ -25,6 +25,7 @@ from storage.base import (
     StorageUnavailable,
     StoredObject,
     check_key,
+    is_key,
 )
 
 TEMPORARY_EXTENSION: Final = "incoming"
@@ -152,7 +153,7 @@ class DiskStorage(PublicUrls):
             for name in names:
                 path = Path(folder, name)
                 key = path.relative_to(self._root).as_posix()
-                if key.startswith(prefix):
+                if key.startswith(prefix) and is_key(key):
                     with suppress(FileNotFoundError):  # deleted meanwhile
                         yield self._info(key, path.stat())
 

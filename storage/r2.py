@@ -25,6 +25,7 @@ import boto3
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.exceptions import HTTPClientError, IncompleteReadError
+from botocore.parsers import ResponseParserError
 
 from storage.base import (
     CONTENT_TYPES,
@@ -34,6 +35,7 @@ from storage.base import (
     StorageUnavailable,
     StoredObject,
     check_key,
+    is_key,
 )
 from storage.deadline import POOLS, Deadline
 from storage.s3_failures import FAILURES, is_not_found, is_passing, reason
@@ -76,14 +78,6 @@ def _not_found(key: str) -> Iterator[None]:
         if is_not_found(error.__cause__):
             raise ObjectNotFound(key) from None
         raise
-
-
-def _is_key(key: str) -> bool:
-    try:
-        check_key(key)
-    except ObjectNotFound:
-        return False
-    return True
 
 
 @dataclass(slots=True, eq=False)
@@ -201,6 +195,9 @@ class R2Storage(PublicUrls):
         except KeyError:
             if not deadline.is_over:
                 raise
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            # botocore takes it for granted that numbers and dates are such.
+            raise ResponseParserError(f"an answer with nonsense in it: {type(error).__name__}") from error
         if deadline.is_over:
             raise HTTPClientError(error="cut at the deadline")
         return answer
@@ -232,7 +229,7 @@ class R2Storage(PublicUrls):
             try:
                 self._call(deadline, f"write {key}", attempt)
             except StorageUnavailable:
-                if not self._has(key, len(data)):
+                if not deadline.remaining or not self._has(key, len(data)):
                     raise
 
     def _has(self, key: str, size: int) -> bool:
@@ -270,10 +267,7 @@ class R2Storage(PublicUrls):
             )
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """The objects below ``prefix``; what else may be in the bucket under no key of ours is not told.
-
-        Each page has a deadline of its own.
-        """
+        """See StorageBackend; each page has a deadline of its own."""
         request: ListObjectsV2RequestTypeDef = {"Bucket": self._bucket, "Prefix": prefix}
 
         def attempt(client: S3Client) -> tuple[Iterable[ObjectInfo], str | None]:
@@ -281,7 +275,7 @@ class R2Storage(PublicUrls):
             found = [
                 self._info(entry["Key"], entry["Size"], entry["LastModified"], entry["ETag"])
                 for entry in page.get("Contents", ())
-                if _is_key(entry["Key"])
+                if is_key(entry["Key"])
             ]
             return found, page["NextContinuationToken"] if page["IsTruncated"] else None
 

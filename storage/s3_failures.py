@@ -15,10 +15,11 @@ from botocore.exceptions import (
     ProxyConnectionError,
     SSLError,
 )
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 #: All that a call can raise; a KeyError is an answer without what every S3 store gives.
-FAILURES: Final = (BotoCoreError, ClientError, HTTPError, KeyError)
+FAILURES: Final = (BotoCoreError, ClientError, HTTPError, KeyError, ResponseParserError)
 
 # No answer, or half of one.
 _LOST: Final = (ConnectionError, HTTPClientError, IncompleteReadError, HTTPError, KeyError)

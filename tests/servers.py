@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,24 +61,32 @@ class Server:
 
     def wait_for_line(self, start: str) -> str:
         """The first line that it prints, now or soon, which starts so."""
+        return self._wait_for(lambda line: line.strip().startswith(start))
+
+    def wait_for_text(self, text: str) -> str:
+        """The first line that it prints, now or soon, with this text in it."""
+        return self._wait_for(lambda line: text in line)
+
+    def _wait_for(self, wanted: Callable[[str], bool]) -> str:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             for line in self.log.read_text().splitlines():
-                if line.strip().startswith(start):
+                if wanted(line):
                     return line
             time.sleep(0.05)
         raise AssertionError(self.log.read_text())
 
     def replace_worker(self) -> None:
         """Asks its only worker to end, and waits until there is another one."""
-        (old,) = self._workers()
+        (old,) = self.workers()
         os.kill(old, signal.SIGTERM)
         deadline = time.monotonic() + START_SECONDS
-        while len(now := self._workers()) != 1 or now == [old]:
+        while len(now := self.workers()) != 1 or now == [old]:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
 
-    def _workers(self) -> list[int]:
+    def workers(self) -> list[int]:
+        """The process ids of its workers."""
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
 

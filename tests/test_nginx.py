@@ -112,6 +112,36 @@ def test_the_files_can_not_be_reached_past_vetrina(shop: Shop, image_url: str) -
     assert (missing.status_code, missing.json()) == (404, {"error": "Not found"})
 
 
+def test_what_nginx_itself_refuses_is_json(shop: Shop, image_url: str) -> None:
+    ranged = {"Range": "bytes=999999999-"}
+    changed = {"If-Match": '"another"'}
+    for method, url, headers, refusal in (
+        ("GET", image_url, ranged, (416, "Requested range not satisfiable")),
+        ("GET", image_url, changed, (412, "Precondition failed")),
+        ("GET", f"{shop.server.url}/_media/x", {}, (404, "Not found")),
+        ("GET", f"{shop.server.url}/{'a' * 20_000}", {}, (414, "URI too long")),
+        ("GET", f"{shop.server.url}/healthz", {"X-Long": "a" * 20_000}, (400, "Bad request")),
+        ("TRACE", f"{shop.server.url}/healthz", {}, (405, "Method not allowed")),
+    ):
+        response = requests.request(method, url, headers=headers, timeout=10)
+        assert (response.status_code, response.json()["error"]) == refusal
+        assert "no-store" in response.headers["Cache-Control"]
+
+
+def test_several_ranges_are_the_whole(image_url: str) -> None:
+    response = requests.get(image_url, headers={"Range": "bytes=0-1,4-5"}, timeout=10)
+    assert (response.status_code, response.content) == (200, PICTURE)
+
+
+def test_a_server_that_is_down_is_a_503_that_says_when_to_come_back(tmp_path: Path) -> None:
+    port = free_port()
+    with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server, nginx(tmp_path, server, port):
+        server.stop()
+        response = requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10)
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert response.json() == {"error": "Service temporarily unavailable"}
+
+
 @pytest.mark.parametrize("size", [9_000_000, 20_000_000])
 def test_a_large_file_is_refused_in_json_by_whoever_refuses_it(shop: Shop, size: int) -> None:
     response = shop.upload(shop.new_product(), bytes(size))

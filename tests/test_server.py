@@ -6,13 +6,14 @@ import http.client
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -374,3 +375,21 @@ def test_the_printed_request_works_as_pasted(tmp_path: Path) -> None:
     log = server.log.read_text()
     assert '"route": "/api/v1/products", "status": 401' in log
     assert log.count(key[0]) == 1
+
+
+# --- what a process runs out of
+
+
+def test_connections_that_can_not_be_taken_end_no_worker(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server:
+        shop = open_shop(server)
+        assert shop.upload(shop.new_product()).status_code == 201
+        (worker,) = server.workers()
+        taken = len(list(Path(f"/proc/{worker}/fd").iterdir()))
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (taken + 20, taken + 20))
+        with ExitStack() as stack:
+            for _ in range(60):
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            server.wait_for_text("no connection can be taken")
+        assert shop.upload(shop.new_product()).status_code == 201
+        assert server.workers() == [worker]

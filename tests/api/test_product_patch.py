@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from catalog.base import Catalog
+from app import create_app
+from catalog.base import Catalog, new_id
+from config import Settings
 from storage.base import StorageBackend
 from tests.api.fixtures import NewProduct, Post, on_both_catalogs
 from tests.conftest import Tenant
@@ -206,6 +209,22 @@ def test_the_image_of_another_product_or_workspace_can_not_be_taken_over(
         assert patch(client, product, body) == field_errors(imageUrls=[OF_ANOTHER])
     assert get(client, product) == before
     assert len(stored_keys()) == 3
+
+
+def test_an_image_of_another_product_is_told_by_its_url_at_the_other_store_too(
+    settings: Settings, catalog: Catalog, tenant: Tenant
+) -> None:
+    r2_url = "https://r2.example.com"
+    app = create_app(replace(settings, r2_public_url=r2_url), catalog=catalog)
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {tenant.key}"
+    key = f"{tenant.workspace.id}/products/{new_id()}/images/{'0' * 32}.jpg"
+    body = {"name": "A", "model": "1", "category": "toys", "imageUrls": [f"{r2_url}/{key}"]}
+    response = client.post("/api/v1/products", json=body)
+    assert (response.status_code, response.json) == (
+        400,
+        {"error": "Validation error", "details": {"fieldErrors": {"imageUrls": [OF_ANOTHER]}}},
+    )
 
 
 def test_an_image_that_was_removed_can_not_come_back(

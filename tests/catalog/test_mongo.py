@@ -3,7 +3,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import pytest
 from pymongo.database import Database
 
 from auth.tokens import new_api_key
-from catalog.base import ProductQuery, now
+from catalog.base import ProductQuery, new_id, now
+from catalog.errors import CatalogUnavailable, DuplicateModel
 from catalog.mongo import TIMEOUT, MongoCatalog
 from tests.catalog.contract import (
     CatalogContract,
@@ -304,3 +305,18 @@ def test_many_threads_that_come_first_share_a_client(uri: str) -> None:
         list(pool.map(lambda _: catalog.check(), range(16)))
     assert len(catalog._mongo._processes) == 1
     catalog.close()
+
+
+def test_a_collection_that_was_dropped_gets_its_indexes_back(
+    catalog: MongoCatalog, database: Database[dict[str, Any]]
+) -> None:
+    workspace = new_workspace(catalog)
+    product = new_product(catalog, workspace)
+    documents = list(database.products.find())
+    database.products.drop()
+    database.products.insert_many(documents)
+    with suppress(CatalogUnavailable):
+        catalog.list_products(workspace.id, ProductQuery())
+    assert catalog.list_products(workspace.id, ProductQuery()).items == [product]
+    with pytest.raises(DuplicateModel):
+        catalog.create_product(replace(product, id=new_id()))

@@ -110,6 +110,31 @@ def test_a_database_that_another_program_has_locked_is_unavailable_until_it_is_n
     catalog.append_image(workspace.id, product.id, hosted_image())
 
 
+def test_a_file_that_is_gone_is_unavailable_and_no_other_is_made(catalog: SQLiteCatalog, path: Path) -> None:
+    workspace = new_workspace(catalog)
+    saved = path.rename(path.with_name("saved"))
+    for _ in range(2):
+        with pytest.raises(CatalogUnavailable, match="is gone"):
+            catalog.get_workspace(workspace.id)
+        with pytest.raises(CatalogUnavailable, match="is gone"):
+            new_workspace(catalog)
+    assert not path.exists()
+    saved.rename(path)
+    assert catalog.list_workspaces() == [workspace]
+
+
+def test_a_file_that_another_took_the_place_of_is_read_no_more(
+    catalog: SQLiteCatalog, path: Path, tmp_path: Path
+) -> None:
+    new_workspace(catalog)
+    other = SQLiteCatalog(tmp_path / "other.sqlite3")
+    workspace = new_workspace(other)
+    other.close()
+    catalog.close()
+    (tmp_path / "other.sqlite3").rename(path)
+    assert catalog.list_workspaces() == [workspace]
+
+
 def test_a_path_that_can_not_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     catalog = SQLiteCatalog(tmp_path / "file" / "vetrina.sqlite3")

@@ -56,7 +56,7 @@ def stored_image(storage: StorageBackend) -> Image:
     key = new_key()
     put(storage, key, key.encode())
     as_sent = sha256(b"as sent" + key.encode()).hexdigest()
-    return hosted_image(key=key, url=storage.public_url(key), sha256=as_sent)
+    return hosted_image(key=key, url=storage.public_url(key), sha256=as_sent, size=len(key))
 
 
 def current(catalog: Catalog, product: Product) -> Product:
@@ -198,7 +198,7 @@ def test_what_was_copied_before_and_is_gone_at_the_source_counts_as_copied(
     migrate: Migrate, catalog: Catalog, r2: StorageBackend, workspace: Workspace
 ) -> None:
     put(r2, key := new_key(), b"bytes")
-    product = new_product(catalog, workspace, images=(hosted_image(key=key),))
+    product = new_product(catalog, workspace, images=(hosted_image(key=key, size=5),))
     assert migrate().exit_code == 0
     assert current(catalog, product).image_urls == [r2.public_url(key)]
 
@@ -310,3 +310,16 @@ def test_a_missing_setting_is_one_sentence(tmp_path: Path, catalog: Catalog) -> 
 @pytest.mark.parametrize("args", [[], ["--to", "tape"]])
 def test_the_target_must_be_one_of_two(runner: FlaskCliRunner, args: list[str]) -> None:
     assert runner.invoke(args=["storage", "migrate", *args]).exit_code == 2
+
+
+def test_an_original_that_is_damaged_is_not_copied(
+    migrate: Migrate, catalog: Catalog, disk: StorageBackend, r2: StorageBackend, workspace: Workspace
+) -> None:
+    image = stored_image(disk)
+    product = new_product(catalog, workspace, images=(image,))
+    put(disk, image.key or "", b"cut")
+    result = migrate()
+    assert result.exit_code == 1
+    assert f"{image.key} has 3 bytes, and should have {image.size}" in result.stderr
+    assert current(catalog, product) == product
+    assert keys(r2) == set()

@@ -96,7 +96,7 @@ def test_the_grace_period_is_a_duration(
     assert (keys(storage) == set()) is removed
 
 
-@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1.5h", "1w", "1 h"])
+@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1.5h", "1w", "1 h", "999999d"])
 def test_what_is_no_duration_is_refused(
     runner: FlaskCliRunner, storage: StorageBackend, an_object: Make, text: str
 ) -> None:
@@ -148,6 +148,15 @@ def test_what_an_interrupted_write_or_doctor_left_is_removed(
     an_object(folder="doctor")
     runner.invoke(args=["storage", "sweep"])
     assert keys(storage) == set()
+
+
+def test_what_other_programs_left_holds_up_nothing(
+    runner: FlaskCliRunner, settings: Settings, an_object: Make
+) -> None:
+    key = an_object()
+    (settings.data_dir / "media" / key).with_name(".0.png.Xy12Zq").write_bytes(b"theirs")
+    result = runner.invoke(args=["storage", "sweep"])
+    assert (result.exit_code, result.stdout) == (0, f"{key}\n")
 
 
 def test_what_is_not_ours_stays(runner: FlaskCliRunner, storage: StorageBackend, an_object: Make) -> None:

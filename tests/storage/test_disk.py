@@ -125,6 +125,13 @@ def test_what_an_interrupted_write_left_is_listed_and_can_be_deleted_but_not_ope
     assert list(storage.list()) == []
 
 
+@pytest.mark.parametrize("name", ["._picture.jpg", ".picture.jpg.Xy12Zq", "copy of a picture.jpg"])
+def test_what_other_programs_left_is_not_listed(storage: DiskStorage, root: Path, name: str) -> None:
+    put(storage, key := new_key(), b"bytes")
+    (root / key).with_name(name).write_bytes(b"theirs")
+    assert [info.key for info in storage.list()] == [key]
+
+
 def test_a_link_out_of_the_root_is_not_followed(storage: DiskStorage, root: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"secret")

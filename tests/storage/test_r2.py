@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -209,6 +210,31 @@ def test_a_server_that_takes_no_connection_is_unavailable_in_time() -> None:
             before = time.monotonic()
             with pytest.raises(StorageUnavailable):
                 put(r2_storage("http://{}:{}".format(*address), connect_timeout=0.2), new_key(), BODY)
+            assert time.monotonic() - before < PROMPT
+
+
+@pytest.mark.parametrize("addresses", [4, 0], ids=["four addresses, none answers", "no address is found"])
+def test_a_store_that_is_looked_for_in_vain_is_unavailable_in_time(
+    monkeypatch: pytest.MonkeyPatch, addresses: int
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+
+        def resolve(*_: object, **__: object) -> list[tuple[Any, ...]]:
+            if not addresses:
+                time.sleep(3)
+                raise socket.gaierror("no name server answers")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)] * addresses
+
+        with socket.create_connection(address), socket.socket() as second:
+            second.setblocking(False)
+            second.connect_ex(address)  # the queue of the listener is full now
+            monkeypatch.setattr(socket, "getaddrinfo", resolve)
+            before = time.monotonic()
+            with pytest.raises(StorageUnavailable):
+                put(r2_storage(f"http://store.example:{address[1]}", deadline=0.5), new_key(), BODY)
             assert time.monotonic() - before < PROMPT
 
 
@@ -413,6 +439,26 @@ def test_a_404_to_anything_but_an_object_is_an_outage(call: str) -> None:
 def test_a_server_that_is_no_s3_store_is_unavailable(call: str) -> None:
     with scripted(web_page) as s3, pytest.raises(StorageUnavailable):
         CALLS[call](r2_storage(s3.url))
+
+
+@pytest.mark.parametrize(
+    ("element", "nonsense"),
+    [("Size", "many"), ("LastModified", "yesterday"), ("MaxKeys", "all")],
+)
+def test_an_answer_with_nonsense_in_it_is_an_outage(element: str, nonsense: str) -> None:
+    values = {"Size": "1", "LastModified": "2026-04-10T14:30:00.000Z", "MaxKeys": "1", "IsTruncated": "false"}
+    values[element] = nonsense
+    entry = "".join(f"<{name}>{values[name]}</{name}>" for name in ("Size", "LastModified"))
+    rest = "".join(f"<{name}>{values[name]}</{name}>" for name in ("MaxKeys", "IsTruncated"))
+    page = (
+        '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<Contents><Key>{new_key()}</Key><ETag>e</ETag>{entry}</Contents>{rest}</ListBucketResult>"
+    )
+    with (
+        scripted(success(page.encode(), Content_Type="application/xml")) as s3,
+        pytest.raises(StorageUnavailable),
+    ):
+        list(r2_storage(s3.url).list())
 
 
 def test_the_secret_is_in_no_message_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
