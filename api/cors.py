@@ -12,7 +12,8 @@ from flask_cors import CORS
 def allow_browsers(app: Flask, origins: Sequence[str]) -> None:
     """Lets pages of these origins call the API with a token, but without cookies.
 
-    That is everything under ``/api/``, and what tells where to get a token.
+    That is everything under ``/api/`` but the page that asks for consent (RFC 9700 section 2.6), and what
+    tells where to get a token.
 
     Args:
         origins: such as ``https://shop.example.com``; ``*`` is any.
@@ -25,7 +26,7 @@ def allow_browsers(app: Flask, origins: Sequence[str]) -> None:
     ]
     CORS(
         app,
-        resources={r"/(api|\.well-known)/.*": {"origins": allowed}},
+        resources={r"/(api/(?!oauth/authorize)|\.well-known/).*": {"origins": allowed}},
         methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=[
             "Authorization",

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import BadRequest, NotFound
+from werkzeug.exceptions import BadRequest, HTTPException, NotFound, RequestEntityTooLarge
 
 from api.body import json_body, read_body
 from auth.budgets import Budgets
@@ -44,6 +44,11 @@ def oauth_blueprint(oauth: OAuthServer, budgets: Budgets) -> Blueprint:
     """The endpoints of OAuth 2.0, but for the one that a user's browser goes to."""
     blueprint = Blueprint("oauth", __name__)
     registration = oauth.max_registered_clients > 0
+
+    @blueprint.errorhandler(BadRequest)
+    @blueprint.errorhandler(RequestEntityTooLarge)
+    def refuse(_: HTTPException) -> ResponseReturnValue:
+        return oauth_response(oauth.malformed())
 
     @blueprint.get("/.well-known/oauth-authorization-server")
     def authorization_server() -> ResponseReturnValue:

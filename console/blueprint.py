@@ -13,7 +13,7 @@ from auth.budgets import Budgets
 from auth.sessions import Session, Sessions
 from catalog.base import Catalog
 from console.connections import add_connections
-from console.guards import Guards, SignInNeeded
+from console.guards import HOME, Guards, SignInNeeded
 from console.keys import add_keys
 from console.oauth_apps import add_apps
 from console.products import add_products
@@ -52,6 +52,12 @@ def console_blueprint(catalog: Catalog, sessions: Sessions, budgets: Budgets, pa
     return blueprint
 
 
+def _page_of(path: str) -> str:
+    """The page with the form that is sent to a path: ``/console/keys`` of ``/console/keys/<id>/revoke``."""
+    section = "/".join(path.split("/")[:3])
+    return HOME if section == "/console/sign-out" else section
+
+
 def _add_errors(blueprint: Blueprint, pages: Pages, sessions: Sessions) -> None:
     @blueprint.before_request
     def bound_forms() -> None:
@@ -61,8 +67,8 @@ def _add_errors(blueprint: Blueprint, pages: Pages, sessions: Sessions) -> None:
     def ask_to_sign_in(_: SignInNeeded) -> ResponseReturnValue:
         if request.endpoint == "console.token":
             return jsonify({"error": "Unauthorized"}), 401
-        # What a form would have done is not done after the sign-in: its page is shown.
-        back = request.full_path.rstrip("?") if request.method == "GET" else request.path
+        # What a form would have done is not done after the sign-in: the page that it was on is shown.
+        back = request.full_path.rstrip("?") if request.method == "GET" else _page_of(request.path)
         return redirect(f"/console/sign-in?{urlencode({'next': back})}", 303)
 
     # Without a view there would be no blueprint, and the answer would be the API's JSON.

@@ -6,7 +6,7 @@ from typing import Final, cast
 from urllib.parse import quote, urlsplit
 
 from authlib.oauth2 import OAuth2Error
-from flask import Blueprint, Response, redirect, request
+from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from api.oauth import form_parameters, oauth_response
@@ -30,7 +30,7 @@ def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, 
     def refuse(error: OAuth2Error) -> ResponseReturnValue:
         answer = oauth.refuse(error)
         if answer.location is None and _is_browser():
-            return pages.render("refused.html", 400, description=error.description)
+            return pages.render("refused.html", 400, error=error.error, description=error.description)
         return oauth_response(answer)
 
     @blueprint.get("/api/oauth/authorize")
@@ -38,20 +38,28 @@ def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, 
         grant = oauth.consent(_parameters(), None)
         session = sessions.current()
         if session is None:
-            return redirect(f"/console/sign-in?next={quote(request.full_path, safe='')}", 303)
+            return _to_sign_in()
         return _page(pages, grant, session, catalog)
 
     @blueprint.post("/api/oauth/authorize")
     def decide() -> ResponseReturnValue:
         form = form_parameters()
         session = sessions.current()
-        if session is None or not csrf_holds(request.cookies[COOKIE], form.get("csrf", [""])[0]):
+        if session is None:  # signed out in another tab, say
+            return _to_sign_in()
+        if not csrf_holds(request.cookies[COOKIE], form.get("csrf", [""])[0]):
             return pages.render("error.html", 400, session=session, status=400)
         grant = oauth.consent(_parameters(), session.user)
         allowed = form.get("decision") == ["allow"]
         return oauth_response(oauth.decide(grant, session.user if allowed else None))
 
     return blueprint
+
+
+def _to_sign_in() -> Response:
+    """And back to this question."""
+    address = f"/console/sign-in?next={quote(request.full_path, safe='')}"
+    return Response(status=303, headers={"Location": address})
 
 
 def _parameters() -> dict[str, list[str]]:
@@ -69,7 +77,7 @@ def _page(pages: Pages, grant: AuthorizationCodeGrant, session: Session, catalog
     page = pages.render(
         "consent.html",
         session=session,
-        form_action=f"{target.scheme}://{target.netloc}" if target.netloc else f"{target.scheme}:",
+        leaves=True,
         client=client.record,
         target=target.hostname or target.scheme,
         scopes=[scope for scope in _SCOPES if scope in asked],

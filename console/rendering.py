@@ -36,7 +36,7 @@ class Pages:
         /,
         *,
         session: Session | None = None,
-        form_action: str = "",
+        leaves: bool = False,
         **context: Any,  # noqa: ANN401  # as a template takes it
     ) -> Response:
         """A page.
@@ -48,7 +48,7 @@ class Pages:
             template: its file in the folder.
             status: of the answer.
             session: who is signed in.
-            form_action: an origin that a form's answer may redirect to, besides our own.
+            leaves: whether a form of it sends the browser to another server.
             context: what else the template knows.
         """
         phrasebook = asked_for()
@@ -62,17 +62,18 @@ class Pages:
             "is_admin": session is not None and session.user.role is Role.ADMIN,
         }
         response = Response(render_template(template, **{**known, **context}), status)
-        return self.secure(response, form_action)
+        return self.secure(response, leaves=leaves)
 
-    def secure(self, response: Response, form_action: str = "") -> Response:
+    def secure(self, response: Response, *, leaves: bool = False) -> Response:
         """Gives an answer the headers of a page, but for those that it has."""
-        for name, value in {**_HEADERS, "Content-Security-Policy": self._policy(form_action)}.items():
+        for name, value in {**_HEADERS, "Content-Security-Policy": self._policy(leaves=leaves)}.items():
             response.headers.setdefault(name, value)
         response.vary.update(["Accept-Language", "Cookie"])
         return response
 
-    def _policy(self, form_action: str) -> str:
-        # The favicon is an image of our own. Chromium asks form-action about redirects after a form too.
+    def _policy(self, *, leaves: bool) -> str:
+        # The favicon is an image of our own. Chromium also asks form-action about every redirect that
+        # follows a form, and nobody knows where an app sends its users on to.
         return "; ".join(
             [
                 "default-src 'none'",
@@ -80,7 +81,7 @@ class Pages:
                 "style-src 'self'",
                 f"img-src 'self' https: data: blob: {self._picture_origins}".rstrip(),
                 "connect-src 'self'",
-                f"form-action 'self' {form_action}".rstrip(),
+                *([] if leaves else ["form-action 'self'"]),
                 "base-uri 'none'",
                 "frame-ancestors 'none'",
             ]

@@ -52,6 +52,8 @@ def add_sign_in(
             check_csrf(sessions.visitor())
             secret, _ = sessions.sign_in(request.form.get("email", ""), request.form.get("password", ""))
         except BadRequest:
+            if sessions.current():  # they have signed in in another tab meanwhile
+                return redirect(return_path(request.args.get("next", "")), 303)
             return page(400, problem="csrf")
         except WrongPassword:
             return page(401, problem="wrong")
@@ -63,6 +65,10 @@ def add_sign_in(
         sessions.remember(response, secret)
         return response
 
+    _add_session(blueprint, guards, sessions)
+
+
+def _add_session(blueprint: Blueprint, guards: Guards, sessions: Sessions) -> None:
     @blueprint.post("/sign-out")
     @guards.signed_in
     def sign_out(session: Session) -> ResponseReturnValue:

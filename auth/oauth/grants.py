@@ -44,7 +44,10 @@ def _catalog(grant: grants.BaseGrant) -> Identities:
 
 
 def spend(catalog: Identities, credential: Credential) -> None:
-    """Uses up what is good for one use.
+    """Uses up what is good for one use; called when the tokens for it are made, but not told.
+
+    So a store that fails before leaves it good for another try, and of two who use it at once none is left
+    with tokens that open anything.
 
     Raises:
         InvalidGrantError: it was used before; its family is revoked.
@@ -133,16 +136,12 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
             revoke_family(catalog, credential)
         return Code(credential) if credential.is_live(now()) else None
 
-    def create_token_response(self) -> Any:
-        # Before the tokens are made: of two who redeem a code at once, one must not get any.
-        spend(_catalog(self), cast("Code", self.request.authorization_code).credential)
-        return super().create_token_response()
-
     def authenticate_user(self, authorization_code: Code) -> User:
         return _active_user(_catalog(self), authorization_code.credential)
 
     def delete_authorization_code(self, authorization_code: Code) -> None:
-        """It is kept until it is forgotten, to be known again if it is replayed."""
+        """Spends it. It is kept until it is forgotten, to be known again if it is replayed."""
+        spend(_catalog(self), authorization_code.credential)
 
 
 class RefreshTokenGrant(grants.RefreshTokenGrant):
@@ -163,12 +162,9 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
             revoke_family(catalog, credential)
         return Token(credential, grant) if credential.is_live(now()) and grant.is_live(now()) else None
 
-    def create_token_response(self) -> Any:
-        spend(_catalog(self), cast("Token", self.request.refresh_token).credential)
-        return super().create_token_response()
-
     def authenticate_user(self, refresh_token: Token) -> User:
         return _active_user(_catalog(self), refresh_token.credential)
 
     def revoke_old_credential(self, refresh_token: TokenMixin) -> None:
-        """It was spent before the new ones were made."""
+        """Spends it."""
+        spend(_catalog(self), cast("Token", refresh_token).credential)

@@ -37,7 +37,7 @@ class Client(ClientMixin):
 
     def get_allowed_scope(self, scope: str | None) -> str | None:  # type: ignore[override]  # None is refused
         if not scope:
-            return READ
+            return READ if READ in self.record.scopes else None
         asked = frozenset(scope.split())
         return scope_text(asked) if asked and asked <= self.record.scopes | {OFFLINE} else None
 

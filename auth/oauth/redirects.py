@@ -19,6 +19,8 @@ def _split(uri: str) -> SplitResult | None:
     """The parts of a URI; None for what no redirect URI may be like."""
     if not uri.isascii() or not uri.isprintable() or set(uri) & set(' "<>\\^`{|}#'):
         return None  # RFC 3986 section 2; a fragment is forbidden
+    if set(uri.partition("://")[2].partition("/")[0]) & set(";,"):
+        return None  # in no name of a host
     try:
         parts = urlsplit(uri)
         _ = parts.port  # raises where it is none

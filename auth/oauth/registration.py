@@ -66,7 +66,7 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
                 raise InvalidClientMetadataError(f"{name} has a value that is not supported.")
         if metadata["token_endpoint_auth_method"] not in {"none", *_SECRET_METHODS}:
             raise InvalidClientMetadataError("token_endpoint_auth_method is not supported.")
-        metadata["scope"] = metadata["scope"] or scope_text(SCOPES)
+        metadata["scope"] = metadata["scope"].strip() or scope_text(SCOPES)
         if not set(metadata["scope"].split()) <= SCOPES:
             raise InvalidClientMetadataError("scope has a value that is not supported.")
         return metadata

@@ -11,6 +11,7 @@ from authlib.oauth2 import AuthorizationServer, JsonRequest, OAuth2Error, OAuth2
 from authlib.oauth2.rfc6749 import (
     InvalidGrantError,
     InvalidRequestError,
+    InvalidScopeError,
     JsonPayload,
     OAuth2Payload,
     UnsupportedResponseTypeError,
@@ -81,6 +82,8 @@ class Request(OAuth2Request):
         self._parameters = {name: values[0] for name, values in parameters.items()}
         if method == "POST" and any(len(values) > 1 for values in parameters.values()):
             raise InvalidRequestError("A parameter is there twice.")
+        if "client_secret" in parameters and any(name.lower() == "authorization" for name in headers):
+            raise InvalidRequestError("The client authenticates in two ways.")  # RFC 6749 section 2.3
 
     @property
     def form(self) -> dict[str, str]:
@@ -145,6 +148,7 @@ class OAuthServer(AuthorizationServer):
             return cast("AuthorizationCodeGrant", self.get_consent_grant(request, user))  # type: ignore[no-untyped-call]
         except UnsupportedResponseTypeError as error:
             if asked:
+                error.description = "The response type must be code."
                 raise
             missing = InvalidRequestError("Missing 'response_type' in request.", state=error.state)
             missing.redirect_uri = error.redirect_uri
@@ -166,6 +170,8 @@ class OAuthServer(AuthorizationServer):
             request = Request("POST", f"{self.issuer}/api/oauth/token", headers, parameters)
             if not request.payload.grant_type:
                 raise InvalidRequestError("Missing 'grant_type' in request.")
+            if (scope := request.payload.scope) and not scope.split():
+                raise InvalidScopeError("The scope names nothing.")
             return cast("Answer", self.create_token_response(request))
 
         return _answer(answer)
@@ -178,6 +184,10 @@ class OAuthServer(AuthorizationServer):
             return cast("Answer", self.create_endpoint_response("revocation", request))  # type: ignore[no-untyped-call]
 
         return _answer(answer)
+
+    def malformed(self) -> Answer:
+        """To a request whose parameters can't be read."""
+        return Answer(*InvalidRequestError("The request is malformed.")())
 
     def register(self, metadata: object) -> Answer:
         """RFC 7591 section 3."""

@@ -82,7 +82,13 @@ export function dropToken() {
 
 async function ask() {
   const csrf = document.querySelector('meta[name="csrf-token"]').content;
-  const response = await answer("/console/token", { method: "POST", headers: { "X-CSRF-Token": csrf } });
+  let response;
+  try {
+    response = await answer("/console/token", { method: "POST", headers: { "X-CSRF-Token": csrf } });
+  } catch (problem) {
+    // The token of a page whose user has signed out, and another in, elsewhere.
+    throw problem.status === 400 ? new Problem(401) : problem;
+  }
   const { accessToken, expiresIn } = await response.json();
   held = { secret: accessToken, until: performance.now() + 1000 * expiresIn };
   return accessToken;

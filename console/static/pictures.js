@@ -52,9 +52,12 @@ export class Pictures {
     this.#show();
   }
 
+  // Returns whether it could be: what is deleted for good, here or by someone else, is not.
   restore(entry) {
+    if (entry.gone || !this.entries.includes(entry)) return false;
     entry.hidden = false;
     this.#show();
+    return true;
   }
 
   // Deletes for good what is hidden: one entry, or all.
@@ -89,8 +92,15 @@ export class Pictures {
     const changed = problem.status === 412;
     if (!changed) for (const entry of this.entries) if (entry.gone) entry.gone = entry.hidden = false;
     if (moved || !changed) this.#tell(problem);
-    await this.load().catch(() => this.#show());
+    await this.load().catch(() => this.#reorder());
     if (changed && again) await this.saveNow(false);
+  }
+
+  // Shows what is saved again: nobody knows better.
+  #reorder() {
+    const places = new Map(this.#saved.map((url, place) => [url, place]));
+    this.entries.sort((a, b) => places.get(a.image.url) - places.get(b.image.url) || 0);
+    this.#show();
   }
 
   // The page goes away: what was deleted is, and the order too; nobody can read the answer.

@@ -1,6 +1,6 @@
 // The page of one product: shows its pictures and wires what changes them.
 
-import { Problem, say } from "./api.js";
+import { Problem, inTurn, say } from "./api.js";
 import { copy } from "./copy.js";
 import { makeSortable } from "./drag.js";
 import { Pictures } from "./pictures.js";
@@ -22,6 +22,12 @@ const view = makeViewer(byId("viewer"), { pictures, alt, copy: copyUrl });
 
 // A line for each message: one that took the place of another could keep it from being read out.
 function announce(text, seen = false) {
+  if (byId("viewer").open) {
+    // What is behind a modal dialog is neither seen nor read out. The same text again is read out again.
+    byId("viewer-live").textContent = "";
+    setTimeout(() => (byId("viewer-live").textContent = text), 50);
+    return;
+  }
   const line = document.createElement("p");
   line.textContent = text;
   byId("live").append(line);
@@ -111,14 +117,20 @@ function move(entry, place) {
 
 function remove(entry, place) {
   pictures.hide(entry);
+  // The page may be left before the deletion is sent, and then there is no time to ask for anything: a token
+  // that is good, and the version of the list, are got now.
+  inTurn(() => pictures.load()).catch(() => {});
   const next = list.children[Math.min(place, list.children.length - 1)];
   (next ? buttonOf(next, "delete") : byId("files")).focus();
   announce(say("deletedUndo"));
   toasts.add(say("deleted"), {
     undo() {
-      pictures.restore(entry);
-      items.get(entry)?.querySelector("a").focus();
-      announce(say("restored"));
+      if (pictures.restore(entry)) {
+        items.get(entry)?.querySelector("a").focus();
+        announce(say("restored"));
+      } else {
+        announce(say("notRestored"), true);
+      }
     },
     over() {
       pictures.commit(entry);
@@ -168,7 +180,7 @@ async function start() {
     return;
   }
   if (!mayWrite) return;
-  const options = { rows: byId("uploads"), template: byId("upload-template"), most, announce };
+  const options = { rows: byId("uploads"), template: byId("upload-template"), input: byId("files"), most, announce };
   takeFiles(new Uploads(pictures, options));
   makeSortable(list, (item, place) => {
     const entry = [...items].find(([, each]) => each === item)[0];

@@ -10,15 +10,17 @@ export class Uploads {
   #rows;
   #template;
   #most;
+  #input;
   #announce;
   #open = new Set();
   #count = 0;
   #done = 0;
 
-  constructor(pictures, { rows, template, most, announce }) {
+  constructor(pictures, { rows, template, input, most, announce }) {
     this.#pictures = pictures;
     this.#rows = rows;
     this.#template = template;
+    this.#input = input;
     this.#most = most;
     this.#announce = announce;
     addEventListener("beforeunload", (event) => this.#open.size && event.preventDefault());
@@ -26,12 +28,12 @@ export class Uploads {
 
   add(files) {
     if (!this.#open.size) this.#count = this.#done = 0;
+    this.#count += files.length;
     for (const file of files) this.#start(file, this.#row(file));
   }
 
   async #start(file, row) {
     this.#open.add(row);
-    this.#count += 1;
     row.show(say("waiting"), 0);
     try {
       if (file.size > MOST_BYTES) throw new Problem(413);
@@ -48,7 +50,11 @@ export class Uploads {
   }
 
   #fail(file, row, problem) {
-    row.fail(problem.sentence, problem.mayPass && (() => this.#start(file, row)));
+    const again = () => {
+      this.#input.focus(); // the button goes away
+      this.#start(file, row);
+    };
+    row.fail(problem.sentence, problem.mayPass && again);
     this.#announce(say("refused", { file: file.name, why: problem.sentence }));
   }
 
@@ -71,7 +77,11 @@ export class Uploads {
     const [retry, dismiss] = element.querySelectorAll("button");
     element.querySelector(".upload-name").textContent = file.name;
     bar.setAttribute("aria-label", file.name);
-    dismiss.addEventListener("click", () => element.remove());
+    dismiss.addEventListener("click", () => {
+      const next = element.nextElementSibling ?? element.previousElementSibling;
+      element.remove();
+      (next?.querySelector("button:not([hidden])") ?? this.#input).focus();
+    });
     this.#rows.append(element);
     return {
       element,

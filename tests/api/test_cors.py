@@ -63,6 +63,11 @@ def test_a_page_may_read_where_to_get_a_token(tmp_path: Path) -> None:
         assert response.headers["Access-Control-Allow-Origin"] == SHOP
 
 
+def test_a_page_may_not_ask_for_a_users_consent_itself(tmp_path: Path) -> None:
+    response = client_of(tmp_path, "*").get("/api/oauth/authorize", headers={"Origin": SHOP})
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
 def test_another_origin_may_not(tmp_path: Path) -> None:
     client = client_of(tmp_path, SHOP, "https://other.example.com")
     for origin in ("https://evil.example.com", f"{SHOP}.evil.example", "null", "http://shop.example.com"):

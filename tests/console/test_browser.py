@@ -6,8 +6,10 @@ import base64
 import hashlib
 import re
 import secrets
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -209,8 +211,10 @@ def test_a_server_that_can_not_be_reached_is_tried_again_by_hand(
     expect(failed).to_contain_text("The server can't be reached.")
     context.set_offline(False)
     failed.get_by_role("button", name="Try again").click()
+    expect(page.get_by_label("Drop pictures here")).to_be_focused()
     expect(pictures(page)).to_have_count(1)
     expect(failed).to_have_count(0)
+    expect(said(page)).to_have_text("Uploaded: 1 of 1.")
 
 
 def test_pictures_are_reordered_by_pointer(page: Page, house: House) -> None:
@@ -317,6 +321,18 @@ def test_a_deleted_picture_comes_back_by_undo(page: Page, house: House) -> None:
     assert shown(page) == house.product(product["_id"])["imageUrls"] == product["imageUrls"]
 
 
+def test_a_picture_that_is_deleted_for_good_meanwhile_does_not_come_back(page: Page, house: House) -> None:
+    product = house.new_product(pictures=20)
+    open_product(page, product)
+    page.get_by_role("button", name="Delete picture 1", exact=True).click()
+    page.get_by_label("Drop pictures here").set_input_files([a_file("front.jpg", jpeg(99, 48))])
+    expect(said(page)).to_have_text("Uploaded: 1 of 1.")
+    page.get_by_role("button", name="Undo").click()
+    expect(said(page)).to_have_text("The picture is gone for good: it could not be brought back.")
+    assert shown(page) == house.product(product["_id"])["imageUrls"]
+    assert product["imageUrls"][0] not in shown(page)
+
+
 def test_a_deleted_picture_is_gone_after_a_while(page: Page, house: House) -> None:
     product = house.new_product(pictures=2)
     page.clock.install()
@@ -372,6 +388,7 @@ def test_the_full_size_view_tells_about_the_picture(page: Page, house: House) ->
     page.keyboard.press("ArrowRight")
     expect(viewer).to_contain_text("65 × 48")
     viewer.get_by_role("button", name="Copy URL").click()
+    expect(viewer.get_by_role("status")).to_have_text("URL copied.")
     assert page.evaluate("navigator.clipboard.readText()") == product["imageUrls"][1]
     page.keyboard.press("Escape")
     expect(viewer).to_be_hidden()
@@ -421,8 +438,33 @@ def test_a_key_is_minted_copied_and_revoked(page: Page, house: House) -> None:
     assert requests.get(url, headers=bearer, timeout=20).status_code == 401
 
 
+class AnApp(BaseHTTPRequestHandler):
+    """An app that sends its users from its callback on to a page of another origin, with the answer."""
+
+    def do_GET(self) -> None:
+        page, _, answer = self.path.partition("?")
+        self.send_response(302 if page == "/callback" else 200)
+        port = self.headers["Host"].rpartition(":")[2]
+        self.send_header("Location", f"http://localhost:{port}/home?{answer}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def an_app() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), AnApp) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
 def test_an_app_is_let_in_by_a_user_who_signs_in_and_is_disconnected(
-    browser: Browser, house: House, page: Page
+    browser: Browser, house: House, page: Page, an_app: str
 ) -> None:
     page.goto("/console/apps")
     page.get_by_label("Name").fill("Price Watcher")
@@ -432,7 +474,7 @@ def test_an_app_is_let_in_by_a_user_who_signs_in_and_is_disconnected(
     client_id = page.locator("dd code").first.inner_text()
     verifier = secrets.token_urlsafe(48)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-    callback = "http://127.0.0.1:9/callback"
+    callback = f"{an_app}/callback"
     asked = {
         "response_type": "code",
         "client_id": client_id,
@@ -444,7 +486,6 @@ def test_an_app_is_let_in_by_a_user_who_signs_in_and_is_disconnected(
     }
 
     visitor = browser.new_context(base_url=house.server.url, locale="it-IT").new_page()
-    visitor.route("http://127.0.0.1:9/**", lambda route: route.fulfill(body="The app"))
     visitor.goto(f"/api/oauth/authorize?{urlencode(asked)}")
     visitor.get_by_label("Indirizzo email").fill(EMAIL)
     visitor.get_by_label("Password").fill(PASSWORD)
@@ -452,7 +493,7 @@ def test_an_app_is_let_in_by_a_user_who_signs_in_and_is_disconnected(
     expect(visitor.get_by_role("heading", name="Autorizzare Price Watcher?")).to_be_visible()
     expect(visitor.locator("li")).to_have_text("Vedere i tuoi prodotti e le loro immagini")
     visitor.get_by_role("button", name="Autorizza").click()
-    visitor.wait_for_url(f"{callback}?**")
+    visitor.wait_for_url("http://localhost:*/home?*")
     answer = parse_qs(urlsplit(visitor.url).query)
     visitor.context.close()
     assert answer["state"] == ["s&1"]
@@ -490,7 +531,8 @@ def test_the_token_of_a_page_is_kept_nowhere_but_in_its_script(page: Page, house
 def test_the_pages_fit_a_narrow_screen_and_are_easy_to_read(
     browser: Browser, house: House, signed_in: Any, scheme: Any, locale: str
 ) -> None:
-    product = house.new_product(pictures=2, name="Lamp " + "x" * 120)
+    endless = {"name": "Lamp " + "x" * 120, "model": scheme[0] * 100, "description": "d" * 400}
+    product = house.new_product(pictures=2, **endless)
     context = browser.new_context(
         base_url=house.server.url,
         storage_state=signed_in,

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
@@ -192,6 +193,17 @@ def test_the_token_does_not_outlive_the_session(
     person.sign_in()
     answer = person.browser.post("/console/token", headers={"X-CSRF-Token": person.csrf()})
     assert 290 <= (answer.json or {})["expiresIn"] <= 300
+
+
+def test_a_form_of_someone_who_signed_out_leads_to_its_page(anonymous: FlaskClient) -> None:
+    for path, page in (("/console/keys/abc/revoke", "/console/keys"), ("/console/sign-out", "/console")):
+        response = anonymous.post(path)
+        assert (response.status_code, response.location) == (303, f"/console/sign-in?next={quote(page, '')}")
+
+
+def test_a_second_sign_in_page_leads_on_after_the_first_has_been_used(admin: Person) -> None:
+    response = admin.browser.post("/console/sign-in?next=/console/keys", data={"csrf": "of the visitor's"})
+    assert (response.status_code, response.location) == (303, "/console/keys")
 
 
 def test_the_token_ends_with_the_sign_out(app: Flask, admin: Person) -> None:

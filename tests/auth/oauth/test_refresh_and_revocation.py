@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 
 from auth.oauth import server
+from catalog.base import Catalog
+from catalog.errors import CatalogUnavailable
 from tests.auth.oauth.conftest import App, NewApp
 from tests.conftest import Tenant
 
@@ -47,6 +49,25 @@ def test_of_many_who_refresh_at_once_nobody_keeps_a_token(public: App) -> None:
     assert [public.read(token).status_code for token in given] == [401] * len(given)
 
 
+@pytest.mark.parametrize("step", ["extend_grant", "create_credential"])
+def test_what_a_store_that_fails_has_not_given_is_given_at_the_next_try(
+    public: App, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise CatalogUnavailable
+
+    code = public.code()
+    with monkeypatch.context() as fault:
+        fault.setattr(catalog, step, fail)
+        assert public.redeem(code).status_code == 503
+    first = public.redeem(code).json or {}
+    with monkeypatch.context() as fault:
+        fault.setattr(catalog, step, fail)
+        assert public.refresh(first["refresh_token"]).status_code == 503
+    second = public.refresh(first["refresh_token"]).json or {}
+    assert [public.read(token["access_token"]).status_code for token in (first, second)] == [200, 200]
+
+
 def test_a_refresh_narrows_the_access_token_and_can_widen_it_again(public: App) -> None:
     first = public.tokens()
     narrow = public.refresh(first["refresh_token"], scope="products:read").json or {}
@@ -57,6 +78,11 @@ def test_a_refresh_narrows_the_access_token_and_can_widen_it_again(public: App) 
     assert (refused.status_code, (refused.json or {})["error"]) == (403, "Insufficient scope")
     wide = public.refresh(narrow["refresh_token"]).json or {}
     assert wide["scope"] == first["scope"]
+
+
+def test_a_scope_of_nothing_is_none(public: App) -> None:
+    response = public.refresh(public.tokens()["refresh_token"], scope=" ")
+    assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_scope")
 
 
 def test_a_refresh_gives_no_more_than_was_granted(public: App) -> None:

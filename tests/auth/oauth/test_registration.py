@@ -66,6 +66,7 @@ def test_a_confidential_app_is_given_a_secret_once(anonymous: FlaskClient, catal
         ({"redirect_uris": []}, "invalid_redirect_uri"),
         ({"redirect_uris": [CALLBACK] * 11}, "invalid_redirect_uri"),
         ({"redirect_uris": ["http://app.example.com/"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["https://app;sandbox/"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https://app.example.com/#x"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https://user:pw@app.example.com/"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https://"]}, "invalid_redirect_uri"),
