@@ -21,6 +21,8 @@ from console.rendering import Pages
 #: In the order in which they are told.
 _SCOPES: Final = (READ, WRITE, OFFLINE)
 
+_DECISIONS: Final = {"allow", "deny"}
+
 
 def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, pages: Pages) -> Blueprint:
     """The authorization endpoint: RFC 6749 section 3.1."""
@@ -45,13 +47,14 @@ def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, 
     def decide() -> ResponseReturnValue:
         form = form_parameters()
         session = sessions.current()
+        decision, csrf = (form.get(name, [""])[0] for name in ("decision", "csrf"))
+        proven = session is None or csrf_holds(request.cookies[COOKIE], csrf)
+        if decision not in _DECISIONS or not csrf or not proven:
+            return pages.render("error.html", 400, session=session, status=400)
+        grant = oauth.consent(_parameters(), session.user if session else None)
         if session is None:  # signed out in another tab, say
             return _to_sign_in()
-        if not csrf_holds(request.cookies[COOKIE], form.get("csrf", [""])[0]):
-            return pages.render("error.html", 400, session=session, status=400)
-        grant = oauth.consent(_parameters(), session.user)
-        allowed = form.get("decision") == ["allow"]
-        return oauth_response(oauth.decide(grant, session.user if allowed else None))
+        return oauth_response(oauth.decide(grant, session.user if decision == "allow" else None))
 
     return blueprint
 

@@ -104,7 +104,11 @@ def test_a_request_that_can_not_be_answered_is_a_page_too(
 def test_a_decision_that_the_user_did_not_make_is_a_page_and_grants_nothing(
     admin: Person, app_of_the_house: OAuthClient, catalog: Catalog
 ) -> None:
-    for form in ({"decision": "allow"}, {"decision": "allow", "csrf": "0" * 64}, {"csrf": "é"}):
+    for form in (
+        {"decision": "allow"},
+        {"decision": "allow", "csrf": "0" * 64},
+        {"decision": "allow", "csrf": "é"},
+    ):
         answer = admin.browser.post(f"/api/oauth/authorize?client_id={app_of_the_house.id}", data=form)
         assert answer.status_code == 400
         assert "<h1>That did not work</h1>" in answer.text
