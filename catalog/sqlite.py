@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from catalog.sqlite_connection import SQLiteConnections
 from catalog.sqlite_idempotency import SQLiteIdempotencyKeys
 from catalog.sqlite_identity import SQLiteIdentities
 from catalog.sqlite_records import (
+    Columns,
     product_columns,
     product_of,
 )
@@ -35,6 +36,13 @@ PAGE: Final = 50
 
 #: A change of one of these is one of the search index.
 _INDEXED: Final = {"status", "category", "folded_name", "folded_model"}
+
+
+def _update(product: Product, columns: Columns) -> tuple[str, Sequence[object]]:
+    """The statement, and its values, that changes the product unless it has changed since it was read."""
+    assignments = ", ".join(f"{name} = ?" for name in columns)
+    statement = f"UPDATE products SET {assignments} WHERE id = ? AND version = ?"  # noqa: S608  # our own names
+    return statement, (*columns.values(), product.id, product.version)
 
 
 class SQLiteCatalog(SQLiteIdentities, SQLiteIdempotencyKeys):
@@ -87,8 +95,8 @@ class SQLiteCatalog(SQLiteIdentities, SQLiteIdempotencyKeys):
         return product_of(row)
 
     @staticmethod
-    def _change(connection: sqlite3.Connection, product: Product, changes: ProductChanges) -> Product:
-        """Changes the product inside the caller's transaction; returns its next version."""
+    def _changed(product: Product, changes: ProductChanges) -> tuple[Product, Columns]:
+        """The product's next version, and the columns in which it differs."""
         fields: ProductChanges = {**changes, "images": tuple(changes.get("images", product.images))}
         changed = replace(
             product,
@@ -97,13 +105,18 @@ class SQLiteCatalog(SQLiteIdentities, SQLiteIdempotencyKeys):
             updated_at=max(product.updated_at, now()),  # a clock set back does not turn time round
         )
         before = product_columns(product)
-        columns = {name: value for name, value in product_columns(changed).items() if value != before[name]}
+        return changed, {
+            name: value for name, value in product_columns(changed).items() if value != before[name]
+        }
+
+    @classmethod
+    def _change(cls, connection: sqlite3.Connection, product: Product, changes: ProductChanges) -> Product:
+        """Changes the product inside the caller's transaction; returns its next version."""
+        changed, columns = cls._changed(product, changes)
         indexed = not _INDEXED.isdisjoint(columns)
         if indexed:
             remove_from_index(connection, product.id)
-        assignments = ", ".join(f"{name} = ?" for name in columns)
-        update = f"UPDATE products SET {assignments} WHERE id = ?"  # noqa: S608  # our own names
-        connection.execute(update, (*columns.values(), product.id))
+        connection.execute(*_update(product, columns))
         if indexed:
             add_to_index(connection, product.id)
         return changed
@@ -156,12 +169,26 @@ class SQLiteCatalog(SQLiteIdentities, SQLiteIdempotencyKeys):
     def append_image(
         self, workspace_id: str, product_id: str, image: Image, *, unless_present: bool = False
     ) -> Appended:
-        with self._file.write() as connection:
-            product = self._select_product(connection, workspace_id, product_id)
+        def appended(product: Product) -> Appended | None:
+            """What there is already, if that is it."""
             if unless_present and image.sha256 and (present := product.image_with(image.sha256)):
                 return Appended(product, present)
             if len(product.images) >= MAX_IMAGES:
                 raise ProductFull
+            return None
+
+        # Uploads to different products wait for each other as short a time as can be: a statement that
+        # appends to the version that was read, and finds no row if there is another one by now.
+        product = self.get_product(workspace_id, product_id)
+        if present := appended(product):
+            return present
+        changed, columns = self._changed(product, {"images": (*product.images, image)})
+        if self._file.write_one(*_update(product, columns)):
+            return Appended(changed, image)
+        with self._file.write() as connection:
+            product = self._select_product(connection, workspace_id, product_id)
+            if present := appended(product):
+                return present
             return Appended(self._change(connection, product, {"images": (*product.images, image)}), image)
 
     def remove_image(

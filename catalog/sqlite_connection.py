@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,18 +38,18 @@ _NOT_COMMITTED: Final = {
 _POLL: Final = 0.0005
 
 
-def _execute_when_free(connection: sqlite3.Connection, statement: str, timeout: float) -> None:
+def _execute_when_free(
+    connection: sqlite3.Connection, statement: str, timeout: float, values: Sequence[object] = ()
+) -> sqlite3.Cursor:
     """Tries a statement again and again while SQLite says at once that the database is busy."""
     deadline = time.monotonic() + timeout
     while True:
         try:
-            connection.execute(statement)
+            return connection.execute(statement, values)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                 raise
             time.sleep(_POLL)
-        else:
-            return
 
 
 @dataclass(slots=True, eq=False)
@@ -180,35 +180,24 @@ class SQLiteConnections:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        """Starts a write, and waits for those of other processes.
-
-        SQLite's own waiting sleeps ever longer, up to a tenth of a second, where a commit takes a
-        millisecond: the disk would be idle, and the same writer might lose each time.
-        """
-        connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            _execute_when_free(connection, "BEGIN IMMEDIATE", self._busy_timeout)
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {int(1000 * self._busy_timeout)}")
-
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that commits when the block ends and rolls back when it raises."""
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """The connection of this process's one writer, and what a failure of a write means.
+
+        Its ``busy_timeout`` is 0, for ``_execute_when_free``: SQLite's own waiting sleeps ever longer, up to
+        a tenth of a second, where a commit takes a millisecond. The disk would be idle, and the same writer
+        might lose each time.
+        """
         writing = self._process.writing
         if not writing.acquire(timeout=self._busy_timeout):
             raise CatalogUnavailable("the database is busy")
         try:
             with self.connection() as connection:
-                self._begin(connection)
+                connection.execute("PRAGMA busy_timeout = 0")
                 try:
                     yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    # A statement that failed may have ended the transaction itself.
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
+                finally:
+                    connection.execute(f"PRAGMA busy_timeout = {int(1000 * self._busy_timeout)}")
         except sqlite3.IntegrityError:
             raise
         except OSError as error:
@@ -220,6 +209,28 @@ class SQLiteConnections:
             raise unavailable(str(error)) from error
         finally:
             writing.release()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that commits when the block ends and rolls back when it raises."""
+        with self._writing() as connection:
+            _execute_when_free(connection, "BEGIN IMMEDIATE", self._busy_timeout)
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # A statement that failed may have ended the transaction itself.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def write_one(self, statement: str, values: Sequence[object]) -> int:
+        """Does one statement, which is a transaction of its own; returns how many rows it found.
+
+        No thread has to get hold of the interpreter again before others may write.
+        """
+        with self._writing() as connection:
+            return _execute_when_free(connection, statement, self._busy_timeout, values).rowcount
 
     def close(self) -> None:
         idle = self._process.idle

@@ -25,7 +25,6 @@ from catalog.identity import (
 )
 from catalog.sqlite_connection import SQLiteConnections
 from catalog.sqlite_identity_records import (
-    Columns,
     client_columns,
     client_of,
     credential_columns,
@@ -36,7 +35,7 @@ from catalog.sqlite_identity_records import (
     user_of,
     workspace_of,
 )
-from catalog.sqlite_records import to_ms
+from catalog.sqlite_records import Columns, to_ms
 
 
 def _insert(connection: sqlite3.Connection, table: str, columns: Columns) -> None:
@@ -60,8 +59,7 @@ class SQLiteIdentities:
 
     def _execute(self, statement: str, *values: str | bytes | int | None) -> int:
         """Does one write; gives the number of rows that it found."""
-        with self._file.write() as connection:
-            return connection.execute(statement, values).rowcount
+        return self._file.write_one(statement, values)
 
     # --- workspaces and users
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import TypeAlias
 
 from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Plan, Role, User, Workspace
-from catalog.sqlite_records import from_ms, optional_ms, optional_time, to_ms
-
-#: The columns of a row.
-Columns: TypeAlias = dict[str, str | bytes | int | None]
+from catalog.sqlite_records import Columns, from_ms, optional_ms, optional_time, to_ms
 
 
 def workspace_of(row: sqlite3.Row) -> Workspace:

@@ -10,9 +10,12 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from catalog.base import Image, Product
+
+#: What stands in a row, by the column's name.
+Columns: TypeAlias = dict[str, str | bytes | int | None]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -88,7 +91,7 @@ def product_of(row: sqlite3.Row) -> Product:
     )
 
 
-def product_columns(product: Product) -> dict[str, str | int | None]:
+def product_columns(product: Product) -> Columns:
     """The columns of a product's row, but for its number."""
     return {
         "id": product.id,

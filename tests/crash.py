@@ -41,18 +41,17 @@ def after(owner: object, name: str) -> None:
     setattr(owner, name, run_then_die)
 
 
-class DyingConnection(sqlite3.Connection):
-    """Dies inside the transaction: all is said, and COMMIT is not."""
-
-    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
-        if sql == "COMMIT":
-            die()
-        return super().execute(sql, *args)
-
-
 def in_the_transaction() -> None:
+    """Dies when the row of the product is changed, and nothing is committed."""
     connect = sqlite3.connect
-    sqlite3.connect = lambda *args, **options: connect(*args, **options, factory=DyingConnection)  # type: ignore[assignment]
+
+    def connect_and_die(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **options)
+        connection.create_function("die", 0, die)
+        connection.execute("CREATE TEMP TRIGGER dies AFTER UPDATE ON main.products BEGIN SELECT die(); END")
+        return connection
+
+    setattr(sqlite3, "connect", connect_and_die)  # noqa: B010  # mypy knows what it is
 
 
 UPLOAD_STEPS: Final[dict[str, Callable[[StorageBackend, Catalog], None]]] = {
