@@ -42,6 +42,7 @@ from products import Products
 from storage.base import PublicUrls, StorageBackend, UrlSpace
 from storage.disk import DiskStorage
 from storage.r2 import R2Storage
+from storage.r2.client import S3Settings
 from uploads import Uploads
 from validators.base import Limits
 
@@ -54,13 +55,13 @@ def make_storage(settings: Settings, backend: str) -> StorageBackend:
     """
     if backend == "r2":
         settings.require_r2()
-        return R2Storage(
+        bucket = S3Settings(
             endpoint_url=settings.r2_endpoint_url,
             bucket=settings.r2_bucket,
             access_key_id=settings.r2_access_key_id,
             secret_access_key=settings.r2_secret_access_key,
-            public_url=settings.r2_public_url,
         )
+        return R2Storage(bucket, public_url=settings.r2_public_url)
     return DiskStorage(settings.data_dir / "media", settings.public_url + PREFIX)
 
 

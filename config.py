@@ -206,14 +206,14 @@ class Settings:
         max_decode_memory: the memory that decoding an image may take, in bytes; enforced by us:
             ``validators/pixels.py``.
         max_decode_memory_in_flight: the same for all images that a process decodes at a time; the
-            others wait: ``validators/memory.py``.
+            others wait: ``validators/decoding/memory.py``.
         max_jpeg_scans: the most scans of a JPEG; enforced by us: ``validators/containers/jpeg.py``.
         max_image_chunks: the most chunks or segments of a file; enforced by us:
             ``validators/containers``.
         max_icc_profile: the largest colour profile that is kept, in bytes, inflated; a larger one is
             removed: ``validators/containers``.
         strip_metadata: whether images are stored without their metadata; if not, as they were sent.
-        request_deadline: how long a request may take to arrive, in seconds; enforced by ``server.py``.
+        request_deadline: how long a request may take to arrive, in seconds; enforced by ``worker.py``.
         ratelimit_storage_uri: where writes and failed authentications are counted: ``redis://``,
             ``rediss://``, ``redis+unix://``, ``mongodb://``, ``mongodb+srv://`` or ``sqlite:///``, as the
             ``limits`` library writes them; ``memory://`` is for one process. By default beside the catalog:

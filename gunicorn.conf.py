@@ -14,7 +14,7 @@ from gunicorn.arbiter import Arbiter
 
 from config import ConfigError, Settings
 from logs import logging_config
-from server import Logger, Worker
+from worker import Logger, Worker
 
 try:
     _settings = Settings.from_env()

@@ -29,8 +29,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from catalog.base import MAX_IMAGES, Catalog, Image, Product, now
+from catalog.base import MAX_IMAGES, Catalog, Image, Product
 from catalog.errors import CatalogError, OutcomeUnknown, ProductFull
+from catalog.ids import now
 from storage.base import StorageBackend, StorageUnavailable
 from validators import validate
 from validators.base import Limits, Upload

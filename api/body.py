@@ -46,7 +46,7 @@ def read_body(limit: int) -> bytes:
 
 
 def _is_late() -> bool:
-    """Whether the request has not arrived within the time that ``server.py`` gives it."""
+    """Whether the request has not arrived within the time that ``worker.py`` gives it."""
     deadline: float | None = getattr(request.environ.get("gunicorn.socket"), "deadline", None)
     return deadline is not None and time.monotonic() >= deadline
 

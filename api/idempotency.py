@@ -21,8 +21,9 @@ from flask.typing import ResponseReturnValue
 from api.body import json_body
 from api.errors import InvalidRequest, error_response
 from auth.bearer import Principal
-from catalog.base import Catalog, IdempotencyClaim, StoredAnswer, now
+from catalog.base import Catalog, IdempotencyClaim, StoredAnswer
 from catalog.errors import CatalogUnavailable
+from catalog.ids import now
 
 MAX_KEY: Final = 255
 KEPT_FOR: Final = timedelta(hours=24)

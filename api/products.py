@@ -20,7 +20,8 @@ from api.schemas import (
 )
 from auth.bearer import BearerAuth, Principal
 from auth.tokens import READ, WRITE
-from catalog.base import ARCHIVED, Catalog, Image, Product, ProductChanges, new_id, now
+from catalog.base import ARCHIVED, Catalog, Image, Product, ProductChanges
+from catalog.ids import new_id, now
 from products import Products
 
 _CACHING: Final = {"Cache-Control": "private, no-cache"}

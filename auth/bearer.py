@@ -15,9 +15,10 @@ from auth.budgets import Budgets
 from auth.last_used import LastUsed
 from auth.sessions import find_session
 from auth.tokens import ROLE_SCOPES, digest
-from catalog.base import Catalog, now
+from catalog.base import Catalog
 from catalog.errors import UserNotFound
 from catalog.identity import Credential, CredentialKind
+from catalog.ids import now
 from logs import workspace_id
 
 # RFC 6750 section 2.1: b64token; the scheme's case does not matter (RFC 9110 section 11.1).

@@ -1,7 +1,7 @@
 """How much a client may ask: writes a day, by plan, and failed authentications a minute, by address.
 
 The counts are kept by flask-limiter's storage, which all processes of a deployment share. While it is down
-nothing is limited: ``auth/counters.py``.
+nothing is limited: ``auth/counters/__init__.py``.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from catalog.base import Catalog, now
+from catalog.base import Catalog
 from catalog.errors import CatalogError
+from catalog.ids import now
 
 #: How exact the note is, in seconds: a key that is used all the time costs one write in this time.
 _EVERY: Final = 300.0

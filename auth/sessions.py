@@ -14,9 +14,10 @@ from flask import Response, request
 from auth.budgets import Budgets
 from auth.passwords import verify_password
 from auth.tokens import ALL_SCOPES, digest
-from catalog.base import Catalog, new_id, now
+from catalog.base import Catalog
 from catalog.errors import UserNotFound
 from catalog.identity import Credential, CredentialKind, User, normalized_email
+from catalog.ids import new_id, now
 
 COOKIE: Final = "vetrina_session"
 #: Who is not signed in has this one, for the form that signs in.

@@ -6,8 +6,8 @@ import hashlib
 import secrets
 from typing import Final
 
-from catalog.base import new_id, now
 from catalog.identity import Credential, CredentialKind, Role
+from catalog.ids import new_id, now
 
 READ: Final = "products:read"
 WRITE: Final = "products:write"

@@ -22,13 +22,14 @@ from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
-from catalog.base import Catalog, Product, ProductQuery, new_id, now
+from catalog.base import Catalog, Product, ProductQuery
 from catalog.identity import Plan, Workspace
+from catalog.ids import new_id, now
 from catalog.mongo import MongoCatalog
-from catalog.mongo_documents import product_to_document
+from catalog.mongo.records import product_to_document
 from catalog.sqlite import SQLiteCatalog
-from catalog.sqlite_records import product_columns
-from catalog.sqlite_search import add_to_index
+from catalog.sqlite.records import product_columns
+from catalog.sqlite.search import add_to_index
 from tests.mongo import MongoServer, new_database
 
 SIZES = (100, 100_000)

@@ -30,14 +30,15 @@ from auth.tokens import new_api_key
 from bench.pictures import all_pictures
 from bench.targets import new_product
 from bench.upload import BOUNDARY, form
-from catalog.base import MAX_IMAGES, Catalog, new_id, now
+from catalog.base import MAX_IMAGES, Catalog
 from catalog.identity import Plan, Workspace
+from catalog.ids import new_id, now
 from catalog.sqlite import SQLiteCatalog
 from config import Settings
 from logs import JSONFormatter
-from server import _keep_freed_memory
 from storage.disk import DiskStorage
 from validators.base import Limits, Upload, Validator
+from worker import _keep_freed_memory
 
 ROUNDS: Final = 3
 FLASK: Final = "Flask, log, metrics, JSON"

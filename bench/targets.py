@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from catalog.base import Product, new_id, now
+from catalog.base import Product
+from catalog.ids import new_id, now
 from catalog.sqlite import SQLiteCatalog
 from tests.servers import ROOT, START_SECONDS, accepts, free_port, gunicorn
 

@@ -13,9 +13,10 @@ import click
 
 from auth.passwords import hash_password
 from auth.tokens import new_api_key
-from catalog.base import Catalog, Product, new_id, now
+from catalog.base import Catalog, Product
 from catalog.errors import DuplicateModel, ProductNotFound, WorkspaceNotFound
 from catalog.identity import Plan, Role, User, Workspace
+from catalog.ids import new_id, now
 from cli.stores import Command
 
 # Fixed, so that a second start finds what the first one made.

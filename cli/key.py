@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from auth.tokens import new_api_key
-from catalog.base import Catalog, now
+from catalog.base import Catalog
 from catalog.errors import CredentialNotFound, WorkspaceNotFound
 from catalog.identity import Credential
+from catalog.ids import now
 from cli.stores import Group
 
 

@@ -7,9 +7,10 @@ import sys
 import click
 
 from auth.passwords import hash_password
-from catalog.base import Catalog, new_id, now
+from catalog.base import Catalog
 from catalog.errors import DuplicateEmail, UserNotFound, WorkspaceNotFound
 from catalog.identity import Role, User, normalized_email
+from catalog.ids import new_id, now
 from cli.stores import Group
 
 _password_stdin = click.option(

@@ -6,9 +6,10 @@ from typing import Final
 
 import click
 
-from catalog.base import Catalog, new_id, now
+from catalog.base import Catalog
 from catalog.errors import WorkspaceNotFound
 from catalog.identity import Plan, Workspace
+from catalog.ids import new_id, now
 from cli.stores import Group
 
 _PLAN: Final = click.Choice([plan.value for plan in Plan])

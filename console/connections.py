@@ -10,8 +10,9 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
 from auth.sessions import Session
-from catalog.base import Catalog, now
+from catalog.base import Catalog
 from catalog.identity import Grant
+from catalog.ids import now
 from console.guards import Guards
 from console.rendering import Pages
 

@@ -10,7 +10,8 @@ from werkzeug.exceptions import NotFound
 
 from auth.sessions import Session
 from auth.tokens import new_api_key
-from catalog.base import Catalog, now
+from catalog.base import Catalog
+from catalog.ids import now
 from console.guards import Guards
 from console.rendering import Pages
 

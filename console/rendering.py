@@ -8,8 +8,8 @@ from typing import Any, Final
 from flask import Response, render_template, request
 
 from auth.sessions import COOKIE, Session, csrf_token
-from catalog.base import now
 from catalog.identity import Role
+from catalog.ids import now
 from console.languages import asked_for
 
 _HEADERS: Final = {

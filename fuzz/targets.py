@@ -14,8 +14,8 @@ from PIL import Image
 
 from app import create_app
 from auth.tokens import new_api_key
-from catalog.base import new_id, now
 from catalog.identity import Plan, Workspace
+from catalog.ids import new_id, now
 from catalog.sqlite import SQLiteCatalog
 from config import Settings
 from storage.memory import MemoryStorage

@@ -21,6 +21,7 @@ from typing import Any
 import requests
 
 from storage.r2 import R2Storage
+from storage.r2.client import S3Settings
 
 PUBLIC_URL = "https://cdn.example.com"
 START_TIMEOUT = 60
@@ -63,20 +64,22 @@ def new_bucket(endpoint_url: str) -> str:
     return name
 
 
-def r2_storage(endpoint_url: str, bucket: str = "pictures", **options: Any) -> R2Storage:
+def r2_storage(
+    endpoint_url: str, bucket: str = "pictures", *, public_url: str = PUBLIC_URL, **options: Any
+) -> R2Storage:
     """A storage with times that suit a test."""
     settings: dict[str, Any] = {
         "access_key_id": "not-a-key",
         "secret_access_key": "not-a-secret",
-        "public_url": PUBLIC_URL,
         "connect_timeout": 1.0,
         "read_timeout": 0.2,
         "deadline": 0.6,
         "retry_pause": 0.01,
     }
-    storage = R2Storage(endpoint_url=endpoint_url, bucket=bucket, **{**settings, **options})
+    s3 = S3Settings(endpoint_url=endpoint_url, bucket=bucket, **{**settings, **options})
+    storage = R2Storage(s3, public_url=public_url)
     # On a busy machine boto3 takes longer to make a client than these times allow for a call.
-    assert storage._client
+    assert storage._calls.client
     return storage
 
 

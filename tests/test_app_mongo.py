@@ -20,7 +20,7 @@ from tests.conftest import Tenant
 from tests.mongo import MongoServer, database_uri, new_database
 from tests.pictures import jpeg
 from tests.servers import gunicorn
-from tests.test_server import open_shop
+from tests.test_worker import open_shop
 
 PICTURE = jpeg(640, 480)
 UNAVAILABLE = {"error": "Service temporarily unavailable"}

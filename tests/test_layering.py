@@ -16,7 +16,8 @@ ROOMS = {
     "uploads",
     "products",
     "logs",
-    "server",
+    "worker",
+    "process_local",
     "api",
     "auth",
     "validators",
@@ -26,17 +27,8 @@ ROOMS = {
     "console",
 }
 
-#: What a catalog's implementation is made of.
-MONGO_PARTS = [
-    f"catalog.mongo_{part}"
-    for part in ("connection", "documents", "idempotency", "identity", "identity_documents", "search")
-]
-SQLITE_PARTS = [
-    f"catalog.sqlite_{part}"
-    for part in ("connection", "idempotency", "identity", "identity_records", "records", "schema", "search")
-]
 #: What may be known of the catalog without knowing which.
-CATALOG = {"catalog.base", "catalog.errors", "catalog.identity"}
+CATALOG = {"catalog.base", "catalog.errors", "catalog.identity", "catalog.ids"}
 
 #: For each module, by the longest matching prefix: what else than the standard library it may import.
 ALLOWED: dict[str, set[str]] = {
@@ -44,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "app": {"*"},
     "config": set(),
     "logs": set(),
-    "server": {"gunicorn"},
+    "worker": {"gunicorn"},
+    "process_local": set(),
     "uploads": {"validators", "storage.base", *CATALOG},
     "products": {"storage.base", *CATALOG},
     "api": {
@@ -53,33 +46,28 @@ ALLOWED: dict[str, set[str]] = {
         *{"flask", "werkzeug", "pydantic", "multipart", "prometheus_client", "yaml", "flask_cors", "logs"},
     },
     "auth": {"auth", *CATALOG, "flask", "flask_limiter", "limits", "logs"},
-    "auth.mongo_counters": {"limits", "pymongo"},
+    "auth.counters.mongo": {"limits", "pymongo"},
     "auth.oauth": {"auth.oauth", "auth.tokens", *CATALOG, "authlib"},
     "auth.tokens": CATALOG,
     "auth.passwords": {"argon2"},
     "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
     "cli": {"cli", "auth.tokens", "auth.passwords", *CATALOG, "storage.base", "click"},
-    "validators": {"validators", "PIL"},
-    "validators.base": set(),
+    "validators": {"validators", "process_local", "PIL"},
+    "validators.base": {"validators.containers.structure"},
     "storage": set(),
     "storage.base": set(),
     "storage.disk": {"storage.base"},
     "storage.memory": {"storage.base"},
-    "storage.deadline": {"urllib3"},
-    "storage.s3_failures": {"botocore", "urllib3"},
     "storage.r2": {
-        *{"storage.base", "storage.deadline", "storage.s3_failures"},
-        *{"boto3", "botocore", "types_boto3_s3"},
+        *{"storage.base", "storage.r2", "process_local"},
+        *{"boto3", "botocore", "urllib3", "types_boto3_s3"},
     },
     "catalog": set(),
     "catalog.base": {"catalog.identity"},
     "catalog.errors": set(),
     "catalog.identity": set(),
-    **{
-        name: {*CATALOG, *MONGO_PARTS, "catalog.grams", "pymongo", "bson"}
-        for name in ("catalog.mongo", *MONGO_PARTS)
-    },
-    **{name: {*CATALOG, *SQLITE_PARTS, "catalog.grams"} for name in ("catalog.sqlite", *SQLITE_PARTS)},
+    "catalog.mongo": {*CATALOG, "catalog.mongo", "catalog.grams", "process_local", "pymongo", "bson"},
+    "catalog.sqlite": {*CATALOG, "catalog.sqlite", "catalog.grams", "process_local"},
 }
 
 FILES = sorted(

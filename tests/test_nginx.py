@@ -15,7 +15,7 @@ import requests
 
 from tests.pictures import jpeg
 from tests.servers import ROOT, Server, accepts, free_port, gunicorn
-from tests.test_server import PICTURE, Shop, open_shop
+from tests.test_worker import PICTURE, Shop, open_shop
 
 MAIN = """
 daemon off;

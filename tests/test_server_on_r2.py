@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from catalog.base import new_id
+from catalog.ids import new_id
 from tests.pictures import jpeg
 from tests.s3 import new_bucket
 from tests.servers import gunicorn

@@ -11,7 +11,7 @@ import pytest
 
 from tests.api.fixtures import FORM_TYPE, form
 from tests.servers import gunicorn
-from tests.test_server import PICTURE, Shop, head, open_shop, read_answer
+from tests.test_worker import PICTURE, Shop, head, open_shop, read_answer
 
 DEADLINE = 3
 TIMEOUT = (408, {"error": "Request timeout"})

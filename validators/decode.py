@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import warnings
-from typing import Final
 
-from PIL import Image, JpegImagePlugin, _webp
+from PIL import Image
 
 from validators.base import JPEG, WEBP, Limits, Rejected, Upload, corrupt, over_budget
 from validators.containers.png import PngStructure
-from validators.memory import DECODE_MEMORY
-from validators.png_rows import decode_png
+from validators.decoding.jpeg import decode_jpeg
+from validators.decoding.memory import DECODE_MEMORY
+from validators.decoding.png import decode_png
+from validators.decoding.webp import decode_webp
 
 # PixelBudget judges the dimensions before Pillow sees them, by our setting instead of Pillow's own.
 Image.MAX_IMAGE_PIXELS = None
 # Once and for the process: catch_warnings() is not safe between threads.
 warnings.filterwarnings("error", module=r"PIL\.")
 
-#: libjpeg decodes at 1/8 at the least: each block to one pixel, from the same entropy-coded bytes.
-JPEG_SHRINK: Final = 8
-
-
-def _decode_jpeg(upload: Upload) -> None:
-    structure = upload.structure
-    # `formats` keeps every other decoder of Pillow out of reach.
-    with Image.open(io.BytesIO(structure.stripped), formats=("JPEG",)) as image:
-        if image.size != (structure.width, structure.height):
-            raise corrupt("the headers disagree on the dimensions")
-        if isinstance(image, JpegImagePlugin.JpegImageFile):  # always: it narrows the type
-            # "L": the colours are read like the rest, but nobody looks at the pixels that they make.
-            image.draft("L", (max(1, image.width // JPEG_SHRINK), max(1, image.height // JPEG_SHRINK)))
-        image.load()
-
-
-def _decode_webp(upload: Upload) -> None:
-    structure = upload.structure
-    # Image.open() does the same, and then copies each canvas into an image: a fifth of the time and a
-    # quarter of the memory, for pixels that nobody looks at.
-    decoder = _webp.WebPAnimDecoder(structure.stripped)
-    size, _, _, frames, _ = decoder.get_info()
-    if (*size, frames) != (structure.width, structure.height, structure.frames):
-        raise corrupt("the headers disagree on the dimensions or the frames")
-    for _ in range(frames):
-        if decoder.get_next() is None:
-            raise corrupt("a frame does not decode")
-
 
 def _decode(upload: Upload) -> None:
     if upload.image_type is JPEG:
-        _decode_jpeg(upload)
+        decode_jpeg(upload.structure)
     elif upload.image_type is WEBP:
-        _decode_webp(upload)
+        decode_webp(upload.structure)
     elif isinstance(upload.structure, PngStructure):
         decode_png(upload.structure, upload.file.data)
 

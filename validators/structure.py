@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from validators.base import JPEG, PNG, WEBP, ImageType, Limits, Structure, Upload
+from validators.base import JPEG, PNG, WEBP, ImageType, Limits, Upload
 from validators.containers.jpeg import read_jpeg
 from validators.containers.png import read_png
+from validators.containers.structure import Structure
 from validators.containers.webp import read_webp
 
 _READ: Final[dict[ImageType, Callable[[bytes, Limits], Structure]]] = {

@@ -8,8 +8,8 @@ from typing import Final
 
 from auth.oauth.redirects import MAX_REDIRECT_URIS, may_be_registered
 from auth.tokens import ALL_SCOPES, digest
-from catalog.base import new_id, now
 from catalog.identity import OAuthClient
+from catalog.ids import new_id, now
 
 MAX_NAME: Final = 100
 

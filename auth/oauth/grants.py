@@ -23,9 +23,9 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 
 from auth.oauth.records import Client, Code, Token
 from auth.tokens import digest
-from catalog.base import new_id, now
 from catalog.errors import ClientNotFound, UserNotFound
 from catalog.identity import Credential, CredentialKind, Grant, Identities, User
+from catalog.ids import new_id, now
 
 if TYPE_CHECKING:
     from auth.oauth.server import OAuthServer

@@ -15,7 +15,7 @@ from authlib.oauth2.rfc7591 import (
 from auth.oauth.clients import ClientRefused, new_client
 from auth.oauth.records import OFFLINE, SCOPES, scope_text
 from auth.tokens import ALL_SCOPES
-from catalog.base import now
+from catalog.ids import now
 
 if TYPE_CHECKING:
     from auth.oauth.server import OAuthServer

@@ -10,8 +10,8 @@ from authlib.oauth2.rfc7009 import RevocationEndpoint as _RevocationEndpoint
 from auth.oauth.grants import CLIENT_AUTH_METHODS, revoke_family
 from auth.oauth.records import Client, Token
 from auth.tokens import digest
-from catalog.base import now
 from catalog.identity import CredentialKind
+from catalog.ids import now
 
 if TYPE_CHECKING:
     from auth.oauth.server import OAuthServer

@@ -23,8 +23,8 @@ from auth.oauth.records import OFFLINE, SCOPES, Client, Code, Token
 from auth.oauth.registration import RegistrationEndpoint
 from auth.oauth.revocation import RevocationEndpoint
 from auth.tokens import digest
-from catalog.base import new_id, now
 from catalog.identity import Credential, CredentialKind, Identities, User
+from catalog.ids import new_id, now
 
 ACCESS_LIFETIME: Final = timedelta(hours=1)
 #: From one refresh to the next.

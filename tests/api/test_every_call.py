@@ -13,9 +13,10 @@ from werkzeug.test import TestResponse
 
 from auth.budgets import DAILY_WRITES
 from auth.tokens import ALL_SCOPES, READ, WRITE, new_api_key
-from catalog.base import Catalog, now
+from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
 from catalog.identity import Plan
+from catalog.ids import now
 from tests.api.fixtures import FORM_TYPE, NewProduct, form, on_both_catalogs
 from tests.catalog.contract import new_workspace
 from tests.conftest import Tenant

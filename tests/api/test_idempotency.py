@@ -13,8 +13,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import create_app, make_catalog
-from catalog.base import Catalog, now
+from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
+from catalog.ids import now
 from config import Settings
 from storage.base import StorageBackend
 from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path, on_both_catalogs

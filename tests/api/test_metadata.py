@@ -10,7 +10,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
-from catalog.base import Catalog, Image, now
+from catalog.base import Catalog, Image
+from catalog.ids import now
 from config import Settings
 from storage.base import StorageBackend
 from tests import carriers as c

@@ -8,7 +8,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
-from catalog.base import Catalog, new_id
+from catalog.base import Catalog
+from catalog.ids import new_id
 from config import Settings
 from storage.base import StorageBackend
 from tests.api.fixtures import NewProduct, Post, on_both_catalogs

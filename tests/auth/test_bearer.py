@@ -10,7 +10,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from auth.tokens import READ, new_api_key
-from catalog.base import Catalog, now
+from catalog.base import Catalog
+from catalog.ids import now
 from tests.api.fixtures import FORM_TYPE
 from tests.conftest import Tenant
 

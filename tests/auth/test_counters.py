@@ -26,7 +26,7 @@ from redis import Redis
 
 from app import create_app
 from auth.counters import REST, Counters, make_limiter
-from auth.sqlite_counters import SQLiteCounters
+from auth.counters.sqlite import SQLiteCounters
 from auth.tokens import new_api_key
 from catalog.base import Catalog
 from catalog.identity import Plan
@@ -290,7 +290,7 @@ def test_an_application_that_counts_nothing_asks_mongodb_nothing() -> None:
 
 def test_counters_count_expire_and_can_be_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = [1000.0]
-    monkeypatch.setattr("auth.sqlite_counters.time.time", lambda: seconds[0])
+    monkeypatch.setattr("auth.counters.sqlite.time.time", lambda: seconds[0])
     counters = SQLiteCounters(f"sqlite:///{tmp_path}/limits.sqlite3")
     assert [counters.incr("a", 60) for _ in range(3)] == [1, 2, 3]
     assert counters.incr("b", 60, 5) == 5

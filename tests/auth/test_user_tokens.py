@@ -10,8 +10,9 @@ from flask.testing import FlaskClient
 
 from auth.last_used import LastUsed
 from auth.tokens import ALL_SCOPES, READ, digest, new_api_key
-from catalog.base import Catalog, now
+from catalog.base import Catalog
 from catalog.identity import CredentialKind, Grant, Role, User
+from catalog.ids import now
 from tests.auth.oauth.conftest import new_user
 from tests.catalog.identity_contract import a_client, a_credential, a_grant
 from tests.conftest import Tenant

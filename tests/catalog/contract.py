@@ -12,17 +12,7 @@ from typing import Any, Final
 import pytest
 
 from auth.tokens import digest, new_api_key
-from catalog.base import (
-    MAX_IMAGES,
-    Catalog,
-    Image,
-    Product,
-    ProductChanges,
-    ProductPage,
-    ProductQuery,
-    new_id,
-    now,
-)
+from catalog.base import MAX_IMAGES, Catalog, Image, Product, ProductChanges, ProductPage, ProductQuery
 from catalog.errors import (
     CredentialNotFound,
     DuplicateModel,
@@ -33,6 +23,7 @@ from catalog.errors import (
     WorkspaceNotFound,
 )
 from catalog.identity import Plan, Workspace
+from catalog.ids import new_id, now
 
 
 def new_workspace(catalog: Catalog, name: str = "Acme", plan: Plan = Plan.ENTERPRISE) -> Workspace:

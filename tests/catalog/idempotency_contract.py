@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from catalog.base import Catalog, IdempotencyClaim, StoredAnswer, new_id, now
+from catalog.base import Catalog, IdempotencyClaim, StoredAnswer
+from catalog.ids import new_id, now
 
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)

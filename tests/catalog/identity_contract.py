@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from auth.tokens import ALL_SCOPES, READ, digest, new_api_key
-from catalog.base import Catalog, new_id, now
+from catalog.base import Catalog
 from catalog.errors import (
     ClientNotFound,
     CredentialNotFound,
@@ -29,6 +29,7 @@ from catalog.identity import (
     User,
     Workspace,
 )
+from catalog.ids import new_id, now
 
 
 def a_user(workspace: Workspace, **fields: Any) -> User:

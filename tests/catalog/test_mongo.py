@@ -12,8 +12,9 @@ import pytest
 from pymongo.database import Database
 
 from auth.tokens import new_api_key
-from catalog.base import ProductQuery, new_id, now
+from catalog.base import ProductQuery
 from catalog.errors import CatalogUnavailable, DuplicateModel
+from catalog.ids import new_id, now
 from catalog.mongo import TIMEOUT, MongoCatalog
 from tests.catalog.contract import (
     CatalogContract,
@@ -234,7 +235,7 @@ def test_a_list_is_counted_and_read_by_the_index_in_its_order(
 def test_a_search_for_what_is_frequent_finds_the_same(
     uri: str, catalog: MongoCatalog, monkeypatch: pytest.MonkeyPatch, candidates: int
 ) -> None:
-    monkeypatch.setattr("catalog.mongo_search._MAX_CANDIDATES", candidates)
+    monkeypatch.setattr("catalog.mongo.search._MAX_CANDIDATES", candidates)
     CatalogContract().test_a_search_takes_every_character_literally_in_any_case(
         catalog, workspace := new_workspace(catalog)
     )
@@ -303,7 +304,7 @@ def test_many_threads_that_come_first_share_a_client(uri: str) -> None:
     catalog = MongoCatalog(uri)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: catalog.check(), range(16)))
-    assert len(catalog._mongo._processes) == 1
+    assert len(catalog._mongo._processes._slots) == 1
     catalog.close()
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from catalog.base import Product, new_id
+from catalog.base import Product
 from catalog.errors import CatalogUnavailable, DuplicateModel, OutcomeUnknown
+from catalog.ids import new_id
 from catalog.mongo import TIMEOUT, MongoCatalog
 from tests.catalog.contract import a_product, externals, hosted_image, new_product, new_workspace
 from tests.catalog.idempotency_contract import AT, CREATED, a_claim, later

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from auth.tokens import new_api_key
-from catalog.base import ProductPage, ProductQuery, new_id, now
+from catalog.base import ProductPage, ProductQuery
 from catalog.errors import CatalogUnavailable, DuplicateModel, ProductNotFound
+from catalog.ids import new_id, now
 from catalog.sqlite import SQLiteCatalog
-from catalog.sqlite_records import product_columns
-from catalog.sqlite_schema import MIGRATIONS
-from catalog.sqlite_search import add_to_index
+from catalog.sqlite.records import product_columns
+from catalog.sqlite.schema import MIGRATIONS
+from catalog.sqlite.search import add_to_index
 from tests.catalog.contract import (
     CatalogContract,
     a_product,
@@ -156,7 +157,7 @@ def test_an_old_schema_is_migrated_and_keeps_its_rows(path: Path, monkeypatch: p
     workspace = new_workspace(old)
     old.close()
     step = ("ALTER TABLE workspaces ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'",)
-    monkeypatch.setattr("catalog.sqlite_schema.MIGRATIONS", (*MIGRATIONS, step))
+    monkeypatch.setattr("catalog.sqlite.schema.MIGRATIONS", (*MIGRATIONS, step))
     new = SQLiteCatalog(path)
     assert new.get_workspace(workspace.id) == workspace
     with new._file.connection() as connection:
@@ -167,7 +168,7 @@ def test_an_old_schema_is_migrated_and_keeps_its_rows(path: Path, monkeypatch: p
 def test_the_products_of_a_database_of_version_1_are_listed_and_found(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catalog.sqlite_schema.MIGRATIONS", MIGRATIONS[:1])
+    monkeypatch.setattr("catalog.sqlite.schema.MIGRATIONS", MIGRATIONS[:1])
     old = SQLiteCatalog(path)
     workspace = new_workspace(old)
     images = (*externals(1), hosted_image())
@@ -278,7 +279,7 @@ def test_a_migration_that_fails_leaves_the_old_schema(path: Path, monkeypatch: p
     workspace = new_workspace(old)
     old.close()
     broken = ("CREATE TABLE half (x INTEGER) STRICT", "CREATE NONSENSE")
-    monkeypatch.setattr("catalog.sqlite_schema.MIGRATIONS", (*MIGRATIONS, broken))
+    monkeypatch.setattr("catalog.sqlite.schema.MIGRATIONS", (*MIGRATIONS, broken))
     new = SQLiteCatalog(path)
     with pytest.raises(CatalogUnavailable):
         new.check()

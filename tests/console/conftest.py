@@ -13,8 +13,9 @@ from werkzeug.test import TestResponse
 
 from auth.passwords import hash_password
 from auth.sessions import COOKIE
-from catalog.base import Catalog, Product, new_id, now
+from catalog.base import Catalog, Product
 from catalog.identity import Plan, Role, User, Workspace
+from catalog.ids import new_id, now
 from tests.auth.oauth.conftest import new_session
 from tests.catalog.contract import new_workspace
 

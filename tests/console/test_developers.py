@@ -12,8 +12,9 @@ from flask.testing import FlaskClient
 
 from auth.budgets import Budgets
 from auth.tokens import READ, digest, new_api_key
-from catalog.base import Catalog, new_id, now
+from catalog.base import Catalog
 from catalog.identity import CredentialKind, Grant, OAuthClient, Plan, Role, User, Workspace
+from catalog.ids import new_id, now
 from tests.catalog.contract import new_workspace
 from tests.console.conftest import NewPerson, Person
 

@@ -7,8 +7,9 @@ from typing import get_args
 import pytest
 
 from api.schemas import Category
-from catalog.base import Catalog, Image, Product, new_id
+from catalog.base import Catalog, Image, Product
 from catalog.identity import Role
+from catalog.ids import new_id
 from console.products import PER_PAGE
 from tests.catalog.contract import new_workspace
 from tests.console.conftest import NewPerson, Person

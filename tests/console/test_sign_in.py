@@ -12,8 +12,9 @@ from flask.testing import FlaskClient
 import auth.sessions
 from app import create_app
 from auth.tokens import digest
-from catalog.base import Catalog, now
+from catalog.base import Catalog
 from catalog.identity import Role
+from catalog.ids import now
 from config import Settings
 from storage.base import StorageBackend
 from tests.console.conftest import PASSWORD, NewPerson, Person, csrf_in

@@ -21,7 +21,8 @@ import requests
 import trustme
 
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
-from storage.r2 import CONNECT_TIMEOUT, DEADLINE, READ_TIMEOUT, RETRY_PAUSE, R2Storage
+from storage.r2 import R2Storage
+from storage.r2.client import CONNECT_TIMEOUT, DEADLINE, READ_TIMEOUT, RETRY_PAUSE, S3Settings
 from tests.s3 import (
     PUBLIC_URL,
     START_TIMEOUT,
@@ -109,7 +110,7 @@ def test_no_checksums_are_asked_for_that_r2_does_not_know(s3: ScriptedS3) -> Non
     storage = r2_storage(s3.url)
     read(storage, new_key())
     assert "x-amz-checksum-mode" not in s3.requests[0].headers
-    config = vars(storage._client.meta.config)["_user_provided_options"]
+    config = vars(storage._calls.client.meta.config)["_user_provided_options"]
     assert config["request_checksum_calculation"] == "when_required"
 
 
@@ -477,35 +478,35 @@ def test_the_secret_is_in_no_message_and_no_log(caplog: pytest.LogCaptureFixture
 def test_a_storage_that_was_used_before_a_fork_works_on_both_sides(storage: R2Storage) -> None:
     keys = [new_key() for _ in range(3)]
     put(storage, keys[0], BODY)
-    client = storage._client
+    client = storage._calls.client
 
     def put_by_another_client() -> None:
         put(storage, keys[1], BODY)
-        assert storage._client is not client
+        assert storage._calls.client is not client
 
     child = multiprocessing.get_context("fork").Process(target=put_by_another_client)
     child.start()
     child.join(30)
     assert child.exitcode == 0
     put(storage, keys[2], BODY)
-    assert storage._client is client
+    assert storage._calls.client is client
     assert {info.key for info in storage.list()} == set(keys)
 
 
 def test_no_client_is_made_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = Mock()
     monkeypatch.setattr("boto3.session.Session", sessions)
-    R2Storage(
+    settings = S3Settings(
         endpoint_url="http://127.0.0.1:9",
         bucket="b",
         access_key_id="k",
         secret_access_key="not-a-secret",  # noqa: S106
-        public_url="x",
     )
+    R2Storage(settings, public_url="x")
     sessions.assert_not_called()
 
 
 def test_threads_share_one_client(storage: R2Storage) -> None:
     with ThreadPoolExecutor(8) as pool:
-        clients = set(pool.map(lambda _: id(storage._client), range(8)))
+        clients = set(pool.map(lambda _: id(storage._calls.client), range(8)))
     assert len(clients) == 1

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from validators.base import FilePart, ImageType, Limits, Rejected, Structure, Upload, Validator
+from validators.base import FilePart, ImageType, Limits, Rejected, Upload, Validator
+from validators.containers.structure import Structure
 from validators.decode import FullDecode
 from validators.pixels import PixelBudget
 from validators.signature import image_type

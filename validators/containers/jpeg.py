@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from validators.base import Kept, Limits, Structure, corrupt, over_budget
+from validators.base import Limits, corrupt, over_budget
 from validators.containers.exif import OrientationKeeper, kinds_in_xmp
+from validators.containers.structure import Kept, Structure
 
 _SOI, _EOI, _SOS, _DNL, _COM, _APP0 = 0xD8, 0xD9, 0xDA, 0xDC, 0xFE, 0xE0
 #: Baseline, extended and progressive, by Huffman or arithmetic code. Lossless and hierarchical ones

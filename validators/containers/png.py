@@ -7,10 +7,11 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
-from validators.base import Kept, Limits, Structure, corrupt, over_budget
+from validators.base import Limits, corrupt, over_budget
 from validators.containers.apng import Animation, PngPicture
 from validators.containers.exif import OrientationKeeper, kinds_in_xmp
 from validators.containers.ihdr import COLOR_TYPES, PALETTE, PngHeader, read_header
+from validators.containers.structure import Kept, Structure
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 #: Sizes of the chunks that say how colours are meant, and how large a pixel is to be shown; they come

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from validators.base import Kept, Limits, Structure, corrupt, over_budget
+from validators.base import Limits, corrupt, over_budget
 from validators.containers.exif import OrientationKeeper, kinds_in_xmp
+from validators.containers.structure import Kept, Structure
 
 _HEADER: Final = 12
 _EXTENDED_SIZE: Final = 10

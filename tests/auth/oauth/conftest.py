@@ -21,8 +21,9 @@ from werkzeug.test import TestResponse
 from auth.oauth.clients import new_client
 from auth.sessions import COOKIE
 from auth.tokens import digest
-from catalog.base import Catalog, now
+from catalog.base import Catalog
 from catalog.identity import CredentialKind, OAuthClient, Role, User, Workspace
+from catalog.ids import now
 from tests.catalog.identity_contract import a_credential, a_user
 from tests.conftest import Tenant
 

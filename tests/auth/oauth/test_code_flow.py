@@ -12,8 +12,9 @@ from flask.testing import FlaskClient
 
 from auth.oauth import grants, server
 from auth.tokens import digest
-from catalog.base import Catalog, now
+from catalog.base import Catalog
 from catalog.identity import CredentialKind, Role, User
+from catalog.ids import now
 from tests.auth.oauth.conftest import ALL, CALLBACK, App, NewApp, new_user, parameters_of
 from tests.conftest import PUBLIC_URL, Tenant
 

@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from auth.tokens import digest
-from catalog.base import Catalog, now
+from catalog.base import Catalog
+from catalog.ids import now
 from config import Settings
 from storage.base import StorageBackend
 from tests.auth.oauth.conftest import CALLBACK

@@ -12,8 +12,8 @@ from PIL import Image
 from tests import carriers as c
 from tests.pictures import animation, encoded, picture, png, png_chunk, png_header
 from tests.validators.conftest import accepted
-from validators import png_rows
 from validators.base import Rejected
+from validators.decoding import png as png_rows
 
 Refused = Callable[..., Rejected]
 

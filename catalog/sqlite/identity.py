@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from datetime import datetime
 
-from catalog.base import now
 from catalog.errors import (
     ClientNotFound,
     CredentialNotFound,
@@ -23,19 +22,21 @@ from catalog.identity import (
     User,
     Workspace,
 )
-from catalog.sqlite_connection import SQLiteConnections
-from catalog.sqlite_identity_records import (
+from catalog.ids import now
+from catalog.sqlite.connection import SQLiteConnections
+from catalog.sqlite.records import (
+    Columns,
     client_columns,
     client_of,
     credential_columns,
     credential_of,
     grant_columns,
     grant_of,
+    to_ms,
     user_columns,
     user_of,
     workspace_of,
 )
-from catalog.sqlite_records import Columns, to_ms
 
 
 def _insert(connection: sqlite3.Connection, table: str, columns: Columns) -> None:

@@ -7,8 +7,8 @@ import sqlite3
 from datetime import datetime
 
 from catalog.base import IdempotencyClaim, StoredAnswer
-from catalog.sqlite_connection import SQLiteConnections
-from catalog.sqlite_records import from_ms, to_ms
+from catalog.sqlite.connection import SQLiteConnections
+from catalog.sqlite.records import from_ms, to_ms
 
 
 def _claim_of(row: sqlite3.Row) -> IdempotencyClaim:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from validators.memory import DecodeMemory
+from validators.decoding.memory import DecodeMemory
 
 LIMIT = 100
 #: Long enough that a test which fails by waiting fails in the end, in seconds.

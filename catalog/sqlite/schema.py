@@ -1,6 +1,6 @@
 """The schema of the embedded catalog, and how an older one becomes it.
 
-The statements may call the functions of ``catalog/sqlite_search.py``, which every connection has.
+The statements may call the functions of ``catalog/sqlite/search.py``, which every connection has.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             ON CONFLICT DO UPDATE SET count = count + 1;
         END
         """,
-        # The grams (catalog/sqlite_search.py) of each product, under its number.
+        # The grams (catalog/sqlite/search.py) of each product, under its number.
         """
         CREATE VIRTUAL TABLE product_grams USING fts5 (
             grams, content = '', detail = none, tokenize = ascii

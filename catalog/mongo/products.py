@@ -1,9 +1,4 @@
-"""The catalog for many machines: a MongoDB database, of a replica set or of one server.
-
-Each change of a product is one ``findAndModify`` of its document with its conditions in the filter, so
-it is the server that decides. When a connection breaks, pymongo sends a write again; it is done once
-(``MongoConnection.repeated``).
-"""
+"""The products of the catalog in MongoDB, and their images."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ from pymongo import ASCENDING, IndexModel, ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from catalog.base import MAX_IMAGES, Appended, Image, Product, ProductChanges, ProductPage, ProductQuery, now
+from catalog.base import MAX_IMAGES, Appended, Image, Product, ProductChanges, ProductPage, ProductQuery
 from catalog.errors import (
     DuplicateModel,
     ImageNotFound,
@@ -24,61 +19,36 @@ from catalog.errors import (
     ProductNotFound,
     VersionMismatch,
 )
-from catalog.mongo_connection import Document, MongoConnection, latest
-from catalog.mongo_documents import (
+from catalog.ids import now
+from catalog.mongo.connection import Document, MongoConnection, latest
+from catalog.mongo.identity import require_workspace
+from catalog.mongo.records import (
     WITHOUT_SEARCH,
     image_to_document,
     product_of,
     product_to_document,
 )
-from catalog.mongo_idempotency import IDEMPOTENCY_INDEXES, MongoIdempotencyKeys
-from catalog.mongo_identity import IDENTITY_INDEXES, MongoIdentities, require_workspace
-from catalog.mongo_search import PRODUCT_INDEXES, find_page
-
-#: The most that a call takes, in seconds. A request makes up to three, and is answered within ten.
-TIMEOUT: Final = 3.0
+from catalog.mongo.search import SEARCH_INDEXES, find_page
 
 #: How many products are read at once by what goes through all of them.
 PAGE: Final = 50
 
-_INDEXES: Final = {
-    "idempotencyKeys": IDEMPOTENCY_INDEXES,
-    **IDENTITY_INDEXES,
-    "products": [
-        IndexModel({"companyId": ASCENDING, "model": ASCENDING}, name="companyId_model", unique=True),
-        *PRODUCT_INDEXES,
-    ],
-}
+PRODUCT_INDEXES: Final = [
+    IndexModel({"companyId": ASCENDING, "model": ASCENDING}, name="companyId_model", unique=True),
+    *SEARCH_INDEXES,
+]
 
 
-class MongoCatalog(MongoIdentities, MongoIdempotencyKeys):
-    """A catalog in the database that ``uri`` names; its collections and indexes are made at first use.
+class MongoProducts:
+    """See Catalog."""
 
-    Args:
-        uri: a connection string, ``mongodb://`` or ``mongodb+srv://``, with a database.
-        timeout: the most that a call takes, in seconds.
-
-    Raises:
-        ValueError: the connection string can't be used; the message has no part of it.
-    """
-
-    def __init__(self, uri: str, *, timeout: float = TIMEOUT) -> None:
-        self._mongo = MongoConnection(uri, timeout=timeout, indexes=_INDEXES)
-
-    def close(self) -> None:
-        self._mongo.close()
-
-    def check(self) -> None:
-        with self._mongo.call() as database:
-            database.workspaces.find_one({}, {"_id": True})
-
-    # --- products
+    _mongo: MongoConnection
 
     def create_product(self, product: Product) -> None:
         with self._mongo.call() as database:
             require_workspace(database, product.workspace_id)
             try:
-                self._insert(database.products, product_to_document(product))
+                self._mongo.insert(database.products, product_to_document(product))
             except DuplicateKeyError:
                 raise DuplicateModel from None
 

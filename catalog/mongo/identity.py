@@ -6,11 +6,9 @@ from datetime import datetime
 from typing import Final
 
 from pymongo import ASCENDING, IndexModel
-from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from catalog.base import now
 from catalog.errors import (
     ClientNotFound,
     CredentialNotFound,
@@ -29,8 +27,9 @@ from catalog.identity import (
     User,
     Workspace,
 )
-from catalog.mongo_connection import Document, MongoConnection, latest
-from catalog.mongo_identity_documents import (
+from catalog.ids import now
+from catalog.mongo.connection import Document, MongoConnection, latest
+from catalog.mongo.records import (
     client_of,
     client_to_document,
     credential_of,
@@ -93,20 +92,11 @@ class MongoIdentities:
 
     _mongo: MongoConnection
 
-    def _insert(self, collection: Collection[Document], document: Document) -> None:
-        """Raises DuplicateKeyError, unless it was this very document that was in the way."""
-        try:
-            collection.insert_one(document)
-        except DuplicateKeyError:
-            ours = self._mongo.repeated and latest(collection).find_one({"_id": document["_id"]})
-            if not ours:
-                raise
-
     # --- workspaces and users
 
     def create_workspace(self, workspace: Workspace) -> None:
         with self._mongo.call() as database:
-            self._insert(database.workspaces, workspace_to_document(workspace))
+            self._mongo.insert(database.workspaces, workspace_to_document(workspace))
 
     def get_workspace(self, workspace_id: str) -> Workspace:
         with self._mongo.call() as database:
@@ -129,7 +119,7 @@ class MongoIdentities:
         with self._mongo.call() as database:
             require_workspace(database, user.workspace_id)
             try:
-                self._insert(database.users, user_to_document(user))
+                self._mongo.insert(database.users, user_to_document(user))
             except DuplicateKeyError:
                 raise DuplicateEmail from None
 
@@ -168,7 +158,7 @@ class MongoIdentities:
         with self._mongo.call() as database:
             if client.workspace_id is not None:
                 require_workspace(database, client.workspace_id)
-            self._insert(database.clients, client_to_document(client))
+            self._mongo.insert(database.clients, client_to_document(client))
 
     def find_client(self, client_id: str) -> OAuthClient | None:
         with self._mongo.call() as database:
@@ -209,7 +199,7 @@ class MongoIdentities:
         with self._mongo.call() as database:
             if not database.clients.update_one({"_id": grant.client_id}, used).matched_count:
                 raise ClientNotFound
-            self._insert(database.grants, grant_to_document(grant))
+            self._mongo.insert(database.grants, grant_to_document(grant))
 
     def find_grant(self, grant_id: str) -> Grant | None:
         with self._mongo.call() as database:
@@ -235,7 +225,7 @@ class MongoIdentities:
     def create_credential(self, credential: Credential) -> None:
         with self._mongo.call() as database:
             require_workspace(database, credential.workspace_id)
-            self._insert(database.credentials, credential_to_document(credential))
+            self._mongo.insert(database.credentials, credential_to_document(credential))
 
     def find_credential(self, digest: bytes) -> Credential | None:
         with self._mongo.call() as database:

@@ -18,7 +18,7 @@ from pymongo.collection import Collection
 
 from catalog.base import ProductPage, ProductQuery
 from catalog.grams import LONGEST
-from catalog.mongo_documents import WITHOUT_SEARCH, product_of
+from catalog.mongo.records import WITHOUT_SEARCH, product_of
 
 _Document: TypeAlias = dict[str, Any]
 
@@ -38,7 +38,7 @@ def _index(name: str, equal: Sequence[str], read: Sequence[str] = ()) -> IndexMo
     return IndexModel(keys, name=name)
 
 
-PRODUCT_INDEXES: Final = [
+SEARCH_INDEXES: Final = [
     _index("newest", ["companyId"], ["status", "category", "foldedName", "foldedModel"]),
     _index("status", ["companyId", "status"]),
     _index("category", ["companyId", "category"]),

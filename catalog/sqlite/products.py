@@ -1,14 +1,13 @@
-"""The embedded catalog: one SQLite file in WAL mode, shared by the threads and processes of a machine."""
+"""The products of the embedded catalog, and their images."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
-from catalog.base import MAX_IMAGES, Appended, Image, Product, ProductChanges, ProductPage, ProductQuery, now
+from catalog.base import MAX_IMAGES, Appended, Image, Product, ProductChanges, ProductPage, ProductQuery
 from catalog.errors import (
     DuplicateModel,
     ImageNotFound,
@@ -17,19 +16,14 @@ from catalog.errors import (
     VersionMismatch,
     WorkspaceNotFound,
 )
-from catalog.sqlite_connection import SQLiteConnections
-from catalog.sqlite_idempotency import SQLiteIdempotencyKeys
-from catalog.sqlite_identity import SQLiteIdentities
-from catalog.sqlite_records import (
+from catalog.ids import now
+from catalog.sqlite.connection import SQLiteConnections
+from catalog.sqlite.records import (
     Columns,
     product_columns,
     product_of,
 )
-from catalog.sqlite_search import add_to_index, find_page, remove_from_index
-
-#: How long a write waits for the writes of its own process, and then for another's, in seconds: both
-#: together stay below the 10 s within which an outage is answered.
-BUSY_TIMEOUT: Final = 4.0
+from catalog.sqlite.search import add_to_index, find_page, remove_from_index
 
 #: How many products are read at once by what goes through all of them.
 PAGE: Final = 50
@@ -45,25 +39,10 @@ def _update(product: Product, columns: Columns) -> tuple[str, Sequence[object]]:
     return statement, (*columns.values(), product.id, product.version)
 
 
-class SQLiteCatalog(SQLiteIdentities, SQLiteIdempotencyKeys):
-    """A catalog in the SQLite file at ``path``; the file and its folder are made at first use.
+class SQLiteProducts:
+    """See Catalog."""
 
-    Args:
-        path: of the database.
-        busy_timeout: how long a write waits for other writers, in seconds.
-    """
-
-    def __init__(self, path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
-        self._file = SQLiteConnections(path, busy_timeout=busy_timeout)
-
-    def close(self) -> None:
-        self._file.close()
-
-    def check(self) -> None:
-        with self._file.read() as connection:
-            connection.execute("SELECT 1 FROM workspaces LIMIT 1").fetchone()
-
-    # --- products
+    _file: SQLiteConnections
 
     def create_product(self, product: Product) -> None:
         columns = product_columns(product)

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from catalog.errors import CatalogUnavailable, OutcomeUnknown
-from catalog.sqlite_schema import migrate
-from catalog.sqlite_search import add_functions
+from catalog.sqlite.schema import migrate
+from catalog.sqlite.search import add_functions
+from process_local import ProcessLocal
 
 # Failures after which SQLite has certainly not committed: the primary result codes of section 3 of
 # https://www.sqlite.org/rescode.html. Any other (an I/O error at COMMIT, say) leaves it open.
@@ -79,17 +80,9 @@ class SQLiteConnections:
     def __init__(self, path: Path, *, busy_timeout: float) -> None:
         self._path = Path(os.path.abspath(path))
         self._busy_timeout = busy_timeout
-        self._processes: dict[int, _Process] = {}
-
-    @property
-    def _process(self) -> _Process:
-        """What belongs to this process.
-
-        What was there before a fork is kept unused: a connection must not be used across one, nor
-        closed on its other side: https://www.sqlite.org/howtocorrupt.html section 2.7.
-        """
-        pid = os.getpid()
-        return self._processes.get(pid) or self._processes.setdefault(pid, _Process())
+        # A connection must not be used across a fork, nor closed on its other side:
+        # https://www.sqlite.org/howtocorrupt.html section 2.7.
+        self._processes = ProcessLocal(_Process)
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +105,7 @@ class SQLiteConnections:
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """A connection that no other thread uses meanwhile. One that failed is not used again."""
-        process = self._process
+        process = self._processes.get()
         self._look_at_the_file(process)
         idle = process.idle
         try:
@@ -188,7 +181,7 @@ class SQLiteConnections:
         a tenth of a second, where a commit takes a millisecond. The disk would be idle, and the same writer
         might lose each time.
         """
-        writing = self._process.writing
+        writing = self._processes.get().writing
         if not writing.acquire(timeout=self._busy_timeout):
             raise CatalogUnavailable("the database is busy")
         try:
@@ -233,6 +226,6 @@ class SQLiteConnections:
             return _execute_when_free(connection, statement, self._busy_timeout, values).rowcount
 
     def close(self) -> None:
-        idle = self._process.idle
+        idle = self._processes.get().idle
         while idle:
             idle.pop().close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
@@ -18,7 +17,7 @@ from bson.codec_options import CodecOptions
 from pymongo import IndexModel, MongoClient, ReadPreference
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import NetworkTimeout, OperationFailure, PyMongoError
+from pymongo.errors import DuplicateKeyError, NetworkTimeout, OperationFailure, PyMongoError
 from pymongo.monitoring import (
     CommandFailedEvent,
     CommandListener,
@@ -29,6 +28,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from catalog.errors import CatalogUnavailable, OutcomeUnknown
+from process_local import ProcessLocal
 
 Document: TypeAlias = dict[str, Any]
 
@@ -140,7 +140,7 @@ class MongoConnection:
         self._timeout = timeout
         self._indexes = indexes
         self._writes = _Writes()
-        self._processes: dict[int, _Process] = {}
+        self._processes = ProcessLocal(self._open)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # of an option that is misspelt, say
@@ -171,12 +171,7 @@ class MongoConnection:
         return _Process(client, database)
 
     def _process(self) -> _Process:
-        pid = os.getpid()
-        process = self._processes.get(pid)
-        if process is None:
-            # Threads may make one each, which opens nothing yet; setdefault() lets one of them win.
-            # A parent's is kept where it is: closing it here would end the parent's sessions.
-            process = self._processes.setdefault(pid, self._open())
+        process = self._processes.get()
         if len(process.prepared) < len(self._indexes):
             self._prepare(process)
         return process
@@ -215,7 +210,7 @@ class MongoConnection:
         except PyMongoError as error:
             if isinstance(error, OperationFailure) and "hint" in str(error):
                 # An index is gone, with its collection perhaps: the next call makes what is missing.
-                self._processes[os.getpid()].prepared.clear()
+                self._processes.get().prepared.clear()
             unavailable = OutcomeUnknown if self._writes.in_doubt else CatalogUnavailable
             raise unavailable(_sentence(error)) from error
 
@@ -228,6 +223,15 @@ class MongoConnection:
         answer may be about the second attempt alone.
         """
         return self._writes.repeated
+
+    def insert(self, collection: Collection[Document], document: Document) -> None:
+        """Raises DuplicateKeyError, unless it was this very document that was in the way."""
+        try:
+            collection.insert_one(document)
+        except DuplicateKeyError:
+            ours = self.repeated and latest(collection).find_one({"_id": document["_id"]})
+            if not ours:
+                raise
 
     def linearizable(self, collection: Collection[Document]) -> Collection[Document]:
         """The collection, read so that a write which was acknowledged before is always seen.
@@ -242,7 +246,7 @@ class MongoConnection:
 
     def close(self) -> None:
         """Closes the client of this process; the next call makes another."""
-        process = self._processes.pop(os.getpid(), None)
+        process = self._processes.pop()
         if process is not None:
             process.client.close()
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Self
 
 from catalog.base import ProductPage, ProductQuery
 from catalog.grams import LONGEST, covering, grams_of
-from catalog.sqlite_records import product_of
+from catalog.sqlite.records import product_of
 
 #: Up to so many candidates are looked at one by one and sorted. With more, matches are frequent enough
 #: to meet a page of them soon on a walk from the newest on.

@@ -20,8 +20,8 @@ from limits import RateLimitItem
 from limits.errors import ConfigurationError
 from limits.storage import Storage
 
-import auth.mongo_counters
-import auth.sqlite_counters  # noqa: F401  # to be imported makes their schemes known to limits
+import auth.counters.mongo
+import auth.counters.sqlite  # noqa: F401  # to be imported makes their schemes known to limits
 
 #: How long a storage that has failed is left alone, in seconds. Then one request finds out for all.
 REST: Final = 5.0

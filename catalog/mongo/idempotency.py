@@ -10,7 +10,7 @@ from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from catalog.base import IdempotencyClaim, StoredAnswer
-from catalog.mongo_connection import Document, MongoConnection
+from catalog.mongo.connection import Document, MongoConnection
 
 #: MongoDB removes a record when its time has come, within about a minute.
 IDEMPOTENCY_INDEXES: Final = [IndexModel("expiresAt", name="expiresAt", expireAfterSeconds=0)]

@@ -1,0 +1,46 @@
+"""The catalog for many machines: a MongoDB database, of a replica set or of one server.
+
+Each change of a product is one ``findAndModify`` of its document with its conditions in the filter, so
+it is the server that decides. When a connection breaks, pymongo sends a write again; it is done once
+(``MongoConnection.repeated``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from catalog.mongo.connection import MongoConnection
+from catalog.mongo.idempotency import IDEMPOTENCY_INDEXES, MongoIdempotencyKeys
+from catalog.mongo.identity import IDENTITY_INDEXES, MongoIdentities
+from catalog.mongo.products import PRODUCT_INDEXES, MongoProducts
+
+#: The most that a call takes, in seconds. A request makes up to three, and is answered within ten.
+TIMEOUT: Final = 3.0
+
+_INDEXES: Final = {
+    "idempotencyKeys": IDEMPOTENCY_INDEXES,
+    **IDENTITY_INDEXES,
+    "products": PRODUCT_INDEXES,
+}
+
+
+class MongoCatalog(MongoProducts, MongoIdentities, MongoIdempotencyKeys):
+    """A catalog in the database that ``uri`` names; its collections and indexes are made at first use.
+
+    Args:
+        uri: a connection string, ``mongodb://`` or ``mongodb+srv://``, with a database.
+        timeout: the most that a call takes, in seconds.
+
+    Raises:
+        ValueError: the connection string can't be used; the message has no part of it.
+    """
+
+    def __init__(self, uri: str, *, timeout: float = TIMEOUT) -> None:
+        self._mongo = MongoConnection(uri, timeout=timeout, indexes=_INDEXES)
+
+    def close(self) -> None:
+        self._mongo.close()
+
+    def check(self) -> None:
+        with self._mongo.call() as database:
+            database.workspaces.find_one({}, {"_id": True})

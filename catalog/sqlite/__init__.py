@@ -1,0 +1,34 @@
+"""The embedded catalog: one SQLite file in WAL mode, shared by the threads and processes of a machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from catalog.sqlite.connection import SQLiteConnections
+from catalog.sqlite.idempotency import SQLiteIdempotencyKeys
+from catalog.sqlite.identity import SQLiteIdentities
+from catalog.sqlite.products import SQLiteProducts
+
+#: How long a write waits for the writes of its own process, and then for another's, in seconds: both
+#: together stay below the 10 s within which an outage is answered.
+BUSY_TIMEOUT: Final = 4.0
+
+
+class SQLiteCatalog(SQLiteProducts, SQLiteIdentities, SQLiteIdempotencyKeys):
+    """A catalog in the SQLite file at ``path``; the file and its folder are made at first use.
+
+    Args:
+        path: of the database.
+        busy_timeout: how long a write waits for other writers, in seconds.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self._file = SQLiteConnections(path, busy_timeout=busy_timeout)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def check(self) -> None:
+        with self._file.read() as connection:
+            connection.execute("SELECT 1 FROM workspaces LIMIT 1").fetchone()
