@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,25 +100,21 @@ class TestAnOutage:
         return self.ANSWERS[request.param]
 
     @pytest.fixture
-    def storage(self) -> StorageBackend:
-        return r2_storage(f"http://127.0.0.1:{free_port()}")
+    def storage(self, answer: Answer | None) -> Iterator[StorageBackend]:
+        if answer is None:
+            yield r2_storage(f"http://127.0.0.1:{free_port()}")
+        else:
+            with scripted(answer) as s3:
+                yield r2_storage(s3.url)
 
     def test_is_a_503_that_changes_nothing(
         self,
         product: dict[str, Any],
         upload: Post,
         client: FlaskClient,
-        storage: StorageBackend,
-        answer: Answer | None,
-        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         before = client.get(f"/api/v1/products/{product['_id']}").json
-        if answer is None:
-            response = upload(product)
-        else:
-            with scripted(answer) as s3:
-                monkeypatch.setattr(storage, "_endpoint_url", s3.url)
-                response = upload(product)
+        response = upload(product)
         assert response.status_code == 503
         assert response.json == {"error": "Service temporarily unavailable"}
         assert int(response.headers["Retry-After"]) > 0
