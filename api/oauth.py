@@ -1,4 +1,7 @@
-"""``/api/oauth`` and ``/.well-known``: what apps call themselves. Users meet ``console/consent.py``."""
+"""``/api/oauth`` and ``/.well-known``: the endpoints that apps call.
+
+The authorization endpoint, which the user's browser opens, is in ``console/consent.py``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
 def oauth_response(answer: Answer) -> Response:
-    """An answer of the authorization server as Flask's response."""
+    """Converts an answer of the authorization server to a Flask response."""
     response = Response(answer.body) if isinstance(answer.body, str) else jsonify(answer.body)
     response.status_code = answer.status
     for name, value in answer.headers:
@@ -30,7 +33,13 @@ def oauth_response(answer: Answer) -> Response:
 
 
 def form_parameters() -> dict[str, list[str]]:
-    """The form in the body: RFC 6749 appendix B. Parameters in the query are none: section 3.2."""
+    """The parameters of the form in the body (RFC 6749 appendix B).
+
+    Parameters in the query do not count: RFC 6749 section 3.2.
+
+    Raises:
+        BadRequest: the form can't be parsed.
+    """
     if request.mimetype != _FORM_TYPE:
         return {}
     try:
@@ -41,7 +50,7 @@ def form_parameters() -> dict[str, list[str]]:
 
 
 def oauth_blueprint(oauth: OAuthServer, budgets: Budgets) -> Blueprint:
-    """The endpoints of OAuth 2.0, but for the one that a user's browser goes to."""
+    """The endpoints of OAuth 2.0, except the authorization endpoint."""
     blueprint = Blueprint("oauth", __name__)
     registration = oauth.max_registered_clients > 0
 

@@ -1,4 +1,4 @@
-"""Passwords: hashed by Argon2id, a memory-hard function (RFC 9106)."""
+"""Password hashing with Argon2id, a memory-hard function (RFC 9106)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-#: As NIST SP 800-63B has it: long is fine, and no rules of composition.
+#: NIST SP 800-63B: require a length, allow long passwords, and impose no composition rules.
 MIN_LENGTH: Final = 8
 MAX_LENGTH: Final = 1024
 
 #: RFC 9106 section 4, the second recommended option: 3 passes over 64 MiB.
 _HASHER: Final = PasswordHasher()
 
-#: Each hash takes 64 MiB, so a crowd at the door waits in line.
+#: One hash computation takes 64 MiB, so only a few run at the same time.
 _AT_ONCE: Final = threading.BoundedSemaphore(2)
 
-#: Is checked where there is no user, so that this takes as long.
+#: Verified when there is no user, so that the response time does not reveal whether a user exists.
 _NOBODYS: Final = _HASHER.hash("nobody's password")
 
 
 def hash_password(password: str) -> str:
-    """The hash, with its salt and parameters.
+    """Hashes a password.
+
+    Returns:
+        The hash in the PHC string format, which includes salt and parameters.
 
     Raises:
         ValueError: the password is too short or too long; the message is a sentence.
@@ -35,7 +38,10 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
-    """Whether it is the password; with no hash it is not, which takes the same time to find out."""
+    """Whether the password matches the hash.
+
+    Without a hash the answer is False, after the same computing time.
+    """
     try:
         with _AT_ONCE:
             _HASHER.verify(_NOBODYS if password_hash is None else password_hash, password[: MAX_LENGTH + 1])

@@ -1,4 +1,4 @@
-"""Who is signed in, in a browser: a secret in a cookie, whose digest the catalog keeps like any other's."""
+"""Browser sessions. The cookie holds a random secret; the catalog stores its digest as a credential."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ from catalog.identity import Credential, CredentialKind, User, normalized_email
 from catalog.ids import new_id, now
 
 COOKIE: Final = "vetrina_session"
-#: Who is not signed in has this one, for the form that signs in.
+#: The cookie of a browser that is not signed in. The CSRF token of the sign-in form derives from it.
 VISITOR_COOKIE: Final = "vetrina_visitor"
 
-#: For how long a session lasts.
+#: The lifetime of a session.
 LIFETIME: Final = timedelta(hours=12)
-#: For how long a page may call the API before it must ask again.
+#: The lifetime of a page token. The page's script requests a new one afterwards.
 PAGE_TOKEN_LIFETIME: Final = timedelta(minutes=15)
-#: Its token starts so, and can be told in a log, a search or a leak scanner.
-_PAGE_TOKEN_PREFIX: Final = "vp_"  # noqa: S105  # no secret, what they start with
+#: Every page token starts with this prefix, so that leak scanners and people can recognise one.
+_PAGE_TOKEN_PREFIX: Final = "vp_"  # noqa: S105  # a prefix, not a secret
 
 
 class WrongPassword(Exception):
-    """There is no such user, or the password is another, or the user is disabled: which is not told."""
+    """The sign-in failed: no such user, a wrong password, or a disabled user.
+
+    The client can't tell these cases apart.
+    """
 
     code = "wrong_password"
     message = "The email address or the password is wrong."
@@ -40,14 +43,17 @@ class WrongPassword(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A user who is signed in, and the credential of the session."""
+    """A signed-in user and the credential of the session."""
 
     user: User
     credential: Credential
 
 
 def find_session(catalog: Catalog, session_digest: bytes) -> Session | None:
-    """The session of a secret with this SHA-256, if it lives.
+    """The live session whose secret has this SHA-256 digest, or None.
+
+    A session ends with its expiry or revocation, when its user is disabled, and when the user's password
+    changes.
 
     Raises:
         CatalogUnavailable
@@ -73,9 +79,9 @@ class Sessions:
     """Signs users in and out.
 
     Args:
-        catalog: keeps users and sessions.
-        budgets: counts sign-ins that fail, by the client's address and by the user's.
-        secure: whether the public address is https, so that no cookie goes out without it.
+        catalog: stores users and sessions.
+        budgets: limits failed sign-ins by client address and by user.
+        secure: whether the public URL is https; cookies then have the attribute Secure.
     """
 
     def __init__(self, catalog: Catalog, budgets: Budgets, *, secure: bool) -> None:
@@ -90,15 +96,15 @@ class Sessions:
             The secret, for ``remember``, and the session.
 
         Raises:
-            WrongPassword
-            TooManyFailures: instead of it, where it happens too often.
+            WrongPassword: the email address or the password is wrong, or the user is disabled.
+            TooManyFailures: there were too many attempts.
             CatalogUnavailable
         """
         try:
             email = normalized_email(email)
         except ValueError:
             email = ""
-        # Counted first: a guess that is right counts like the others, or counting would tell.
+        # Count before the check. Otherwise, whether an attempt counts would reveal whether it was right.
         self._budgets.count_sign_in(request.remote_addr or "", email)
         user = self._catalog.find_user(email)
         right = verify_password(user.password_hash if user else None, password)
@@ -119,7 +125,7 @@ class Sessions:
         return secret, Session(user, credential)
 
     def current(self) -> Session | None:
-        """The session that the request's cookie names, if it lives.
+        """The live session of the request's cookie, or None.
 
         Raises:
             CatalogUnavailable
@@ -128,11 +134,12 @@ class Sessions:
         return find_session(self._catalog, digest(secret)) if secret else None
 
     def page_token(self, session: Session) -> tuple[str, timedelta]:
-        """Makes an access token for the scripts of a page: the API knows no cookies.
+        """Makes an access token for the scripts of a page, because the API does not accept cookies.
+
+        The token allows what the user's role allows, and never outlives the session.
 
         Returns:
-            The token, and for how long it opens the API: what the user's role allows, and no longer than
-            the session lives.
+            The token and its lifetime.
 
         Raises:
             CatalogUnavailable
@@ -159,37 +166,37 @@ class Sessions:
         self._catalog.revoke_credential(session.credential.id, now())
 
     def remember(self, response: Response, secret: str) -> None:
-        """Gives the browser the cookie of a session."""
+        """Sets the session cookie and deletes the visitor cookie."""
         self._set_cookie(response, COOKIE, secret, max_age=round(LIFETIME.total_seconds()))
         response.delete_cookie(VISITOR_COOKIE, path="/")
 
     def forget(self, response: Response) -> None:
-        """Takes the cookie back."""
+        """Deletes the session cookie."""
         response.delete_cookie(COOKIE, path="/")
 
     def visitor(self) -> str:
-        """The secret of a browser that is not signed in, for ``csrf_token``; a new one if it has none."""
+        """The secret of a browser that is not signed in, for ``csrf_token``; a new one if none was sent."""
         return request.cookies.get(VISITOR_COOKIE) or secrets.token_urlsafe(32)
 
     def remember_visitor(self, response: Response, secret: str) -> None:
-        """Gives the browser the cookie of a visitor."""
+        """Sets the visitor cookie."""
         self._set_cookie(response, VISITOR_COOKIE, secret, max_age=None)
 
     def _set_cookie(self, response: Response, name: str, value: str, *, max_age: int | None) -> None:
-        # Lax, not Strict: an app sends the browser here, to be asked for consent while signed in.
+        # Lax, not Strict: an app redirects the browser to the consent page, which needs the session cookie.
         response.set_cookie(
             name, value, max_age=max_age, path="/", secure=self._secure, httponly=True, samesite="Lax"
         )
 
 
 def csrf_token(secret: str) -> str:
-    """What a form must have, to show that it was made for the browser with this cookie.
+    """The CSRF token of a form, derived from the browser's cookie with HMAC-SHA256.
 
-    Only who knows the cookie can make it, and it does not tell the cookie.
+    Only a holder of the cookie can compute it, and it does not reveal the cookie.
     """
     return hmac.new(secret.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 
 def csrf_holds(secret: str, token: str) -> bool:
-    """Whether a form came with the token of this cookie."""
+    """Whether a form's CSRF token belongs to this cookie."""
     return hmac.compare_digest(csrf_token(secret).encode(), token.encode())

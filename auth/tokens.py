@@ -1,4 +1,4 @@
-"""The secrets that clients hold: how one is made, and what of it is kept."""
+"""Secrets that clients hold: how they are generated, and the digest that is stored."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from catalog.ids import new_id, now
 READ: Final = "products:read"
 WRITE: Final = "products:write"
 
-#: An API key opens everything in its workspace.
+#: The scopes of an API key: full access to its workspace.
 ALL_SCOPES: Final = frozenset({READ, WRITE})
 
-#: What a user's role allows at most, whatever the scopes of a token: CONTRACT "OAuth 2.0".
+#: The most that a user's role allows, whatever scopes a token has: CONTRACT "OAuth 2.0".
 ROLE_SCOPES: Final = {
     Role.VIEWER: frozenset({READ}),
     Role.EDITOR: ALL_SCOPES,
     Role.ADMIN: ALL_SCOPES,
 }
 
-#: API keys start so, and can be told in a log, a search or a leak scanner.
+#: Every API key starts with this prefix, so that leak scanners and people can recognise one.
 API_KEY_PREFIX: Final = "tp_"
 _RANDOM_BYTES: Final = 32
 
@@ -30,13 +30,13 @@ _RANDOM_BYTES: Final = 32
 def digest(secret: str) -> bytes:
     """The SHA-256 under which a secret is stored.
 
-    A plain hash suffices: there is no guessing 256 random bits, however fast the hash.
+    A fast hash is sufficient: a secret has 256 random bits, which can't be guessed.
     """
     return hashlib.sha256(secret.encode()).digest()
 
 
 def new_api_key(workspace_id: str, label: str = "") -> tuple[str, Credential]:
-    """Makes an API key for a workspace: the secret, to be shown once, and the record to keep."""
+    """Makes an API key for a workspace. Returns the secret, to be shown once, and the record to store."""
     secret = API_KEY_PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     record = Credential(
         id=new_id(),

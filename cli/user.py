@@ -1,4 +1,4 @@
-"""``flask --app wsgi user``: the people who sign in."""
+"""``flask --app wsgi user``: commands that manage the people who sign in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _password_stdin = click.option(
 
 
 def user_commands(catalog: Catalog) -> click.Group:
-    """The commands about users."""
+    """The commands that manage users."""
 
     @click.group("user", cls=Group)
     def group() -> None:
@@ -27,7 +27,9 @@ def user_commands(catalog: Catalog) -> click.Group:
 
     @group.command()
     @click.argument("email")
-    @click.option("--workspace", "workspace_id", required=True, metavar="ID", help="Whose data they see.")
+    @click.option(
+        "--workspace", "workspace_id", required=True, metavar="ID", help="The workspace of the user."
+    )
     @click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
     @_password_stdin
     def create(email: str, workspace_id: str, role: str, *, password_stdin: bool) -> None:
@@ -44,9 +46,9 @@ def user_commands(catalog: Catalog) -> click.Group:
         try:
             catalog.create_user(user)
         except WorkspaceNotFound:
-            raise click.ClickException(f"There is no workspace {workspace_id}.") from None
+            raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
         except DuplicateEmail:
-            raise click.ClickException(f"There is a user {user.email} already.") from None
+            raise click.ClickException(f"The user {user.email} already exists.") from None
         click.echo(user.id)
 
     @group.command("list")
@@ -62,14 +64,14 @@ def user_commands(catalog: Catalog) -> click.Group:
     @click.argument("email")
     @_password_stdin
     def password(email: str, *, password_stdin: bool) -> None:
-        """Give the user EMAIL another password, which ends their sessions."""
+        """Set a new password for the user EMAIL, which ends their sessions."""
         user = _user(catalog, email)
         catalog.set_password(user.id, _new_password_hash(from_stdin=password_stdin), now())
 
     @group.command()
     @click.argument("email")
     def disable(email: str) -> None:
-        """Keep the user EMAIL out, and every token on their behalf, from the next request on."""
+        """Disable the user EMAIL. Their sessions and tokens stop working at the next request."""
         catalog.disable_user(_user(catalog, email).id, now())
 
     return group
@@ -89,7 +91,7 @@ def _user(catalog: Catalog, email_or_id: str) -> User:
     try:
         return catalog.get_user(email_or_id)
     except UserNotFound:
-        raise click.ClickException(f"There is no user {email_or_id}.") from None
+        raise click.ClickException(f"The user {email_or_id} does not exist.") from None
 
 
 def _new_password_hash(*, from_stdin: bool) -> str:

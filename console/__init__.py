@@ -1,1 +1,1 @@
-"""What people see of the server: the console, and the pages on which they let an app in."""
+"""The HTML pages: the console, and the consent page of OAuth."""

@@ -1,4 +1,4 @@
-"""``/console``: the blueprint, and what holds for all of its pages."""
+"""``/console``: the blueprint, and the error handling and headers that all its pages share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from console.rendering import Pages
 from console.sign_in import add_sign_in
 from console.usage import add_usage
 
-#: Of a form, in bytes: enforced by Flask.
+#: The largest form, in bytes; enforced by Flask.
 _MAX_FORM: Final = 64 * 1024
 
 _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -29,14 +29,14 @@ _CLIENT_ERROR: Final = 400
 
 
 def console_blueprint(catalog: Catalog, sessions: Sessions, budgets: Budgets, pages: Pages) -> Blueprint:
-    """The console.
+    """Makes the blueprint of the console.
 
     Args:
-        catalog: is read for the first paint of a page; pictures and products are changed by scripts that
-            call the public API with a token of the user's, so the API's rules hold here too.
-        sessions: signs people in and out.
-        budgets: tells what is left of the day's writes.
-        pages: renders them.
+        catalog: supplies the data of the first render of a page. Pictures and products are changed by
+            scripts that call the public API with a token of the user, so the API's rules apply here too.
+        sessions: signs users in and out.
+        budgets: tells how many of the day's writes are left.
+        pages: renders the templates.
     """
     blueprint = Blueprint(
         "console", __name__, url_prefix="/console", template_folder="templates", static_folder="static"
@@ -53,7 +53,7 @@ def console_blueprint(catalog: Catalog, sessions: Sessions, budgets: Budgets, pa
 
 
 def _page_of(path: str) -> str:
-    """The page with the form that is sent to a path: ``/console/keys`` of ``/console/keys/<id>/revoke``."""
+    """The page whose form posts to a path: ``/console/keys`` for ``/console/keys/<id>/revoke``."""
     section = "/".join(path.split("/")[:3])
     return HOME if section == "/console/sign-out" else section
 
@@ -67,11 +67,12 @@ def _add_errors(blueprint: Blueprint, pages: Pages, sessions: Sessions) -> None:
     def ask_to_sign_in(_: SignInNeeded) -> ResponseReturnValue:
         if request.endpoint == "console.token":
             return jsonify({"error": "Unauthorized"}), 401
-        # What a form would have done is not done after the sign-in: the page that it was on is shown.
+        # After the sign-in the form is not submitted again; the page that contains it is shown.
         back = request.full_path.rstrip("?") if request.method == "GET" else _page_of(request.path)
         return redirect(f"/console/sign-in?{urlencode({'next': back})}", 303)
 
-    # Without a view there would be no blueprint, and the answer would be the API's JSON.
+    # Unknown paths need a view here: without one, Flask would not associate the request with this blueprint,
+    # and the answer would be the API's JSON.
     @blueprint.route("", methods=_METHODS[1:])
     @blueprint.route("/", methods=_METHODS)
     @blueprint.route("/<path:_>", methods=_METHODS)
@@ -81,7 +82,7 @@ def _add_errors(blueprint: Blueprint, pages: Pages, sessions: Sessions) -> None:
 
     @blueprint.after_request
     def finish(response: Response) -> Response:
-        """Shows as a page what ``api/errors.py``, the one table of errors, has answered in JSON."""
+        """Renders an error page in place of the JSON answer of ``api/errors.py``, the one table of errors."""
         if response.status_code >= _CLIENT_ERROR and response.is_json and request.endpoint != "console.token":
             session: Session | None = g.get("session")
             page = pages.render(

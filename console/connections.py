@@ -1,4 +1,4 @@
-"""The page of the apps that a user has let in."""
+"""The page of a user's connections: the OAuth apps to which the user granted access."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from console.rendering import Pages
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """An app, and all that a user has granted to it and not taken back."""
+    """An app and the union of a user's live grants to it.
+
+    Attributes:
+        since: UTC; the creation time of the oldest live grant.
+    """
 
     client_id: str
     name: str

@@ -1,4 +1,4 @@
-"""``/api/oauth/authorize``: the page on which a user lets an app in, or does not."""
+"""``/api/oauth/authorize``: the consent page, on which a user allows or denies an app's request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from auth.tokens import READ, ROLE_SCOPES, WRITE
 from catalog.base import Catalog
 from console.rendering import Pages
 
-#: In the order in which they are told.
+#: In the order of display.
 _SCOPES: Final = (READ, WRITE, OFFLINE)
 
 _DECISIONS: Final = {"allow", "deny"}
@@ -52,7 +52,7 @@ def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, 
         if decision not in _DECISIONS or not csrf or not proven:
             return pages.render("error.html", 400, session=session, status=400)
         grant = oauth.consent(_parameters(), session.user if session else None)
-        if session is None:  # signed out in another tab, say
+        if session is None:  # for example, the user signed out in another tab
             return _to_sign_in()
         return oauth_response(oauth.decide(grant, session.user if decision == "allow" else None))
 
@@ -60,7 +60,7 @@ def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, 
 
 
 def _to_sign_in() -> Response:
-    """And back to this question."""
+    """Redirects to the sign-in page, which returns to this request afterwards."""
     address = f"/console/sign-in?next={quote(request.full_path, safe='')}"
     return Response(status=303, headers={"Location": address})
 
@@ -87,6 +87,6 @@ def _page(pages: Pages, grant: AuthorizationCodeGrant, session: Session, catalog
         read_only=WRITE in asked and WRITE not in ROLE_SCOPES[session.user.role],
         workspace=catalog.get_workspace(session.user.workspace_id),
     )
-    # The address of the page has what the app asked for.
+    # The page's URL contains the authorization request.
     page.headers["Referrer-Policy"] = "no-referrer"
     return page

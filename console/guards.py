@@ -1,4 +1,4 @@
-"""Who may see a page, and which forms are believed."""
+"""Decorators that require a session or a role, and the CSRF check of forms."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ P = ParamSpec("P")
 
 SessionView: TypeAlias = Callable[Concatenate[Session, P], ResponseReturnValue]
 
-#: Where a browser may be sent after the sign-in: pages of the console, and an app's question.
+#: The paths to which the sign-in may redirect: pages of the console, and an app's authorization request.
 _RETURN: Final = re.compile(r"/console([/?][!-\[\]-~]*)?|/api/oauth/authorize\?[!-\[\]-~]*")
 HOME: Final = "/console"
 
 
 class SignInNeeded(Exception):
-    """Nobody is signed in."""
+    """The request has no live session."""
 
 
 def return_path(text: str) -> str:
-    """The path to go to after the sign-in; the console's first page for all that is not one of ours."""
+    """The path to redirect to after the sign-in: ``text`` if it is allowed, else the console's home."""
     return text if _RETURN.fullmatch(text) else HOME
 
 
 def check_csrf(secret: str) -> None:
-    """Returns if the request carries the token that belongs to this cookie.
+    """Verifies that the request carries the CSRF token that belongs to this cookie.
 
     Raises:
-        BadRequest: another site may have sent it.
+        BadRequest: it does not; another site may have sent the request.
     """
     token = request.headers.get("X-CSRF-Token") or request.form.get("csrf", "")
     if not secret or not csrf_holds(secret, token):
@@ -44,19 +44,20 @@ def check_csrf(secret: str) -> None:
 
 
 class Guards:
-    """Decorates views: they get the session as their first argument.
+    """Decorators for views; a decorated view receives the session as its first argument.
 
     Args:
-        sessions: knows who is signed in.
+        sessions: finds the session of a request.
     """
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
     def signed_in(self, view: SessionView[P]) -> Callable[P, ResponseReturnValue]:
-        """For everyone who is signed in; what writes must come from a page of ours.
+        """Requires a session, and for a POST a valid CSRF token.
 
-        The view raises SignInNeeded, BadRequest without a good CSRF token, and CatalogUnavailable.
+        The decorated view raises SignInNeeded without a session, BadRequest without a valid CSRF token,
+        and CatalogUnavailable.
         """
 
         @wraps(view)
@@ -64,7 +65,7 @@ class Guards:
             session = self._sessions.current()
             if session is None:
                 raise SignInNeeded
-            g.session = session  # an error page shows who is signed in
+            g.session = session  # for the header of an error page
             if request.method == "POST":
                 check_csrf(request.cookies.get(COOKIE, ""))
             return view(session, *args, **kwargs)
@@ -72,7 +73,10 @@ class Guards:
         return guarded
 
     def admin(self, view: SessionView[P]) -> Callable[P, ResponseReturnValue]:
-        """For admins; the view raises Forbidden for others, besides what ``signed_in`` says."""
+        """Requires the session of an admin.
+
+        The decorated view raises Forbidden for other roles, and what ``signed_in`` lists.
+        """
 
         @wraps(view)
         def checked(session: Session, /, *args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:

@@ -38,7 +38,7 @@ def add_keys(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalo
             return page(session, 400, problem=True, label=label)
         secret, key = new_api_key(session.user.workspace_id, label)
         catalog.create_credential(key)
-        # In this answer only: no address shows the secret again, and nothing may store the answer.
+        # Only this answer shows the secret. No URL shows it again, and Cache-Control: no-store applies.
         return page(session, 201, secret=secret, new_key=key)
 
     @blueprint.post("/keys/<key_id>/revoke")

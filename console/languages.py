@@ -1,4 +1,4 @@
-"""What the console says, in the languages of the people who read it."""
+"""The translations of the console's texts, and the choice of a language for a request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from babel.dates import format_date, format_time
 from babel.messages.pofile import read_po
 from flask import request
 
-#: The language of the sources; each other one has a file of translations.
+#: The language of the source texts; every other language has a file of translations.
 ENGLISH: Final = "en"
 LANGUAGES: Final = (ENGLISH, "it")
 
@@ -19,7 +19,7 @@ MESSAGES: Final = Path(__file__).with_name("messages")
 
 
 def translations(path: Path) -> Mapping[str, str]:
-    """What a file of translations says for each English sentence."""
+    """Reads a PO file: the translation of each English sentence. Untranslated sentences are left out."""
     with path.open("rb") as file:
         messages = read_po(file, abort_invalid=True)
     return {str(message.id): str(message.string) for message in messages if message.id and message.string}
@@ -31,7 +31,7 @@ _TRANSLATIONS: Final = {
 
 
 class Phrasebook:
-    """Says things in one language.
+    """Translates the console's texts into one language.
 
     Attributes:
         language: a primary subtag of BCP 47.
@@ -42,24 +42,24 @@ class Phrasebook:
         self._translations = _TRANSLATIONS.get(language, {})
 
     def say(self, english: str, **values: object) -> str:
-        """The sentence in the language, or in English where there is no translation.
+        """The translation of a sentence, or the English sentence if there is none.
 
         Args:
-            english: the sentence in the source, with ``{name}`` where a value stands.
-            values: what stands there.
+            english: the source sentence, with placeholders like ``{name}``.
+            values: the values of the placeholders.
         """
         sentence = self._translations.get(english, english)
         return sentence.format(**values) if values else sentence
 
     def time(self, moment: datetime) -> str:
-        """A date and time, in UTC and saying so."""
+        """Formats a date and time in UTC, with the suffix "UTC"."""
         day = format_date(moment.astimezone(UTC), "medium", locale=self.language)
         return f"{day}, {format_time(moment, 'short', tzinfo=UTC, locale=self.language)} UTC"
 
 
 def asked_for() -> Phrasebook:
-    """The phrasebook of the language that the request's browser likes best."""
-    # Not Werkzeug's best_match(): it would take "it" of "en-GB, it;q=0.8", which matches to the letter.
+    """The phrasebook of the supported language that the request's Accept-Language prefers."""
+    # Werkzeug's best_match() prefers exact matches: for "en-GB, it;q=0.8" it would choose "it".
     for tag, quality in request.accept_languages:  # best first
         language = tag.partition("-")[0].lower()
         if quality > 0 and language in LANGUAGES:

@@ -1,4 +1,4 @@
-"""The page of the OAuth apps that a workspace manages."""
+"""The page of a workspace's OAuth apps: registration, new secrets, deletion."""
 
 from __future__ import annotations
 

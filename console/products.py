@@ -1,4 +1,4 @@
-"""The pages of products. What they change, their scripts change through the public API."""
+"""The product list and the product page. Their scripts make all changes through the public API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from catalog.base import MAX_IMAGES, Catalog, ProductQuery
 from console.guards import Guards
 from console.rendering import Pages
 
-#: Products a page.
+#: Products per page.
 PER_PAGE: Final = 24
 
 _MAX_SEARCH: Final = 200

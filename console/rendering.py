@@ -1,4 +1,4 @@
-"""From a template to an answer that a browser may be trusted with."""
+"""Renders templates to responses with security headers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _HEADERS: Final = {
 
 
 class Pages:
-    """Renders pages in the language of the browser, under a policy that lets in no foreign script.
+    """Renders pages in the browser's language, with a Content-Security-Policy that blocks foreign scripts.
 
     Args:
-        picture_origins: where pictures may come from besides https, such as ``http://127.0.0.1:8000``.
+        picture_origins: origins of pictures that the policy allows besides https, such as
+            ``http://127.0.0.1:8000``.
     """
 
     def __init__(self, picture_origins: Sequence[str]) -> None:
@@ -37,19 +38,19 @@ class Pages:
         *,
         session: Session | None = None,
         leaves: bool = False,
-        **context: Any,  # noqa: ANN401  # as a template takes it
+        **context: Any,  # noqa: ANN401  # templates accept any value
     ) -> Response:
-        """A page.
+        """Renders a page.
 
-        A template knows ``_`` (``Phrasebook.say``), ``time``, ``lang``, ``csrf`` and, with a session,
-        ``user`` and ``is_admin``.
+        Every template has the variables ``_`` (``Phrasebook.say``), ``time``, ``now``, ``lang``, ``csrf``,
+        ``user`` (None without a session) and ``is_admin``.
 
         Args:
-            template: its file in the folder.
-            status: of the answer.
-            session: who is signed in.
-            leaves: whether a form of it sends the browser to another server.
-            context: what else the template knows.
+            template: the template's file name.
+            status: the HTTP status.
+            session: the session of the signed-in user.
+            leaves: whether a form on the page leads to a redirect to another server.
+            context: further variables of the template.
         """
         phrasebook = asked_for()
         known = {
@@ -65,15 +66,16 @@ class Pages:
         return self.secure(response, leaves=leaves)
 
     def secure(self, response: Response, *, leaves: bool = False) -> Response:
-        """Gives an answer the headers of a page, but for those that it has."""
+        """Adds the security headers to a response, except those that it already has."""
         for name, value in {**_HEADERS, "Content-Security-Policy": self._policy(leaves=leaves)}.items():
             response.headers.setdefault(name, value)
         response.vary.update(["Accept-Language", "Cookie"])
         return response
 
     def _policy(self, *, leaves: bool) -> str:
-        # The favicon is an image of our own. Chromium also asks form-action about every redirect that
-        # follows a form, and nobody knows where an app sends its users on to.
+        # The server's favicon is covered by img-src. Chromium applies form-action also to every redirect
+        # after a form submission, and it is not known where an app redirects its users next, so a page that
+        # leads to an app has no form-action.
         return "; ".join(
             [
                 "default-src 'none'",

@@ -1,4 +1,4 @@
-"""Signing in and out, and the token with which a page's scripts call the API."""
+"""Sign-in, sign-out, and the page token with which a page's scripts call the API."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def add_sign_in(
             check_csrf(sessions.visitor())
             secret, _ = sessions.sign_in(request.form.get("email", ""), request.form.get("password", ""))
         except BadRequest:
-            if sessions.current():  # they have signed in in another tab meanwhile
+            if sessions.current():  # the user signed in in another tab in the meantime
                 return redirect(return_path(request.args.get("next", "")), 303)
             return page(400, problem="csrf")
         except WrongPassword:
@@ -85,7 +85,10 @@ def _add_session(blueprint: Blueprint, guards: Guards, sessions: Sessions) -> No
 
 
 def _asking(catalog: Catalog, target: str) -> dict[str, Any]:
-    """The app that sends someone here to sign in, and what it asks for; the consent page checks it all."""
+    """The app whose request led to the sign-in, and the scopes that it requests, for display.
+
+    The consent page validates the request; this page only shows it.
+    """
     if not target.startswith(_CONSENT):
         return {}
     asked = dict(parse_qsl(urlsplit(target).query))

@@ -1,4 +1,4 @@
-"""The page of what is used of the plan."""
+"""The usage page: the plan, the day's writes, and the number of products."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""OAuth 2.0: an app gets a scoped, revocable token on a user's behalf. CONTRACT "OAuth 2.0".
+"""OAuth 2.0: an app obtains a scoped, revocable token on behalf of a user. CONTRACT "OAuth 2.0".
 
-Authlib does the protocol; this package gives it Vetrina's rules, and keeps its secrets in the catalog.
+Authlib implements the protocol. This package adds Vetrina's rules and stores grants and digests of the
+secrets in the catalog.
 """
 
 import logging
 
-# At DEBUG, Authlib logs the tokens that it issues.
+# At level DEBUG, Authlib logs the tokens that it issues.
 logging.getLogger("authlib").setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""New OAuth clients: those that a workspace's admins register, and those that register themselves."""
+"""Creates OAuth clients: both those that a workspace's admins register and self-registered ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from catalog.ids import new_id, now
 
 MAX_NAME: Final = 100
 
-#: Client secrets start so, and can be told in a log, a search or a leak scanner.
-_SECRET_PREFIX: Final = "vs_"  # noqa: S105  # no secret, what they start with
+#: Every client secret starts with this prefix, so that leak scanners and people can recognise one.
+_SECRET_PREFIX: Final = "vs_"  # noqa: S105  # a prefix, not a secret
 
 
 class ClientRefused(ValueError):
-    """A client can't be registered so. ``code`` is RFC 7591's; the message is a sentence."""
+    """The client's metadata is not acceptable.
+
+    Attributes:
+        code: the error code of RFC 7591 section 3.2.2.
+
+    The message is a sentence for the person who registers the client.
+    """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -26,7 +32,7 @@ class ClientRefused(ValueError):
 
 
 def new_client_secret() -> tuple[str, bytes]:
-    """A secret, to be shown once, and the digest to keep."""
+    """Makes a client secret. Returns the secret, to be shown once, and the digest to store."""
     secret = _SECRET_PREFIX + secrets.token_urlsafe(32)
     return secret, digest(secret)
 
@@ -39,10 +45,20 @@ def new_client(
     scopes: frozenset[str] = ALL_SCOPES,
     workspace_id: str | None = None,
 ) -> tuple[OAuthClient, str | None]:
-    """Makes a client, and its secret if it is to have one.
+    """Makes the record of a client. The caller stores it.
+
+    Args:
+        name: the name that users see on the consent page.
+        redirect_uris: the URIs to which authorization codes may be sent.
+        confidential: whether the client authenticates with a secret (RFC 6749 section 2.1).
+        scopes: the most that the client may request.
+        workspace_id: the workspace whose admins manage the client; None for a self-registered client.
+
+    Returns:
+        The record, and the secret of a confidential client (None for a public one).
 
     Raises:
-        ClientRefused
+        ClientRefused: the name or a redirect URI is not acceptable.
     """
     name = name.strip()
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():

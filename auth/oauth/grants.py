@@ -1,7 +1,7 @@
-"""How a code is given and redeemed, and how a refresh token is: RFC 6749 sections 4.1 and 6, RFC 7636.
+"""The grant types: authorization code with PKCE, and refresh token. RFC 6749 sections 4.1 and 6, RFC 7636.
 
-A code and a refresh token are good for one use. Who uses one again has it from somewhere it should not
-be, so that its whole family ends: RFC 9700 sections 2.1.1 and 4.14.2.
+An authorization code and a refresh token can be used once. A second use indicates that the secret leaked,
+so it revokes the whole family of tokens: RFC 9700 sections 2.1.1 and 4.14.2.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 CODE_LIFETIME: Final = timedelta(seconds=60)
 
-# RFC 7636 section 4.2: a SHA-256 in base64url without padding.
+# RFC 7636 section 4.2: a SHA-256 digest in base64url without padding.
 _S256: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
-#: Public clients have no secret to authenticate with.
+#: "none" is the method of public clients, which have no secret.
 CLIENT_AUTH_METHODS: Final = ["none", "client_secret_basic", "client_secret_post"]
 
 
@@ -44,21 +44,22 @@ def _catalog(grant: grants.BaseGrant) -> Identities:
 
 
 def spend(catalog: Identities, credential: Credential) -> None:
-    """Uses up what is good for one use; called when the tokens for it are made, but not told.
+    """Marks a single-use credential as used.
 
-    So a store that fails before leaves it good for another try, and of two who use it at once none is left
-    with tokens that open anything.
+    The caller first stores the new tokens, then spends the credential, then answers. If the catalog fails
+    before the credential is spent, the client can retry with it. If two requests use it at once, the loser
+    revokes the family, so neither keeps a working token.
 
     Raises:
-        InvalidGrantError: it was used before; its family is revoked.
+        InvalidGrantError: the credential was used before; its family is now revoked.
     """
     if not catalog.revoke_credential(credential.id, now()):
         revoke_family(catalog, credential)
-        raise InvalidGrantError("It has been used before.")
+        raise InvalidGrantError("The code or token has been used before.")
 
 
 def revoke_family(catalog: Identities, credential: Credential) -> None:
-    """Ends the grant that a credential is of, and so all its tokens."""
+    """Revokes the grant to which a credential belongs, and with it every token of that grant."""
     if credential.grant_id is not None:
         catalog.revoke_grant(credential.grant_id, now())
 
@@ -67,27 +68,27 @@ def _active_user(catalog: Identities, credential: Credential) -> User:
     try:
         user = catalog.get_user(credential.user_id or "")
     except UserNotFound:
-        raise InvalidGrantError("There is no such user any more.") from None
+        raise InvalidGrantError("The user no longer exists.") from None
     if user.disabled_at is not None:
         raise InvalidGrantError("The user is disabled.")
     return user
 
 
 class PKCE(CodeChallenge):
-    """Proof Key for Code Exchange, required of every client, by S256 alone."""
+    """Proof Key for Code Exchange (RFC 7636): every client must use it, with the method S256."""
 
     def validate_code_challenge(self, grant: Any, redirect_uri: str) -> None:  # Authlib's hook
         parameters, lists = grant.request.payload.data, grant.request.payload.datalist
         if any(len(lists.get(name, [])) > 1 for name in ("code_challenge", "code_challenge_method")):
-            raise InvalidRequestError("A parameter is there twice.")
+            raise InvalidRequestError("A parameter is repeated.")
         if parameters.get("code_challenge_method") != "S256":
             raise InvalidRequestError("code_challenge_method must be S256")
         if not _S256.fullmatch(parameters.get("code_challenge") or ""):
-            raise InvalidRequestError("code_challenge must be a SHA-256 in base64url")
+            raise InvalidRequestError("code_challenge must be a SHA-256 digest in base64url")
 
 
 class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
-    """Gives a code for a user's consent, and tokens for the code."""
+    """Issues a code after the user's consent, and tokens in exchange for the code."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTH_METHODS
 
@@ -107,7 +108,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
         try:
             catalog.create_grant(grant)
         except ClientNotFound:
-            raise InvalidClientError("The client does not exist any more.") from None
+            raise InvalidClientError("The client no longer exists.") from None
         catalog.create_credential(
             Credential(
                 id=new_id(),
@@ -140,12 +141,12 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
         return _active_user(_catalog(self), authorization_code.credential)
 
     def delete_authorization_code(self, authorization_code: Code) -> None:
-        """Spends it. It is kept until it is forgotten, to be known again if it is replayed."""
+        """Marks the code as used. The record stays until it expires, so that a replay is recognised."""
         spend(_catalog(self), authorization_code.credential)
 
 
 class RefreshTokenGrant(grants.RefreshTokenGrant):
-    """Gives tokens for a refresh token, and another one in its place."""
+    """Issues an access token and a new refresh token in exchange for a refresh token (rotation)."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTH_METHODS
     INCLUDE_NEW_REFRESH_TOKEN = True
@@ -166,5 +167,5 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         return _active_user(_catalog(self), refresh_token.credential)
 
     def revoke_old_credential(self, refresh_token: TokenMixin) -> None:
-        """Spends it."""
+        """Marks the refresh token as used."""
         spend(_catalog(self), cast("Token", refresh_token).credential)

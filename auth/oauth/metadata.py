@@ -1,4 +1,4 @@
-"""What a client can find out by itself: RFC 8414 and RFC 9728."""
+"""The discovery documents: authorization server metadata (RFC 8414) and resource metadata (RFC 9728)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from auth.oauth.records import SCOPES
 
 
 def server_metadata(issuer: str, *, registration: bool) -> dict[str, Any]:
-    """The authorization server's metadata: RFC 8414 section 2."""
+    """The authorization server metadata: RFC 8414 section 2.
+
+    Args:
+        issuer: the issuer identifier, which is the server's public URL.
+        registration: whether clients may register themselves.
+    """
     metadata = {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/api/oauth/authorize",
@@ -32,7 +37,7 @@ def server_metadata(issuer: str, *, registration: bool) -> dict[str, Any]:
 
 
 def resource_metadata(issuer: str) -> dict[str, Any]:
-    """The API's metadata: RFC 9728 section 2."""
+    """The metadata of the API as a protected resource: RFC 9728 section 2."""
     return {
         "resource": issuer,
         "authorization_servers": [issuer],

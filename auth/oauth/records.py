@@ -1,4 +1,4 @@
-"""The catalog's records in the shapes that Authlib asks for."""
+"""Adapters that present the catalog's records through Authlib's interfaces."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from auth.oauth.redirects import is_registered
 from auth.tokens import ALL_SCOPES, READ, digest
 from catalog.identity import Credential, Grant, OAuthClient
 
-#: Asks for a refresh token.
+#: A client requests a refresh token with this scope.
 OFFLINE: Final = "offline_access"
 SCOPES: Final = ALL_SCOPES | {OFFLINE}
 
 
 def scope_text(scopes: frozenset[str]) -> str:
-    """The scopes as a ``scope`` parameter has them: RFC 6749 section 3.3."""
+    """The scopes in the form of a ``scope`` parameter: RFC 6749 section 3.3."""
     return " ".join(sorted(scopes))
 
 
 class Client(ClientMixin):
-    """An OAuth client."""
+    """An OAuth client record as Authlib sees it."""
 
     def __init__(self, record: OAuthClient) -> None:
         self.record = record
@@ -31,11 +31,11 @@ class Client(ClientMixin):
         return self.record.id
 
     def get_default_redirect_uri(self) -> str:
-        # RFC 6749 section 3.1.2.3: a request names one, unless there is one alone.
+        # RFC 6749 section 3.1.2.3: a request may omit the URI only if exactly one is registered.
         uris = self.record.redirect_uris
         return uris[0] if len(uris) == 1 else ""
 
-    def get_allowed_scope(self, scope: str | None) -> str | None:  # type: ignore[override]  # None is refused
+    def get_allowed_scope(self, scope: str | None) -> str | None:  # type: ignore[override]  # None means that the scope is refused
         if not scope:
             return READ if READ in self.record.scopes else None
         asked = frozenset(scope.split())
@@ -48,7 +48,7 @@ class Client(ClientMixin):
         kept = self.record.secret_digest
         return kept is not None and hmac.compare_digest(kept, digest(client_secret))
 
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # the same for all
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # endpoints do not differ
         return (method == "none") == (self.record.secret_digest is None)
 
     def check_response_type(self, response_type: str) -> bool:
@@ -59,14 +59,14 @@ class Client(ClientMixin):
 
 
 class Code(AuthorizationCodeMixin):
-    """An authorization code, or rather what is known of it."""
+    """An authorization code record as Authlib sees it. The code itself is not stored."""
 
     def __init__(self, credential: Credential) -> None:
         self.credential = credential
         self.code_challenge = credential.code_challenge
         self.code_challenge_method = "S256"
 
-    def get_redirect_uri(self) -> str | None:  # type: ignore[override]  # None: it was not sent
+    def get_redirect_uri(self) -> str | None:  # type: ignore[override]  # None: the request had no redirect_uri
         return self.credential.redirect_uri
 
     def get_scope(self) -> str:
@@ -74,7 +74,7 @@ class Code(AuthorizationCodeMixin):
 
 
 class Token(TokenMixin):
-    """An access or refresh token, or rather what is known of it."""
+    """The record of an access or refresh token as Authlib sees it. The token itself is not stored."""
 
     def __init__(self, credential: Credential, grant: Grant) -> None:
         self.credential = credential

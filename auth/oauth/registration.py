@@ -1,4 +1,4 @@
-"""Clients that register themselves: RFC 7591."""
+"""Dynamic client registration: RFC 7591."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from catalog.ids import now
 if TYPE_CHECKING:
     from auth.oauth.server import OAuthServer
 
-#: A client that no user has granted anything within this time is forgotten.
+#: A self-registered client to which no user grants access within this time is deleted.
 UNUSED_KEPT_FOR: Final = timedelta(days=1)
 
 _TEXTS: Final = {
@@ -41,7 +41,10 @@ _SECRET_METHODS: Final = {"client_secret_basic", "client_secret_post"}
 
 
 class RegistrationEndpoint(ClientRegistrationEndpoint):
-    """Registers whoever asks, as long as there is room; what is registered opens nothing by itself."""
+    """Registers any client, up to a maximum number.
+
+    A registration by itself gives no access: a user must consent first.
+    """
 
     def authenticate_token(self, request: Any) -> str:  # Authlib's signature
         server = cast("OAuthServer", self.server)
@@ -51,7 +54,7 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
         return "anyone"
 
     def extract_client_metadata(self, request: Any) -> dict[str, Any]:
-        """What the client says of itself, with defaults; what is not known here is left out (section 2)."""
+        """The client's metadata with defaults applied; unknown fields are ignored (RFC 7591 section 2)."""
         sent = request.payload.data
         if not isinstance(sent, dict):
             raise InvalidClientMetadataError("The client metadata must be a JSON object.")
@@ -59,7 +62,7 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
         for name, default in (*_TEXTS.items(), *_LISTS.items()):
             value = sent.get(name, default)
             if not isinstance(value, type(default)) or any(not isinstance(item, str) for item in value):
-                raise InvalidClientMetadataError(f"{name} is of the wrong type.")
+                raise InvalidClientMetadataError(f"{name} has the wrong type.")
             metadata[name] = value
         for name, choices in _CHOICES.items():
             if not choices >= set(metadata[name]):

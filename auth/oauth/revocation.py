@@ -1,4 +1,4 @@
-"""A client gives its tokens back: RFC 7009."""
+"""Token revocation by the client: RFC 7009."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 
 class RevocationEndpoint(_RevocationEndpoint):
-    """Revokes an access token alone, and with a refresh token all that came of the same consent."""
+    """Revokes an access token alone, or, for a refresh token, every token of the same consent."""
 
     CLIENT_AUTH_METHODS = CLIENT_AUTH_METHODS
 
     def check_params(self, request: OAuth2Request, client: Client) -> None:  # Authlib's signature
-        # A hint is for servers that look in several places: section 2.1 lets us ignore it.
+        # One look-up finds tokens of every kind, so token_type_hint is not needed; RFC 7009 section 2.1
+        # allows the server to ignore it.
         if "token" not in request.form:
             raise InvalidRequestError("Missing 'token' in request.")
 

@@ -1,4 +1,4 @@
-"""The authorization server: Authlib's, with the catalog beneath it and no web framework above."""
+"""The authorization server: Authlib's server on top of the catalog, independent of a web framework."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from catalog.identity import Credential, CredentialKind, Identities, User
 from catalog.ids import new_id, now
 
 ACCESS_LIFETIME: Final = timedelta(hours=1)
-#: From one refresh to the next.
+#: A refresh token expires if it is not used within this time.
 REFRESH_LIFETIME: Final = timedelta(days=30)
 
-#: Secrets start so, and can be told in a log, a search or a leak scanner.
+#: Prefixes by which leak scanners and people recognise a token.
 _ACCESS_PREFIX: Final = "va_"
 _REFRESH_PREFIX: Final = "vr_"
 
 
 class Answer(NamedTuple):
-    """What to answer over HTTP; a dictionary is JSON."""
+    """An HTTP answer. A body that is a mapping is sent as JSON."""
 
     status: int
     body: Mapping[str, Any] | str
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
     @property
     def location(self) -> str | None:
-        """Where the browser is sent."""
+        """The URL to which the browser is redirected, if any."""
         return next((value for name, value in self.headers if name == "Location"), None)
 
 
@@ -63,15 +63,16 @@ class _Payload(OAuth2Payload):
 
 
 class Request(OAuth2Request):
-    """A request to an endpoint: its parameters come from the query or from the form, never from both.
+    """A request to an OAuth endpoint. Its parameters come from either the query or the form, never both.
 
     Args:
-        uri: the endpoint's, as clients know it.
-        parameters: each name's values.
+        uri: the endpoint's public URL.
+        parameters: the values of each parameter.
 
     Raises:
-        InsecureTransportError: the endpoint is neither https nor on this machine.
-        InvalidRequestError: a parameter is there twice: RFC 6749 section 3.1 and 3.2.
+        InsecureTransportError: the endpoint is neither https nor on the loopback interface.
+        InvalidRequestError: a parameter is repeated (RFC 6749 sections 3.1 and 3.2), or the client
+            authenticates in two ways (section 2.3).
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Request(OAuth2Request):
         self.payload: OAuth2Payload = _Payload(parameters)
         self._parameters = {name: values[0] for name, values in parameters.items()}
         if method == "POST" and any(len(values) > 1 for values in parameters.values()):
-            raise InvalidRequestError("A parameter is there twice.")
+            raise InvalidRequestError("A parameter is repeated.")
         if "client_secret" in parameters and any(name.lower() == "authorization" for name in headers):
             raise InvalidRequestError("The client authenticates in two ways.")  # RFC 6749 section 2.3
 
@@ -108,12 +109,12 @@ class _Issuer(IssuerParameter):
 
 
 class OAuthServer(AuthorizationServer):
-    """Answers the endpoints of CONTRACT "OAuth 2.0".
+    """Implements the endpoints of CONTRACT "OAuth 2.0".
 
     Args:
-        catalog: keeps clients, grants and secrets.
-        issuer: the server's public URL: RFC 8414 section 2.
-        max_registered_clients: how many clients may register themselves; 0: none may.
+        catalog: stores clients, grants and credentials.
+        issuer: the issuer identifier (RFC 8414 section 2), which is the server's public URL.
+        max_registered_clients: the most self-registered clients; 0 disables registration.
     """
 
     def __init__(self, catalog: Identities, issuer: str, *, max_registered_clients: int) -> None:
@@ -125,24 +126,25 @@ class OAuthServer(AuthorizationServer):
         self.register_grant(RefreshTokenGrant)
         self.register_endpoint(RevocationEndpoint)
 
-    # --- what the endpoints answer
+    # --- endpoints
 
     def consent(self, parameters: Mapping[str, list[str]], user: User | None) -> AuthorizationCodeGrant:
-        """The validated authorization request, to ask the user about: RFC 6749 section 4.1.1.
+        """Validates an authorization request (RFC 6749 section 4.1.1) before the user is asked.
 
         Raises:
-            OAuth2Error: it is refused; with a ``redirect_uri`` if the client may be told.
+            OAuth2Error: the request is refused. The error has a ``redirect_uri`` if it may be reported to
+                the client.
         """
         try:
             request = Request("GET", f"{self.issuer}/api/oauth/authorize", {}, parameters)
             return self._consent_grant(request, user)
-        except ValueError:  # Authlib can't say it in an error description: RFC 6749 section 5.2
-            raise InvalidRequestError("A parameter has characters that it must not have.") from None
+        except ValueError:  # Authlib refuses to quote some characters in a description: RFC 6749 section 5.2
+            raise InvalidRequestError("A parameter contains a character that is not allowed.") from None
 
     def _consent_grant(self, request: Request, user: User | None) -> AuthorizationCodeGrant:
         asked = request.payload.response_type
         if asked != "code":
-            # Authlib quotes it, which not every text can stand.
+            # Authlib quotes the value in its error description, where some characters are not allowed.
             request.payload.data["response_type"] = "other"
         try:
             return cast("AuthorizationCodeGrant", self.get_consent_grant(request, user))  # type: ignore[no-untyped-call]
@@ -155,29 +157,34 @@ class OAuthServer(AuthorizationServer):
             raise missing from None
 
     def decide(self, grant: AuthorizationCodeGrant, user: User | None) -> Answer:
-        """Sends the browser back, with a code if the user agrees, who is None if not."""
+        """Redirects the browser back to the client.
+
+        Args:
+            grant: the validated request.
+            user: the user who consents, for whom a code is issued; None if the user refuses.
+        """
         answer = self.create_authorization_response(grant.request, grant_user=user, grant=grant)
         return self._with_issuer(cast("Answer", answer))
 
     def refuse(self, error: OAuth2Error) -> Answer:
-        """Tells the client that its authorization request is refused, or the user if the client can't be."""
+        """The answer to a refused authorization request: a redirect to the client if that is allowed."""
         return self._with_issuer(Answer(*error()))
 
     def token(self, headers: Mapping[str, str], parameters: Mapping[str, list[str]]) -> Answer:
-        """RFC 6749 section 3.2."""
+        """The token endpoint: RFC 6749 section 3.2."""
 
         def answer() -> Answer:
             request = Request("POST", f"{self.issuer}/api/oauth/token", headers, parameters)
             if not request.payload.grant_type:
                 raise InvalidRequestError("Missing 'grant_type' in request.")
             if (scope := request.payload.scope) and not scope.split():
-                raise InvalidScopeError("The scope names nothing.")
+                raise InvalidScopeError("The scope is empty.")
             return cast("Answer", self.create_token_response(request))
 
         return _answer(answer)
 
     def revoke(self, headers: Mapping[str, str], parameters: Mapping[str, list[str]]) -> Answer:
-        """RFC 7009."""
+        """The revocation endpoint: RFC 7009."""
 
         def answer() -> Answer:
             request = Request("POST", f"{self.issuer}/api/oauth/revoke", headers, parameters)
@@ -186,19 +193,19 @@ class OAuthServer(AuthorizationServer):
         return _answer(answer)
 
     def malformed(self) -> Answer:
-        """To a request whose parameters can't be read."""
+        """The answer to a request whose parameters can't be parsed."""
         return Answer(*InvalidRequestError("The request is malformed.")())
 
     def register(self, metadata: object) -> Answer:
-        """RFC 7591 section 3."""
+        """The registration endpoint: RFC 7591 section 3."""
         request = JsonRequest("POST", f"{self.issuer}/api/oauth/register")
         request.payload = _JSONPayload(metadata)
         return _answer(lambda: Answer(*RegistrationEndpoint(self)(request)))
 
-    # --- what Authlib asks for
+    # --- methods that Authlib calls
 
     def _with_issuer(self, answer: Answer) -> Answer:
-        """Names the server in what is sent to the client: RFC 9207."""
+        """Adds the issuer identifier to a redirect to the client: RFC 9207."""
         if answer.location is None:
             return answer
         redirect = _Redirect(answer.location)
@@ -212,9 +219,9 @@ class OAuthServer(AuthorizationServer):
         return Answer(status, body, headers)
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
-        """Nobody listens."""
+        """Does nothing: no component subscribes to Authlib's signals."""
 
-    def query_client(self, client_id: str) -> Client | None:  # type: ignore[override]  # None: there is none
+    def query_client(self, client_id: str) -> Client | None:  # type: ignore[override]  # None: no client has this id
         record = self.catalog.find_client(client_id)
         return None if record is None else Client(record)
 
@@ -233,7 +240,7 @@ class OAuthServer(AuthorizationServer):
             "expires_in": round(ACCESS_LIFETIME.total_seconds()),
             "scope": scope or "",
         }
-        # A refresh token is always replaced, also by a client that asks for narrower access tokens.
+        # A refresh always rotates the refresh token, even if the client requests a narrower access token.
         if grant_type == "refresh_token" or OFFLINE in (scope or "").split():
             token["refresh_token"] = _REFRESH_PREFIX + secrets.token_urlsafe(32)
         return token
@@ -243,7 +250,7 @@ class OAuthServer(AuthorizationServer):
         credential = redeemed.credential
         scopes = {
             CredentialKind.ACCESS_TOKEN: frozenset(str(token["scope"]).split()),
-            # RFC 6749 section 6: a new refresh token has the scopes of the old one.
+            # RFC 6749 section 6: the new refresh token has the scopes of the old one.
             CredentialKind.REFRESH_TOKEN: credential.scopes,
         }
         at = now()
@@ -252,9 +259,9 @@ class OAuthServer(AuthorizationServer):
             CredentialKind.REFRESH_TOKEN: at + REFRESH_LIFETIME,
         }
         made = [kind for kind in lives if kind.value in token]
-        # The grant first: if it was revoked meanwhile, nothing is issued.
+        # Extend the grant first: if it was revoked in the meantime, no token is issued.
         if not self.catalog.extend_grant(credential.grant_id or "", max(lives[kind] for kind in made)):
-            raise InvalidGrantError("What was granted has been revoked.")
+            raise InvalidGrantError("The grant has been revoked.")
         for kind in made:
             self.catalog.create_credential(
                 Credential(
@@ -272,17 +279,17 @@ class OAuthServer(AuthorizationServer):
 
 
 def _answer(endpoint: Callable[[], Answer]) -> Answer:
-    """What an endpoint answers, an error included."""
+    """The answer of an endpoint; an OAuth error becomes its error answer."""
     try:
         return endpoint()
     except OAuth2Error as error:
         return Answer(*error())
-    except ValueError:  # Authlib decodes the Authorization header without a look
+    except ValueError:  # Authlib decodes the Authorization header without validating it
         return Answer(*InvalidRequestError("The request is malformed.")())
 
 
 class _Redirect:
-    """What Authlib needs of a response, to add a parameter to it."""
+    """The one attribute of a response that Authlib needs to add a parameter to its URL."""
 
     def __init__(self, location: str) -> None:
         self.location = location

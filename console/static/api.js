@@ -1,4 +1,4 @@
-// The public API, called with a token of the signed-in user's that lives in this module only.
+// Calls the public API with a token of the signed-in user. The token is stored in this module only.
 
 const words = { ...read("words"), ...read("page-words") };
 
@@ -11,7 +11,7 @@ export function say(key, values = {}) {
   return words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-// What the API answered that is no success; 0 is no answer. `key` names a sentence of script_words.html.
+// A failed call of the API. Status 0 means that there was no answer. `key` names a sentence in script_words.html.
 export class Problem extends Error {
   constructor(status, error = "") {
     super(error || String(status));
@@ -60,14 +60,14 @@ export function problemOf(status, text) {
   }
 }
 
-const PATIENCE = 40_000;
-const RENEW_BEFORE = 60_000;
+const TIMEOUT_MS = 40_000;
+const RENEW_BEFORE_MS = 60_000;
 
 let held = null;
 let asked = null;
 
 export async function token() {
-  if (held && performance.now() < held.until - RENEW_BEFORE) return held.secret;
+  if (held && performance.now() < held.until - RENEW_BEFORE_MS) return held.secret;
   asked ??= ask().finally(() => (asked = null));
   return asked;
 }
@@ -86,7 +86,7 @@ async function ask() {
   try {
     response = await answer("/console/token", { method: "POST", headers: { "X-CSRF-Token": csrf } });
   } catch (problem) {
-    // The token of a page whose user has signed out, and another in, elsewhere.
+    // 400: the CSRF token belongs to an earlier session, because someone signed in again in another tab.
     throw problem.status === 400 ? new Problem(401) : problem;
   }
   const { accessToken, expiresIn } = await response.json();
@@ -97,7 +97,7 @@ async function ask() {
 async function answer(path, options) {
   let response;
   try {
-    response = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), ...options });
+    response = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
   } catch {
     throw new Problem(0);
   }
@@ -105,7 +105,7 @@ async function answer(path, options) {
   return response;
 }
 
-// A token may be revoked, or over, before its time: it is renewed once.
+// Runs `work` with a token, and once more with a new token if the first was revoked or expired early.
 export async function renewing(work) {
   try {
     return await work(await token());
@@ -126,7 +126,7 @@ export function call(method, path, { body, headers = {} } = {}) {
   );
 }
 
-// What writes to a product does so one after the other, so that each knows the version it starts from.
+// Runs writes to a product one after the other, so that each starts from the version that the last one made.
 let last = Promise.resolve();
 
 export function inTurn(work) {

@@ -1,4 +1,4 @@
-// Copies a text; where the browser has no clipboard for us (plain http), by a selection.
+// Copies a text to the clipboard. Without the clipboard API (on plain http), it copies by a selection.
 
 export async function copy(text) {
   try {

@@ -1,4 +1,5 @@
-// Reordering by pointer: a mouse takes a picture anywhere, a finger by its handle, so that it can scroll.
+// Reordering by pointer. A mouse drags a picture anywhere; a finger drags the handle, so that it can scroll
+// elsewhere.
 
 const THRESHOLD = 6;
 
@@ -31,7 +32,7 @@ export function makeSortable(list, drop) {
     ghost.style.width = `${box.width}px`;
     ghost.style.height = `${box.width}px`;
     document.body.append(ghost);
-    // The list stays where it is: a finger that is bound to what it moves would lose it.
+    // The list captures the pointer because it stays in place; a moved element would lose the capture.
     list.setPointerCapture(drag.id);
     Object.assign(drag, { began: true, ghost, dx: box.left - drag.x, dy: box.top - drag.y });
     drag.home = drag.item.nextElementSibling;
@@ -46,7 +47,7 @@ export function makeSortable(list, drop) {
     const box = over.getBoundingClientRect();
     const children = [...list.children];
     const forward = children.indexOf(over) > children.indexOf(drag.item);
-    // Only past its middle, or pictures of different places would swap to and fro.
+    // Swap only past the middle of the other picture; otherwise the two would swap back and forth.
     if (forward ? x > box.left + box.width / 2 : x < box.left + box.width / 2) {
       over[forward ? "after" : "before"](drag.item);
     }
@@ -59,7 +60,7 @@ export function makeSortable(list, drop) {
     ghost.remove();
     item.classList.remove("dragged");
     document.documentElement.classList.remove("dragging");
-    // The click that follows would open the picture.
+    // Suppress the click event that follows: it would open the picture.
     addEventListener("click", swallow, { capture: true, once: true });
     setTimeout(() => removeEventListener("click", swallow, { capture: true }));
     if (!kept) list.insertBefore(item, home);

@@ -1,9 +1,10 @@
-// A product's pictures: as the server has them, and as the user wants them.
+// The pictures of a product: the state on the server, and the state that the user wants.
 
 import { Problem, call, inTurn, tokenInHand } from "./api.js";
 
 export class Pictures {
-  // An entry is a place in the list: { image, hidden: deleted but not for good, gone: for good }.
+  // An entry is an item of the list: { image, hidden, gone }. `hidden`: deleted, but undo is possible;
+  // `gone`: deleted for good.
   entries = [];
   #path;
   #saved = [];
@@ -27,7 +28,7 @@ export class Pictures {
     return this.#path;
   }
 
-  // How many the server counts.
+  // The number of pictures on the server.
   get count() {
     return this.#saved.length;
   }
@@ -36,7 +37,7 @@ export class Pictures {
     await this.#adopt(await call("GET", this.#path, { headers: { "Cache-Control": "no-cache" } }));
   }
 
-  // Puts a visible picture at a place among the visible ones.
+  // Moves a visible picture to a position among the visible ones.
   move(entry, place) {
     const others = this.visible.filter((other) => other !== entry);
     const before = others[place];
@@ -52,7 +53,7 @@ export class Pictures {
     this.#show();
   }
 
-  // Returns whether it could be: what is deleted for good, here or by someone else, is not.
+  // Undoes a deletion. Returns false if the picture was deleted for good, here or by someone else.
   restore(entry) {
     if (entry.gone || !this.entries.includes(entry)) return false;
     entry.hidden = false;
@@ -60,7 +61,7 @@ export class Pictures {
     return true;
   }
 
-  // Deletes for good what is hidden: one entry, or all.
+  // Marks one hidden entry, or all of them, as deleted for good.
   commit(entry = null) {
     for (const each of this.entries) if (each.hidden && (!entry || each === entry)) each.gone = true;
   }
@@ -69,7 +70,7 @@ export class Pictures {
     return inTurn(() => this.saveNow());
   }
 
-  // Only in turn.
+  // Callers must be inside inTurn().
   async saveNow(again = true) {
     const wanted = this.#wanted();
     if (same(wanted, this.#saved)) return;
@@ -84,7 +85,8 @@ export class Pictures {
     }
   }
 
-  // A picture that was deleted is deleted from whatever the list is now; an order means that list only.
+  // After a version conflict, deletions are repeated on the current list. A new order is given up, because it
+  // referred to the old list.
   async #giveUp(problem, again) {
     if (!(problem instanceof Problem)) throw problem;
     const moved = this.#moves !== this.#movesSaved;
@@ -96,14 +98,14 @@ export class Pictures {
     if (changed && again) await this.saveNow(false);
   }
 
-  // Shows what is saved again: nobody knows better.
+  // Shows the last saved order again, if the current list can't be loaded.
   #reorder() {
     const places = new Map(this.#saved.map((url, place) => [url, place]));
     this.entries.sort((a, b) => places.get(a.image.url) - places.get(b.image.url) || 0);
     this.#show();
   }
 
-  // The page goes away: what was deleted is, and the order too; nobody can read the answer.
+  // Sends pending deletions and the order while the page unloads; no one can read the answer.
   leave() {
     this.commit();
     const wanted = this.#wanted();
@@ -130,7 +132,7 @@ export class Pictures {
     this.#saved = images.map((image) => image.url);
     const old = [...this.entries];
     const entries = images.map((image) => {
-      // The same external URL may be there twice.
+      // An external URL may occur more than once.
       const place = old.findIndex((entry) => entry?.image.url === image.url);
       const entry = place < 0 ? { hidden: false, gone: false } : old[place];
       if (place >= 0) old[place] = null;

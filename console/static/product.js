@@ -1,4 +1,4 @@
-// The page of one product: shows its pictures and wires what changes them.
+// The page of one product: renders its pictures and connects the controls that change them.
 
 import { Problem, inTurn, say } from "./api.js";
 import { copy } from "./copy.js";
@@ -13,17 +13,18 @@ const product = byId("product");
 const list = byId("pictures");
 const mayWrite = "mayWrite" in product.dataset;
 const most = Number(product.dataset.most);
-const items = new Map(); // entry → its element
+const items = new Map(); // entry → list item element
 
 const toasts = new Toasts(byId("toasts"), byId("toast-template"));
 const pictures = new Pictures(product.dataset.id, { show, tell });
 const alt = (entry) => say("picture", { number: pictures.visible.indexOf(entry) + 1, name: product.dataset.name });
 const view = makeViewer(byId("viewer"), { pictures, alt, copy: copyUrl });
 
-// A line for each message: one that took the place of another could keep it from being read out.
+// Adds a line to the live region for each message. Replacing a line could keep a screen reader from reading
+// the earlier one.
 function announce(text, seen = false) {
   if (byId("viewer").open) {
-    // What is behind a modal dialog is neither seen nor read out. The same text again is read out again.
+    // A screen reader ignores the page behind a modal dialog. Clearing first makes a repeated text be read again.
     byId("viewer-live").textContent = "";
     setTimeout(() => (byId("viewer-live").textContent = text), 50);
     return;
@@ -39,7 +40,7 @@ function tell(problem) {
   announce((problem instanceof Problem ? problem : new Problem(0)).sentence, true);
 }
 
-// --- the list
+// --- rendering the list
 
 function show() {
   const entries = pictures.visible;
@@ -57,7 +58,7 @@ function show() {
   while (list.children.length > entries.length) list.lastElementChild.remove();
   byId("no-pictures").hidden = entries.length > 0;
   byId("count").textContent = say("count", { count: entries.length, most });
-  // Moving an element takes the focus from what is in it.
+  // Moving an element removes the focus from its descendants; restore it.
   if (focused?.isConnected && focused !== document.activeElement) focused.focus();
 }
 
@@ -78,7 +79,7 @@ function label(item, place, count) {
     button?.setAttribute("aria-label", say(name, values));
     if (button) button.title = say(name, values);
   }
-  // Not `disabled`: that would take the focus from who moves a picture to the end.
+  // aria-disabled, not `disabled`: a user who moves a picture to the end by keyboard keeps the focus.
   buttonOf(item, "earlier")?.setAttribute("aria-disabled", String(place === 0));
   buttonOf(item, "later")?.setAttribute("aria-disabled", String(place === count - 1));
 }
@@ -107,7 +108,7 @@ list.addEventListener("click", (event) => {
   }
 });
 
-// --- what changes it
+// --- changes
 
 function move(entry, place) {
   pictures.move(entry, place);
@@ -117,8 +118,8 @@ function move(entry, place) {
 
 function remove(entry, place) {
   pictures.hide(entry);
-  // The page may be left before the deletion is sent, and then there is no time to ask for anything: a token
-  // that is good, and the version of the list, are got now.
+  // If the page unloads before the deletion is sent, there is no time for further requests. Fetch a valid token
+  // and the version of the list now.
   inTurn(() => pictures.load()).catch(() => {});
   const next = list.children[Math.min(place, list.children.length - 1)];
   (next ? buttonOf(next, "delete") : byId("files")).focus();
@@ -153,7 +154,7 @@ function takeFiles(uploads) {
     input.value = "";
   });
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-  // A file that misses the zone would replace the page.
+  // Handle drops on the whole page: by default, a file dropped outside the zone would replace the page.
   for (const name of ["dragenter", "dragover"]) {
     addEventListener(name, (event) => {
       if (!hasFiles(event)) return;
@@ -170,7 +171,7 @@ function takeFiles(uploads) {
   });
 }
 
-// --- the start
+// --- start
 
 async function start() {
   try {
@@ -187,7 +188,7 @@ async function start() {
     if (pictures.visible.indexOf(entry) !== place) move(entry, place);
   });
   addEventListener("pagehide", () => pictures.leave());
-  // Back from the browser's cache, the page does not know what became of that.
+  // When the browser restores the page from its cache, the outcome of leave() is unknown: reload.
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 }
 

@@ -1,4 +1,4 @@
-// Makes a product, through the API.
+// Creates a product through the API.
 
 import { Problem, call } from "./api.js";
 

@@ -1,4 +1,4 @@
-// The button beside a secret that is shown once.
+// The copy button beside a secret that is shown once.
 
 import { copy } from "./copy.js";
 

@@ -1,4 +1,4 @@
-// Messages that go away by themselves, perhaps with a way back.
+// Messages that disappear after a few seconds, optionally with an undo button.
 
 const SECONDS = 8;
 
@@ -19,7 +19,8 @@ export class Toasts {
     });
   }
 
-  // `undo` and `over`: one of them is called, once. A toast that is pointed at or focused waits.
+  // Calls either `undo` or `over` (when the time is up), exactly once. The time stops while the toast has the
+  // pointer or the focus.
   add(text, { undo = null, over = () => {} } = {}) {
     const element = this.#template.content.firstElementChild.cloneNode(true);
     const button = element.querySelector("button");

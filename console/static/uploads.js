@@ -1,9 +1,9 @@
-// Uploads, one after the other, each with a row that tells how it goes.
+// Uploads files one after the other; each has a row that shows its progress.
 
 import { Problem, inTurn, problemOf, renewing, say } from "./api.js";
 
 const MOST_BYTES = 5 * 1024 * 1024;
-const PATIENCE = 120_000;
+const TIMEOUT_MS = 120_000;
 
 export class Uploads {
   #pictures;
@@ -51,7 +51,7 @@ export class Uploads {
 
   #fail(file, row, problem) {
     const again = () => {
-      this.#input.focus(); // the button goes away
+      this.#input.focus(); // the retry button, which has the focus, disappears
       this.#start(file, row);
     };
     row.fail(problem.sentence, problem.mayPass && again);
@@ -60,7 +60,7 @@ export class Uploads {
 
   async #send(file, row) {
     if (this.#pictures.count >= this.#most) {
-      // What is deleted, and could still be undone, takes a place.
+      // Pictures whose deletion can still be undone count on the server; delete them for good first.
       this.#pictures.commit();
       await this.#pictures.saveNow();
       if (this.#pictures.count >= this.#most) throw new Problem(422);
@@ -101,15 +101,16 @@ export class Uploads {
   }
 }
 
-// fetch() does not tell how much of a body is sent. Resolves to whether the picture is a new one.
+// Uploads with XMLHttpRequest, because fetch() does not report upload progress. Resolves to whether the picture
+// was new.
 function post(path, file, secret, row) {
   const request = new XMLHttpRequest();
   const form = new FormData();
   form.append("file", file);
-  // A picture that is there already is not stored twice, so a lost answer may be tried again.
+  // With ifExists=skip the same picture is not stored twice, so a retry after a lost answer is safe.
   request.open("POST", `/api/v1${path}/images?ifExists=skip`);
   request.setRequestHeader("Authorization", `Bearer ${secret}`);
-  request.timeout = PATIENCE;
+  request.timeout = TIMEOUT_MS;
   request.upload.addEventListener("progress", ({ loaded, total }) => {
     const percent = Math.floor((100 * loaded) / total);
     row.show(percent < 100 ? say("percent", { percent }) : say("checking"), percent);

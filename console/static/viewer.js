@@ -1,6 +1,6 @@
-// The full-size view, with what is known of the picture.
+// The full-size view of a picture, with its details.
 
-// The page's language, as the user's country writes its dates.
+// The browser's regional variant of the page's language, for dates and numbers.
 const language = navigator.languages.find((each) => each.startsWith(document.documentElement.lang));
 
 export function makeViewer(dialog, { pictures, alt, copy }) {

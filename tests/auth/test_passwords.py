@@ -16,22 +16,22 @@ def test_a_password_is_hashed_by_argon2id_with_a_salt() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "Correct horse battery", PASSWORD + " ", "x" * 5000])
-def test_another_password_is_refused(wrong: str) -> None:
+def test_a_wrong_password_does_not_match(wrong: str) -> None:
     assert not verify_password(hash_password(PASSWORD), wrong)
 
 
 @pytest.mark.parametrize("password_hash", [None, "", "plain", PASSWORD])
-def test_without_a_hash_nothing_is_right(password_hash: str | None) -> None:
+def test_no_password_matches_a_missing_or_malformed_hash(password_hash: str | None) -> None:
     assert not verify_password(password_hash, PASSWORD)
     assert not verify_password(password_hash, "nobody's password")
 
 
 @pytest.mark.parametrize("password", ["", "7 chars", "x" * 1025])
-def test_a_password_of_a_strange_length_is_refused(password: str) -> None:
+def test_a_password_that_is_too_short_or_too_long_is_refused(password: str) -> None:
     with pytest.raises(ValueError, match="A password has 8 to 1024 characters"):
         hash_password(password)
 
 
 @pytest.mark.parametrize("password", ["8 charac", "x" * 1024, "pässwörd ☕"])
-def test_any_characters_make_a_password(password: str) -> None:
+def test_a_password_may_contain_any_characters(password: str) -> None:
     assert verify_password(hash_password(password), password)

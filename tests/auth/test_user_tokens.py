@@ -1,4 +1,4 @@
-"""What a token opens that acts on a user's behalf."""
+"""The access of tokens that act on behalf of a user."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def new_token(
 
 
 def statuses(client: FlaskClient, token: str) -> tuple[int, int]:
-    """Of a read and of a write; 404 and 404 if both are allowed, for there is no such product."""
+    """The statuses of a read and of a write. An allowed call gets 404, because the product does not exist."""
     headers = {"Authorization": f"Bearer {token}"}
     read = client.get(PATH, headers=headers).status_code
     return read, client.delete(f"{PATH}/images/0", headers=headers).status_code
@@ -68,7 +68,7 @@ def statuses(client: FlaskClient, token: str) -> tuple[int, int]:
         (Role.VIEWER, ALL_SCOPES - {READ}, (403, 403)),
     ],
 )
-def test_a_token_does_what_its_scopes_and_its_users_role_both_allow(
+def test_a_token_allows_the_intersection_of_its_scopes_and_its_users_role(
     tenant: Tenant,
     catalog: Catalog,
     anonymous: FlaskClient,
@@ -83,14 +83,14 @@ def test_a_token_does_what_its_scopes_and_its_users_role_both_allow(
 @pytest.mark.parametrize(
     "kind", [CredentialKind.REFRESH_TOKEN, CredentialKind.AUTHORIZATION_CODE, CredentialKind.SESSION]
 )
-def test_a_secret_that_is_no_access_token_opens_nothing(
+def test_only_access_tokens_and_api_keys_open_the_api(
     tenant: Tenant, catalog: Catalog, anonymous: FlaskClient, kind: CredentialKind
 ) -> None:
     token = new_token(catalog, new_user(catalog, tenant.workspace), kind=kind)
     assert statuses(anonymous, token) == (401, 401)
 
 
-def test_a_user_who_is_disabled_is_kept_out_from_the_next_request_on(
+def test_disabling_a_user_ends_their_tokens_at_the_next_request(
     tenant: Tenant, catalog: Catalog, anonymous: FlaskClient
 ) -> None:
     user = new_user(catalog, tenant.workspace)
@@ -100,7 +100,7 @@ def test_a_user_who_is_disabled_is_kept_out_from_the_next_request_on(
     assert statuses(anonymous, token) == (401, 401)
 
 
-def test_a_grant_that_is_revoked_takes_its_tokens_with_it(
+def test_revoking_a_grant_ends_all_its_tokens(
     tenant: Tenant, catalog: Catalog, anonymous: FlaskClient
 ) -> None:
     user = new_user(catalog, tenant.workspace)
@@ -111,7 +111,9 @@ def test_a_grant_that_is_revoked_takes_its_tokens_with_it(
     assert [statuses(anonymous, token) for token in tokens] == [(401, 401), (401, 401)]
 
 
-def test_the_use_of_a_key_is_noted_once_in_a_while(tenant: Tenant, catalog: Catalog) -> None:
+def test_the_last_use_of_a_key_is_recorded_at_most_once_per_interval(
+    tenant: Tenant, catalog: Catalog
+) -> None:
     secret, key = new_api_key(tenant.workspace.id)
     catalog.create_credential(key)
     last_used = LastUsed(catalog)

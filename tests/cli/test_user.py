@@ -79,8 +79,12 @@ def test_a_user_needs_a_workspace_and_an_address_of_their_own(
 ) -> None:
     create(runner, workspace_id)
     for email, workspace, said in (
-        ("ANNA@example.com", workspace_id, "There is a user anna@example.com already."),
-        ("b@example.com", "6650a1b2c3d4e5f6a7b8c9d0", "There is no workspace 6650a1b2c3d4e5f6a7b8c9d0."),
+        ("ANNA@example.com", workspace_id, "The user anna@example.com already exists."),
+        (
+            "b@example.com",
+            "6650a1b2c3d4e5f6a7b8c9d0",
+            "The workspace 6650a1b2c3d4e5f6a7b8c9d0 does not exist.",
+        ),
     ):
         args = ["user", "create", email, "--workspace", workspace, "--role", "editor"]
         result = runner.invoke(args=[*args, "--password-stdin"], input=f"{PASSWORD}\n")
@@ -101,7 +105,7 @@ def test_disable_is_by_address_or_id_and_shows_in_the_list(runner: FlaskCliRunne
     assert runner.invoke(args=["user", "disable", bert]).exit_code == 0
     assert runner.invoke(args=["user", "list"]).stdout.count("  disabled  ") == 2
     result = runner.invoke(args=["user", "disable", "nobody@example.com"])
-    assert (result.exit_code, result.stderr) == (1, "Error: There is no user nobody@example.com.\n")
+    assert (result.exit_code, result.stderr) == (1, "Error: The user nobody@example.com does not exist.\n")
 
 
 def test_password_replaces_the_password(runner: FlaskCliRunner, workspace_id: str, catalog: Catalog) -> None:

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright."""
+"""The Chromium of the Debian package, controlled by Playwright."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ARGUMENTS = [
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser, until the block ends; without one, the test is skipped, but never on CI."""
+    """Runs a browser until the block ends. Without Chromium the test is skipped, or fails on CI."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         if os.environ.get("CI"):

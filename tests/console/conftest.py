@@ -35,7 +35,7 @@ def csrf_in(page: TestResponse) -> str:
 
 @dataclass(frozen=True)
 class Person:
-    """A user, and the browser that they sign in with."""
+    """A user and their browser."""
 
     user: User
     browser: FlaskClient
@@ -46,7 +46,7 @@ class Person:
         return self.browser.post(path, data=form)
 
     def post(self, path: str, page: str, **form: str) -> TestResponse:
-        """Sends a form with the token that a page has."""
+        """Submits a form with the CSRF token of a page."""
         return self.browser.post(path, data={"csrf": csrf_in(self.browser.get(page)), **form})
 
     def csrf(self) -> str:
@@ -68,7 +68,7 @@ def workspace(catalog: Catalog) -> Workspace:
 
 @pytest.fixture
 def new_person(app: Flask, catalog: Catalog, workspace: Workspace) -> NewPerson:
-    """Makes a user who is signed in, unless told otherwise."""
+    """Creates users, by default signed in."""
 
     def make(role: Role = Role.ADMIN, *, of: Workspace = workspace, signed_in: bool = True) -> Person:
         user = User(
@@ -82,7 +82,7 @@ def new_person(app: Flask, catalog: Catalog, workspace: Workspace) -> NewPerson:
         )
         catalog.create_user(user)
         person = Person(user, app.test_client())
-        if signed_in:  # without the password, whose check is slow by design
+        if signed_in:  # without a password check, which is slow by design
             person.browser.set_cookie(COOKIE, new_session(catalog, user))
         return person
 

@@ -1,4 +1,4 @@
-"""Writes the pictures of the console that the README shows: ``make screenshots``."""
+"""Takes the screenshots of the console for the README: ``make screenshots``."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def tint(hue: float, saturation: float, value: float) -> str:
 
 
 def photo(draw: Draw, hue: float, wall: float, *, turn: float = 0, zoom: float = 1) -> bytes:
-    """A thing before a wall, drawn."""
+    """Draws an object in front of a wall, as a JPEG."""
     ground = Image.new("RGB", (1000, 1000), tint(wall, 0.16, 0.93))
     floor = ImageDraw.Draw(ground)
     floor.rectangle([0, 760, 1000, 1000], fill=tint(wall, 0.22, 0.86))
@@ -99,7 +99,7 @@ PRODUCTS: Final[list[tuple[str, str, Draw, float, float]]] = [
 
 
 class Shop:
-    """A server with something on its shelves."""
+    """A server with sample products."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -139,19 +139,19 @@ def sign_in(page: Page, email: str, password: str, submit: str) -> None:
 
 
 def shoot(page: Page, name: str) -> None:
-    """Writes what the page shows."""
+    """Saves a screenshot of the page."""
     page.wait_for_load_state("networkidle")
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     shot.save(FOLDER / f"{name}.png", optimize=True)
 
 
 def show_no_secret(page: Page, instead: str) -> None:
-    """A key in a repository, even one that opens nothing any more, would alarm those who look for keys."""
+    """Replaces the displayed secret: even an invalid key in a repository would alarm leak scanners."""
     page.locator("#secret").evaluate("(field, text) => (field.value = text)", instead)
 
 
 def take(browser: Browser, server: Server) -> None:
-    """All of them."""
+    """Takes all screenshots."""
     shop = Shop(server)
     desk = browser.new_context(
         base_url=server.url, locale="en-GB", viewport={"width": 1180, "height": 880}
@@ -204,7 +204,7 @@ def take(browser: Browser, server: Server) -> None:
 
 
 def main() -> None:
-    """Starts a server and a browser, and stops both."""
+    """Runs a server and a browser, and takes the screenshots."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, gunicorn(Path(folder)) as server, chromium() as browser:
         take(browser, server)

@@ -1,4 +1,4 @@
-"""The console in a real browser, against the server as it is shipped."""
+"""The console in a real browser, against gunicorn in the shipped configuration."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def signed_in(browser: Browser, house: House) -> Any:
-    """The cookies of someone who is signed in, to begin with."""
+    """The browser state of a user who has signed in."""
     page = browser.new_page(locale="en-GB")
     page.goto(f"{house.server.url}/console")
     page.get_by_label("Email address").fill(EMAIL)
@@ -97,7 +97,7 @@ def context(browser: Browser, house: House, signed_in: Any) -> Iterator[BrowserC
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page; the policy of what it may load and run must not have stopped anything."""
+    """A page. Fails the test if the Content-Security-Policy blocked something."""
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -128,7 +128,7 @@ def said(page: Page) -> Locator:
     return page.locator("#live p").last
 
 
-def test_three_files_at_once_of_which_one_is_refused(page: Page, house: House) -> None:
+def test_three_files_are_uploaded_at_once_and_one_is_refused(page: Page, house: House) -> None:
     product = house.new_product()
     open_product(page, product)
     page.get_by_label("Drop pictures here").set_input_files(
@@ -157,14 +157,14 @@ def test_three_files_at_once_of_which_one_is_refused(page: Page, house: House) -
         (b"", "The file is empty."),
     ],
 )
-def test_a_file_that_is_refused_says_why(page: Page, house: House, data: bytes, why: str) -> None:
+def test_a_refused_file_shows_the_reason(page: Page, house: House, data: bytes, why: str) -> None:
     open_product(page, house.new_product())
     page.get_by_label("Drop pictures here").set_input_files([a_file("x.jpg", data)])
     expect(page.locator(".upload.failed .upload-state")).to_have_text(why)
     expect(pictures(page)).to_have_count(0)
 
 
-def test_the_twenty_first_picture_is_refused_and_a_deleted_one_makes_room(page: Page, house: House) -> None:
+def test_the_twenty_first_picture_is_refused_until_one_is_deleted(page: Page, house: House) -> None:
     product = house.new_product(pictures=19)
     open_product(page, product)
     page.get_by_label("Drop pictures here").set_input_files(
@@ -179,7 +179,7 @@ def test_the_twenty_first_picture_is_refused_and_a_deleted_one_makes_room(page: 
     assert product["imageUrls"][0] not in house.product(product["_id"])["imageUrls"]
 
 
-def test_files_are_dropped_on_the_page(page: Page, house: House) -> None:
+def test_files_can_be_dropped_on_the_page(page: Page, house: House) -> None:
     open_product(page, house.new_product())
     files = page.evaluate_handle(
         """bytes => {
@@ -201,7 +201,7 @@ def test_the_same_file_again_is_not_stored_twice(page: Page, house: House) -> No
     assert house.product(product["_id"])["imageUrls"] == product["imageUrls"]
 
 
-def test_a_server_that_can_not_be_reached_is_tried_again_by_hand(
+def test_an_upload_can_be_retried_after_the_server_was_unreachable(
     page: Page, context: BrowserContext, house: House
 ) -> None:
     open_product(page, house.new_product())
@@ -235,7 +235,7 @@ def test_pictures_are_reordered_by_pointer(page: Page, house: House) -> None:
     expect(page.locator("#viewer")).to_be_hidden()
 
 
-def test_pictures_are_reordered_by_finger(browser: Browser, house: House, signed_in: Any) -> None:
+def test_pictures_are_reordered_by_touch(browser: Browser, house: House, signed_in: Any) -> None:
     product = house.new_product(pictures=2)
     context = browser.new_context(
         base_url=house.server.url,
@@ -267,7 +267,7 @@ def test_pictures_are_reordered_by_finger(browser: Browser, house: House, signed
     context.close()
 
 
-def test_a_drag_is_given_up_with_escape(page: Page, house: House) -> None:
+def test_escape_cancels_a_drag(page: Page, house: House) -> None:
     product = house.new_product(pictures=2)
     open_product(page, product)
     page.locator("#pictures .view").first.hover()
@@ -291,12 +291,12 @@ def test_pictures_are_reordered_by_keyboard(page: Page, house: House) -> None:
         with page.expect_response(lambda response: response.request.method == "PATCH"):
             page.keyboard.press("Enter")
         expect(said(page)).to_have_text(f"Picture moved to place {place} of 3.")
-        # The focus goes with the picture.
+        # The focus moves with the picture.
         expect(page.get_by_role("button", name=f"Move picture {place} to the right")).to_be_focused()
     assert shown(page) == house.product(product["_id"])["imageUrls"] == [second, third, first]
 
 
-def test_an_order_that_meets_another_s_change_is_not_forced(page: Page, house: House) -> None:
+def test_a_new_order_does_not_overwrite_a_concurrent_change(page: Page, house: House) -> None:
     product = house.new_product(pictures=3)
     open_product(page, product)
     house.api("DELETE", f"/products/{product['_id']}/images/0")
@@ -306,7 +306,7 @@ def test_an_order_that_meets_another_s_change_is_not_forced(page: Page, house: H
     assert shown(page) == house.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
 
 
-def test_a_deleted_picture_comes_back_by_undo(page: Page, house: House) -> None:
+def test_a_deleted_picture_can_be_restored_by_undo(page: Page, house: House) -> None:
     product = house.new_product(pictures=2)
     open_product(page, product)
     page.get_by_role("button", name="Delete picture 1").click()
@@ -321,7 +321,7 @@ def test_a_deleted_picture_comes_back_by_undo(page: Page, house: House) -> None:
     assert shown(page) == house.product(product["_id"])["imageUrls"] == product["imageUrls"]
 
 
-def test_a_picture_that_is_deleted_for_good_meanwhile_does_not_come_back(page: Page, house: House) -> None:
+def test_undo_fails_if_the_picture_was_deleted_for_good_in_the_meantime(page: Page, house: House) -> None:
     product = house.new_product(pictures=20)
     open_product(page, product)
     page.get_by_role("button", name="Delete picture 1", exact=True).click()
@@ -333,7 +333,7 @@ def test_a_picture_that_is_deleted_for_good_meanwhile_does_not_come_back(page: P
     assert product["imageUrls"][0] not in shown(page)
 
 
-def test_a_deleted_picture_is_gone_after_a_while(page: Page, house: House) -> None:
+def test_a_deletion_becomes_permanent_after_the_undo_time(page: Page, house: House) -> None:
     product = house.new_product(pictures=2)
     page.clock.install()
     open_product(page, product)
@@ -348,7 +348,7 @@ def test_a_deleted_picture_is_gone_after_a_while(page: Page, house: House) -> No
     assert house.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
 
 
-def test_a_deletion_spares_what_someone_else_has_added_meanwhile(page: Page, house: House) -> None:
+def test_a_deletion_keeps_pictures_that_someone_else_added_in_the_meantime(page: Page, house: House) -> None:
     product = house.new_product(pictures=2)
     page.clock.install()
     open_product(page, product)
@@ -362,12 +362,12 @@ def test_a_deletion_spares_what_someone_else_has_added_meanwhile(page: Page, hou
     expect(page.locator(".toast")).to_have_count(0)
 
 
-def test_a_deletion_is_done_when_the_page_is_left(page: Page, house: House) -> None:
+def test_leaving_the_page_completes_a_pending_deletion(page: Page, house: House) -> None:
     product = house.new_product(pictures=2)
     open_product(page, product)
     page.get_by_role("button", name="Delete picture 1").click()
     page.get_by_role("link", name="← Products").click()
-    # What a page sends while it goes is told to nobody, so its outcome is looked for.
+    # The answer to a request that a page sends while it unloads can't be observed, so poll for its effect.
     card = page.locator(f'a[href="/console/products/{product["_id"]}"]')
     for _ in range(50):
         page.goto("/console")
@@ -376,7 +376,7 @@ def test_a_deletion_is_done_when_the_page_is_left(page: Page, house: House) -> N
     assert house.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
 
 
-def test_the_full_size_view_tells_about_the_picture(page: Page, house: House) -> None:
+def test_the_full_size_view_shows_the_details_of_the_picture(page: Page, house: House) -> None:
     product = house.new_product(pictures=2)
     open_product(page, product)
     page.get_by_role("link", name="View picture 1 in full size").press("Enter")
@@ -395,7 +395,7 @@ def test_the_full_size_view_tells_about_the_picture(page: Page, house: House) ->
     expect(page.get_by_role("link", name="View picture 1 in full size")).to_be_focused()
 
 
-def test_a_picture_on_another_server_is_shown_without_what_is_not_known(page: Page, house: House) -> None:
+def test_the_full_size_view_of_an_external_picture_omits_unknown_details(page: Page, house: House) -> None:
     product = house.new_product()
     house.api("PATCH", f"/products/{product['_id']}", json={"imageUrls": ["https://cdn.invalid/a.jpg"]})
     open_product(page, house.product(product["_id"]))
@@ -408,7 +408,7 @@ def test_a_picture_on_another_server_is_shown_without_what_is_not_known(page: Pa
     assert page.evaluate("navigator.clipboard.readText()") == "https://cdn.invalid/a.jpg"
 
 
-def test_a_product_is_made_in_the_console(page: Page, house: House) -> None:
+def test_a_product_is_created_in_the_console(page: Page, house: House) -> None:
     house.new_product(model="TAKEN")
     page.goto("/console")
     page.get_by_role("button", name="New product").click()
@@ -421,7 +421,7 @@ def test_a_product_is_made_in_the_console(page: Page, house: House) -> None:
     expect(page.get_by_role("heading", name="Desk lamp")).to_be_visible()
 
 
-def test_a_key_is_minted_copied_and_revoked(page: Page, house: House) -> None:
+def test_a_key_is_created_copied_and_revoked(page: Page, house: House) -> None:
     page.goto("/console/keys")
     page.get_by_label("Label").fill("Till")
     page.get_by_role("button", name="Create key").click()
@@ -439,7 +439,7 @@ def test_a_key_is_minted_copied_and_revoked(page: Page, house: House) -> None:
 
 
 class AnApp(BaseHTTPRequestHandler):
-    """An app that sends its users from its callback on to a page of another origin, with the answer."""
+    """An app whose callback redirects the user to a page of another origin, with the parameters."""
 
     def do_GET(self) -> None:
         page, _, answer = self.path.partition("?")
@@ -450,7 +450,7 @@ class AnApp(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Suppresses the log."""
 
 
 @pytest.fixture
@@ -463,7 +463,7 @@ def an_app() -> Iterator[str]:
         thread.join()
 
 
-def test_an_app_is_let_in_by_a_user_who_signs_in_and_is_disconnected(
+def test_a_user_signs_in_allows_an_app_and_disconnects_it(
     browser: Browser, house: House, page: Page, an_app: str
 ) -> None:
     page.goto("/console/apps")
@@ -510,7 +510,7 @@ def test_an_app_is_let_in_by_a_user_who_signs_in_and_is_disconnected(
     assert requests.get(url, headers=bearer, timeout=20).status_code == 401
 
 
-def test_the_token_of_a_page_is_kept_nowhere_but_in_its_script(page: Page, house: House) -> None:
+def test_the_page_token_is_stored_only_in_the_script(page: Page, house: House) -> None:
     tokens: list[str] = []
     page.on(
         "request",
@@ -553,7 +553,7 @@ def test_the_pages_fit_a_narrow_screen_and_are_easy_to_read(
     context.close()
 
 
-#: The texts whose contrast with their ground is under 4.5:1 (WCAG 2.2, 1.4.3).
+#: Finds texts whose contrast with their background is below 4.5:1 (WCAG 2.2, 1.4.3).
 UNREADABLE = """() => {
   const parts = (color) => color.match(/[\\d.]+/g).map(Number);
   const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
@@ -577,7 +577,7 @@ UNREADABLE = """() => {
   return found;
 }"""
 
-#: The controls that a screen reader has no name for.
+#: Finds controls without an accessible name.
 UNNAMED = """() => {
   const controls = "button, input:not([type=hidden]), select, textarea, a, summary";
   const labels = (each) => each.ariaLabel || each.ariaLabelledByElements?.length || each.labels?.length;

@@ -1,4 +1,4 @@
-"""The page on which a user lets an app in; the flow around it is in tests/auth/oauth."""
+"""The consent page. The tests of the whole flow are in tests/auth/oauth."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def app_of_the_house(catalog: Catalog, workspace: Workspace) -> OAuthClient:
     return client
 
 
-def test_it_says_in_plain_words_which_app_asks_for_what(
+def test_the_consent_page_shows_the_app_and_its_requested_access(
     admin: Person, app_of_the_house: OAuthClient, workspace: Workspace
 ) -> None:
     text = ask(admin, app_of_the_house, scope="products:read products:write offline_access")
@@ -63,7 +63,9 @@ def test_it_says_in_plain_words_which_app_asks_for_what(
     assert ONLY_VIEWS not in text
 
 
-def test_the_sign_in_before_it_says_so_too(new_person: NewPerson, app_of_the_house: OAuthClient) -> None:
+def test_the_sign_in_page_shows_the_requesting_app_too(
+    new_person: NewPerson, app_of_the_house: OAuthClient
+) -> None:
     person = new_person(signed_in=False)
     query = urlencode({"client_id": app_of_the_house.id, "scope": "products:read admin <b>"})
     text = person.browser.get("/console/sign-in", query_string={"next": f"/api/oauth/authorize?{query}"}).text
@@ -72,36 +74,36 @@ def test_the_sign_in_before_it_says_so_too(new_person: NewPerson, app_of_the_hou
     assert "<li>See your products and their pictures</li>" in text
 
 
-def test_it_says_no_more_than_is_asked_for(admin: Person, app_of_the_house: OAuthClient) -> None:
+def test_the_consent_page_lists_only_requested_scopes(admin: Person, app_of_the_house: OAuthClient) -> None:
     assert ask(admin, app_of_the_house).count("<li>") == 1
 
 
-def test_it_speaks_italian(admin: Person, app_of_the_house: OAuthClient) -> None:
+def test_the_consent_page_is_translated(admin: Person, app_of_the_house: OAuthClient) -> None:
     text = ask(admin, app_of_the_house, language="it")
     assert '<html lang="it">' in text
     assert "<li>Vedere i tuoi prodotti e le loro immagini</li>" in text
 
 
-def test_a_viewer_is_told_that_the_app_may_only_view_too(
+def test_the_consent_page_tells_a_viewer_that_the_app_can_only_read(
     new_person: NewPerson, app_of_the_house: OAuthClient
 ) -> None:
     assert ONLY_VIEWS in ask(new_person(Role.VIEWER), app_of_the_house, scope="products:read products:write")
 
 
-def test_an_app_that_has_registered_itself_is_marked(admin: Person, catalog: Catalog) -> None:
+def test_a_self_registered_app_is_marked_as_unverified(admin: Person, catalog: Catalog) -> None:
     client, _ = new_client("Stranger", ["https://stranger.example/cb"], confidential=False)
     catalog.create_client(client)
     assert UNCHECKED in ask(admin, client)
 
 
-def test_a_request_that_can_not_be_answered_is_a_page_too(
+def test_a_request_of_a_deleted_app_gets_an_error_page(
     admin: Person, app_of_the_house: OAuthClient, catalog: Catalog, workspace: Workspace
 ) -> None:
     catalog.delete_client(workspace.id, app_of_the_house.id)
     assert "<h1>This can&#39;t go on</h1>" in ask(admin, app_of_the_house)
 
 
-def test_a_decision_that_the_user_did_not_make_is_a_page_and_grants_nothing(
+def test_a_forged_decision_gets_an_error_page_and_grants_nothing(
     admin: Person, app_of_the_house: OAuthClient, catalog: Catalog
 ) -> None:
     for form in (

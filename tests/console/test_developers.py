@@ -60,7 +60,7 @@ def test_keys_are_listed_with_their_state_and_last_use(
     assert rows == [("revoked", "Never", "Revoked"), ("used", "Apr 10, 2026, 2:30\u202fPM UTC", "Live")]
 
 
-def test_a_revoked_key_opens_nothing_any_more(
+def test_a_revoked_key_no_longer_opens_the_api(
     admin: Person, catalog: Catalog, anonymous: FlaskClient
 ) -> None:
     secret = shown_secret(admin.post(KEYS, KEYS, label="shop").text)
@@ -72,7 +72,7 @@ def test_a_revoked_key_opens_nothing_any_more(
 
 
 @pytest.mark.parametrize("label", ["", "   ", "x" * 101, "a\x00b", "a\nb"])
-def test_a_key_needs_a_label_that_fits(admin: Person, catalog: Catalog, label: str) -> None:
+def test_an_invalid_label_is_refused(admin: Person, catalog: Catalog, label: str) -> None:
     answer = admin.post(KEYS, KEYS, label=label)
     assert answer.status_code == 400
     assert "A label has 1 to 100 characters." in answer.text
@@ -88,7 +88,7 @@ def test_another_workspaces_key_can_not_be_seen_or_revoked(admin: Person, catalo
     assert catalog.list_api_keys(other.id) == [key]
 
 
-def test_what_is_no_key_can_not_be_revoked_as_one(admin: Person, catalog: Catalog) -> None:
+def test_only_api_keys_can_be_revoked_on_the_keys_page(admin: Person, catalog: Catalog) -> None:
     token = catalog.find_credential(digest(admin.access_token()))
     assert token is not None
     assert admin.post(f"{KEYS}/{token.id}/revoke", KEYS).status_code == 404
@@ -125,7 +125,7 @@ def test_a_public_app_has_no_secret(admin: Person, catalog: Catalog) -> None:
     assert admin.post(f"{APPS}/{app.id}/rotate", APPS).status_code == 404
 
 
-def test_a_rotated_secret_takes_the_place_of_the_old(admin: Person, catalog: Catalog) -> None:
+def test_a_new_secret_replaces_the_old_one(admin: Person, catalog: Catalog) -> None:
     first = shown_secret(register(admin).text)
     (app,) = catalog.list_clients(admin.user.workspace_id)
     second = shown_secret(admin.post(f"{APPS}/{app.id}/rotate", APPS).text)
@@ -142,7 +142,9 @@ def test_a_deleted_app_is_gone(admin: Person, catalog: Catalog) -> None:
     assert admin.post(f"{APPS}/{app.id}/delete", APPS).status_code == 404
 
 
-def test_another_workspaces_app_is_not_there(admin: Person, new_person: NewPerson, catalog: Catalog) -> None:
+def test_an_app_of_another_workspace_is_invisible(
+    admin: Person, new_person: NewPerson, catalog: Catalog
+) -> None:
     register(new_person(of=new_workspace(catalog)), name="theirs")
     ids = [client.id for work in catalog.list_workspaces() for client in catalog.list_clients(work.id)]
     assert "theirs" not in admin.browser.get(APPS).text
@@ -164,7 +166,7 @@ def test_another_workspaces_app_is_not_there(admin: Person, new_person: NewPerso
         ),
     ],
 )
-def test_what_can_not_be_registered_is_said_beside_the_field_and_kept(
+def test_an_invalid_registration_shows_the_problem_and_keeps_the_input(
     admin: Person, catalog: Catalog, form: dict[str, str], sentence: str
 ) -> None:
     answer = register(admin, **form)
@@ -199,9 +201,7 @@ def connect(
     return client
 
 
-def test_a_users_apps_are_listed_in_plain_words_and_can_be_disconnected(
-    new_person: NewPerson, catalog: Catalog
-) -> None:
+def test_a_users_connections_are_listed_and_can_be_revoked(new_person: NewPerson, catalog: Catalog) -> None:
     person, other = new_person(Role.VIEWER), new_person()
     assert "You have let no app in." in person.browser.get(CONNECTIONS).text
     n8n = connect(catalog, person.user, "n8n", READ)
@@ -220,7 +220,9 @@ def test_a_users_apps_are_listed_in_plain_words_and_can_be_disconnected(
     assert person.post(f"{CONNECTIONS}/{n8n.id}/revoke", "/console").status_code == 404
 
 
-def test_nobody_disconnects_anothers_app(new_person: NewPerson, catalog: Catalog) -> None:
+def test_a_user_can_not_revoke_the_connection_of_another_user(
+    new_person: NewPerson, catalog: Catalog
+) -> None:
     person, other = new_person(), new_person()
     theirs = connect(catalog, other.user, "theirs", READ)
     assert person.post(f"{CONNECTIONS}/{theirs.id}/revoke", "/console").status_code == 404
@@ -236,14 +238,14 @@ def test_a_plan_without_a_limit_says_so(admin: Person) -> None:
     assert "<meter" not in text
 
 
-def test_usage_is_what_was_counted_today(
+def test_the_usage_page_shows_the_writes_of_the_day(
     clock: list[datetime], app: Flask, new_person: NewPerson, catalog: Catalog
 ) -> None:
     person = new_person(of=new_workspace(catalog, plan=Plan.FREE))
     bearer = {"Authorization": f"Bearer {person.access_token()}"}
     for _ in range(3):
         app.test_client().post("/api/v1/products", json={}, headers=bearer)
-    for _ in range(2):  # looking costs nothing
+    for _ in range(2):  # viewing the page does not count as a write
         text = person.browser.get("/console/usage").text
         assert "<strong>3</strong> of 100" in text
         assert "Left: 97. The count starts anew at midnight UTC." in text

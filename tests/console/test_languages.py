@@ -17,7 +17,7 @@ OTHERS = [language for language in LANGUAGES if language != ENGLISH]
 
 
 def sentences() -> set[str]:
-    """Every one that the sources say."""
+    """Every translatable sentence in the sources."""
     methods = [("templates/**.html", "jinja2.ext:babel_extract")]
     found = {message for _, _, message, _, _ in extract_from_dir(CONSOLE, methods, options_map={})}
     assert len(found) > 100
@@ -29,19 +29,19 @@ def fields(sentence: str) -> set[str]:
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_every_sentence_is_translated_and_no_other(language: str) -> None:
+def test_every_sentence_is_translated_and_no_translation_is_unused(language: str) -> None:
     assert translations(MESSAGES / f"{language}.po").keys() == sentences()
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_a_translation_names_the_same_values(language: str) -> None:
+def test_a_translation_uses_the_same_placeholders(language: str) -> None:
     said = translations(MESSAGES / f"{language}.po")
     assert {english: fields(other) for english, other in said.items()} == {
         english: fields(english) for english in said
     }
 
 
-def test_a_sentence_without_a_translation_would_be_found(tmp_path: Path) -> None:
+def test_an_untranslated_sentence_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "it.po"
     path.write_text('msgid "Products"\nmsgstr "Prodotti"\n\nmsgid "Sign in"\nmsgstr ""\n')
     assert translations(path) == {"Products": "Prodotti"}
@@ -59,7 +59,7 @@ def test_a_sentence_without_a_translation_would_be_found(tmp_path: Path) -> None
         ("*", "en", "Sign in"),
     ],
 )
-def test_the_browser_chooses_the_language(
+def test_accept_language_selects_the_language(
     anonymous: FlaskClient, accepted: str | None, language: str, heading: str
 ) -> None:
     headers = {} if accepted is None else {"Accept-Language": accepted}
@@ -68,7 +68,7 @@ def test_the_browser_chooses_the_language(
     assert f"<h1>{heading}</h1>" in text
 
 
-def test_dates_are_written_as_the_language_has_them(admin: Person) -> None:
+def test_dates_are_formatted_in_the_language(admin: Person) -> None:
     admin.post("/console/keys", "/console/keys", label="shop")
     english = admin.browser.get("/console/keys", headers={"Accept-Language": "en"}).text
     italian = admin.browser.get("/console/keys", headers={"Accept-Language": "it"}).text

@@ -1,4 +1,4 @@
-"""What holds for every page."""
+"""Properties of all pages: access control, headers, error pages."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_page_is_guarded_and_runs_no_inline_script(
             assert ' src="/console/static/' in script or 'type="application/json"' in script
 
 
-def test_pictures_may_come_from_the_bucket_too(
+def test_the_policy_allows_pictures_from_the_bucket(
     settings: Settings, storage: StorageBackend, catalog: Catalog
 ) -> None:
     app = create_app(
@@ -69,7 +69,7 @@ def test_pictures_may_come_from_the_bucket_too(
 
 
 @pytest.mark.parametrize("name", ["console.css", "product.js", "favicon.svg"])
-def test_the_assets_are_our_own(anonymous: FlaskClient, name: str) -> None:
+def test_the_assets_are_served_by_the_console(anonymous: FlaskClient, name: str) -> None:
     with anonymous.get(f"/console/static/{name}") as answer:
         assert answer.status_code == 200
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -88,13 +88,13 @@ def test_a_form_from_another_site_is_refused(admin: Person, path: str, csrf: str
 
 
 @pytest.mark.parametrize("path", FORMS)
-def test_a_form_of_nobody_leads_to_the_sign_in(anonymous: FlaskClient, path: str) -> None:
+def test_a_form_without_a_session_leads_to_the_sign_in_page(anonymous: FlaskClient, path: str) -> None:
     answer = anonymous.post(path)
     assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/console/sign-in")
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.EDITOR])
-def test_keys_and_apps_are_for_admins(new_person: NewPerson, role: Role) -> None:
+def test_only_admins_see_the_keys_and_apps_pages(new_person: NewPerson, role: Role) -> None:
     person = new_person(role)
     answers = [person.browser.get("/console/keys"), person.browser.get("/console/apps")]
     answers += [person.post(path, "/console") for path in ADMINS_ONLY]
@@ -120,27 +120,27 @@ def test_keys_and_apps_are_for_admins(new_person: NewPerson, role: Role) -> None
         ("GET", "/console/products/..%2f..%2fx"),
     ],
 )
-def test_what_is_not_there_is_a_page_and_not_json(admin: Person, method: str, path: str) -> None:
+def test_an_unknown_path_under_the_console_is_an_html_page(admin: Person, method: str, path: str) -> None:
     answer = admin.browser.open(path, method=method)
     assert (answer.status_code, answer.mimetype) == (404, "text/html")
     assert "<h1>Nothing here</h1>" in answer.text
     assert (admin.user.email in answer.text) is ("static" not in path)
 
 
-def test_elsewhere_errors_stay_json(anonymous: FlaskClient) -> None:
+def test_errors_outside_the_console_are_json(anonymous: FlaskClient) -> None:
     for path in ("/nothing", "/consoles"):
         answer = anonymous.get(path)
         assert (answer.status_code, answer.json) == (404, {"error": "Not found"})
 
 
-def test_a_form_that_is_too_long_is_a_page(anonymous: FlaskClient) -> None:
+def test_a_form_that_is_too_long_gets_an_error_page(anonymous: FlaskClient) -> None:
     answer = anonymous.post("/console/sign-in", data={"email": "x" * 70_000})
     assert (answer.status_code, answer.mimetype) == (413, "text/html")
 
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> Callable[[Exception], None]:
-    """Makes the list of products fail."""
+    """Makes the product list raise an error."""
 
     def fail(error: Exception) -> None:
         def list_products(*_: object) -> None:
@@ -151,7 +151,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> Callable[[Exce
     return fail
 
 
-def test_a_catalog_that_is_down_is_a_page_with_a_time_to_come_back(
+def test_an_unavailable_catalog_gets_an_error_page_with_retry_after(
     admin: Person, failing: Callable[[Exception], None]
 ) -> None:
     failing(CatalogUnavailable("gone"))
@@ -162,7 +162,7 @@ def test_a_catalog_that_is_down_is_a_page_with_a_time_to_come_back(
     assert "gone" not in answer.text
 
 
-def test_a_fault_of_ours_is_a_page_with_the_number_of_the_request(
+def test_an_unexpected_error_gets_an_error_page_with_the_request_id(
     admin: Person, failing: Callable[[Exception], None]
 ) -> None:
     failing(RuntimeError("inner workings"))

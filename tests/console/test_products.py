@@ -43,7 +43,7 @@ def test_products_are_listed_with_their_first_picture(
     assert "Pictures: 2" in text
 
 
-def test_products_are_searched_and_archived_ones_come_when_asked_for(
+def test_products_can_be_searched_and_archived_ones_included(
     admin: Person, catalog: Catalog, shelved: Product
 ) -> None:
     catalog.create_product(replace(shelved, id=new_id(), name="Chair", model="CH-1"))
@@ -54,7 +54,7 @@ def test_products_are_searched_and_archived_ones_come_when_asked_for(
     assert "No product&#39;s name or model has “&lt;i&gt;sofa” in it." in missing
 
 
-def test_many_products_come_in_pages_that_keep_the_search(
+def test_the_product_list_is_paginated_and_keeps_the_search(
     admin: Person, catalog: Catalog, shelved: Product
 ) -> None:
     for number in range(PER_PAGE):
@@ -70,7 +70,7 @@ def test_many_products_come_in_pages_that_keep_the_search(
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1e3", "9999999", "٣"])
-def test_a_page_that_is_no_number_is_the_first(admin: Person, shelved: Product, page: str) -> None:
+def test_an_invalid_page_number_shows_the_first_page(admin: Person, shelved: Product, page: str) -> None:
     text = admin.browser.get("/console", query_string={"page": page}).text
     assert f'href="/console/products/{shelved.id}"' in text
 
@@ -93,7 +93,7 @@ def test_a_product_is_shown_with_its_pictures(admin: Person, catalog: Catalog, s
 
 
 @pytest.mark.parametrize(("role", "writes"), [(Role.VIEWER, False), (Role.EDITOR, True), (Role.ADMIN, True)])
-def test_who_may_only_look_sees_nothing_to_change_it_with(
+def test_a_viewer_sees_no_controls_that_change_a_product(
     new_person: NewPerson, shelved: Product, role: Role, writes: bool
 ) -> None:
     browser = new_person(role).browser
@@ -102,7 +102,7 @@ def test_who_may_only_look_sees_nothing_to_change_it_with(
     assert ('id="new-product"' in browser.get("/console").text) is writes
 
 
-def test_another_workspaces_product_is_like_one_that_is_not_there(
+def test_a_product_of_another_workspace_looks_like_an_unknown_one(
     new_person: NewPerson, catalog: Catalog, shelved: Product
 ) -> None:
     stranger = new_person(of=new_workspace(catalog))

@@ -22,7 +22,7 @@ from tests.console.conftest import PASSWORD, NewPerson, Person, csrf_in
 WRONG = "The email address or the password is wrong."
 
 
-def test_who_is_not_signed_in_is_asked_to_and_comes_back(new_person: NewPerson) -> None:
+def test_a_visitor_is_redirected_to_the_sign_in_page_and_back(new_person: NewPerson) -> None:
     person = new_person(signed_in=False)
     asked = person.browser.get("/console?search=a+lamp")
     assert (asked.status_code, asked.location) == (
@@ -36,12 +36,12 @@ def test_who_is_not_signed_in_is_asked_to_and_comes_back(new_person: NewPerson) 
     assert person.user.email in page.text
 
 
-def test_who_is_signed_in_is_not_asked_again(admin: Person) -> None:
+def test_a_signed_in_user_skips_the_sign_in_page(admin: Person) -> None:
     answer = admin.browser.get("/console/sign-in?next=/console/usage")
     assert (answer.status_code, answer.location) == (303, "/console/usage")
 
 
-def test_a_wrong_password_and_an_unknown_user_are_told_the_same(new_person: NewPerson) -> None:
+def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(new_person: NewPerson) -> None:
     person = new_person(signed_in=False)
     wrong = person.sign_in("another")
     stranger = Person(replace(person.user, email="nobody@example.com"), person.browser)
@@ -56,7 +56,7 @@ def test_a_password_is_never_written_into_the_page(new_person: NewPerson) -> Non
     assert "another-password" not in new_person(signed_in=False).sign_in("another-password").text
 
 
-def test_a_disabled_user_is_kept_out_and_put_out(
+def test_a_disabled_user_loses_the_session_and_can_not_sign_in(
     new_person: NewPerson, admin: Person, catalog: Catalog
 ) -> None:
     catalog.disable_user(admin.user.id, now())
@@ -66,12 +66,12 @@ def test_a_disabled_user_is_kept_out_and_put_out(
     assert late.sign_in().status_code == 401
 
 
-def test_another_password_ends_the_session(admin: Person, catalog: Catalog) -> None:
+def test_a_new_password_ends_the_session(admin: Person, catalog: Catalog) -> None:
     catalog.set_password(admin.user.id, "other", now() + timedelta(seconds=1))
     assert admin.browser.get("/console").status_code == 303
 
 
-def test_signing_out_ends_the_session_itself(admin: Person) -> None:
+def test_signing_out_ends_the_session_on_the_server(admin: Person) -> None:
     cookie = admin.browser.get_cookie("vetrina_session")
     assert cookie is not None
     answer = admin.post("/console/sign-out", "/console")
@@ -81,7 +81,7 @@ def test_signing_out_ends_the_session_itself(admin: Person) -> None:
     assert admin.browser.get("/console").status_code == 303
 
 
-def test_sign_ins_are_throttled(
+def test_sign_ins_are_limited(
     settings: Settings, storage: StorageBackend, catalog: Catalog, new_person: NewPerson
 ) -> None:
     app = create_app(replace(settings, auth_failures_per_minute=2), storage=storage, catalog=catalog)
@@ -131,7 +131,7 @@ def test_a_sign_in_without_the_visitors_cookie_is_refused(new_person: NewPerson)
         "",
     ],
 )
-def test_after_the_sign_in_nobody_is_sent_elsewhere(new_person: NewPerson, path: str) -> None:
+def test_the_sign_in_redirects_only_to_known_pages(new_person: NewPerson, path: str) -> None:
     person = new_person(signed_in=False)
     csrf = csrf_in(person.browser.get("/console/sign-in"))
     form = {"email": person.user.email, "password": PASSWORD, "csrf": csrf}
@@ -144,7 +144,7 @@ def test_after_the_sign_in_nobody_is_sent_elsewhere(new_person: NewPerson, path:
 @pytest.mark.parametrize(
     "path", ["/console/keys", "/console?page=2", "/api/oauth/authorize?client_id=a&state=b"]
 )
-def test_after_the_sign_in_one_of_our_pages_is_shown(new_person: NewPerson, path: str) -> None:
+def test_the_sign_in_returns_to_the_requested_page(new_person: NewPerson, path: str) -> None:
     person = new_person(signed_in=False)
     csrf = csrf_in(person.browser.get("/console/sign-in"))
     form = {"email": person.user.email, "password": PASSWORD, "csrf": csrf}
@@ -155,7 +155,7 @@ def test_after_the_sign_in_one_of_our_pages_is_shown(new_person: NewPerson, path
 @pytest.mark.parametrize(
     ("public_url", "secure"), [("https://images.example.com", True), ("http://127.0.0.1:8000", False)]
 )
-def test_the_cookies_are_for_this_site_and_not_for_scripts(
+def test_the_cookies_have_protective_attributes(
     settings: Settings,
     storage: StorageBackend,
     catalog: Catalog,
@@ -175,7 +175,7 @@ def test_the_cookies_are_for_this_site_and_not_for_scripts(
         assert ("Secure" in attributes) is secure
 
 
-def test_a_page_gets_a_short_lived_token_for_the_api(admin: Person, catalog: Catalog) -> None:
+def test_a_page_receives_a_short_lived_token_for_the_api(admin: Person, catalog: Catalog) -> None:
     answer = admin.browser.post("/console/token", headers={"X-CSRF-Token": admin.csrf()})
     body: dict[str, Any] = answer.json or {}
     assert (answer.status_code, set(body), body["expiresIn"]) == (200, {"accessToken", "expiresIn"}, 900)
@@ -186,7 +186,7 @@ def test_a_page_gets_a_short_lived_token_for_the_api(admin: Person, catalog: Cat
     assert (credential.user_id, credential.workspace_id) == (admin.user.id, admin.user.workspace_id)
 
 
-def test_the_token_does_not_outlive_the_session(
+def test_a_page_token_does_not_outlive_the_session(
     new_person: NewPerson, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth.sessions, "LIFETIME", timedelta(minutes=5))
@@ -196,18 +196,18 @@ def test_the_token_does_not_outlive_the_session(
     assert 290 <= (answer.json or {})["expiresIn"] <= 300
 
 
-def test_a_form_of_someone_who_signed_out_leads_to_its_page(anonymous: FlaskClient) -> None:
+def test_a_form_after_a_sign_out_leads_to_the_page_of_the_form(anonymous: FlaskClient) -> None:
     for path, page in (("/console/keys/abc/revoke", "/console/keys"), ("/console/sign-out", "/console")):
         response = anonymous.post(path)
         assert (response.status_code, response.location) == (303, f"/console/sign-in?next={quote(page, '')}")
 
 
-def test_a_second_sign_in_page_leads_on_after_the_first_has_been_used(admin: Person) -> None:
+def test_a_stale_sign_in_form_redirects_if_the_user_is_already_signed_in(admin: Person) -> None:
     response = admin.browser.post("/console/sign-in?next=/console/keys", data={"csrf": "of the visitor's"})
     assert (response.status_code, response.location) == (303, "/console/keys")
 
 
-def test_the_token_ends_with_the_sign_out(app: Flask, admin: Person) -> None:
+def test_a_page_token_ends_with_the_sign_out(app: Flask, admin: Person) -> None:
     bearer = {"Authorization": f"Bearer {admin.access_token()}"}
     api = app.test_client()
     assert api.get("/api/v1/products", headers=bearer).status_code == 200
@@ -215,14 +215,14 @@ def test_the_token_ends_with_the_sign_out(app: Flask, admin: Person) -> None:
     assert api.get("/api/v1/products", headers=bearer).status_code == 401
 
 
-def test_the_token_ends_with_another_password(app: Flask, admin: Person, catalog: Catalog) -> None:
+def test_a_page_token_ends_with_a_new_password(app: Flask, admin: Person, catalog: Catalog) -> None:
     bearer = {"Authorization": f"Bearer {admin.access_token()}"}
     catalog.set_password(admin.user.id, "another hash", now() + timedelta(seconds=1))
     assert app.test_client().get("/api/v1/products", headers=bearer).status_code == 401
 
 
 @pytest.mark.parametrize(("role", "status"), [(Role.VIEWER, 403), (Role.EDITOR, 400), (Role.ADMIN, 400)])
-def test_the_token_opens_what_the_role_allows(
+def test_a_page_token_allows_what_the_role_allows(
     app: Flask, new_person: NewPerson, role: Role, status: int
 ) -> None:
     bearer = {"Authorization": f"Bearer {new_person(role).access_token()}"}
@@ -231,11 +231,11 @@ def test_the_token_opens_what_the_role_allows(
     assert client.post("/api/v1/products", json={}, headers=bearer).status_code == status
 
 
-def test_the_session_itself_does_not_open_the_api(admin: Person) -> None:
+def test_the_session_cookie_does_not_open_the_api(admin: Person) -> None:
     assert admin.browser.get("/api/v1/products").status_code == 401
 
 
-def test_no_token_without_a_session_or_without_the_csrf_header(admin: Person, anonymous: FlaskClient) -> None:
+def test_a_page_token_requires_a_session_and_the_csrf_header(admin: Person, anonymous: FlaskClient) -> None:
     nobody = anonymous.post("/console/token")
     assert (nobody.status_code, nobody.json) == (401, {"error": "Unauthorized"})
     unproven = admin.browser.post("/console/token")

@@ -1,4 +1,4 @@
-"""A user who is signed in, apps, and each step of the flow over HTTP."""
+"""Fixtures of the OAuth tests: signed-in users, apps, and each step of the flow over HTTP."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def new_user(catalog: Catalog, workspace: Workspace, role: Role = Role.EDITOR) -
 
 
 def new_session(catalog: Catalog, user: User) -> str:
-    """The cookie of a user who has signed in."""
+    """Creates a session of a user. Returns the value of the session cookie."""
     secret = secrets.token_urlsafe(32)
     credential = a_credential(
         CredentialKind.SESSION,
@@ -53,7 +53,7 @@ def new_session(catalog: Catalog, user: User) -> str:
 
 @dataclass
 class App:
-    """An OAuth client that asks a user, in a browser, and redeems what it gets."""
+    """An OAuth client together with the browser of a user."""
 
     record: OAuthClient
     secret: str | None
@@ -66,7 +66,7 @@ class App:
         return base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
 
     def authorization(self, **changes: str | None) -> str:
-        """The path that the browser is sent to; a change to None leaves a parameter out."""
+        """The path of an authorization request. A change to None omits the parameter."""
         parameters: dict[str, str | None] = {
             "response_type": "code",
             "client_id": self.record.id,
@@ -121,7 +121,7 @@ class App:
         return self.post("token", grant_type="refresh_token", refresh_token=refresh_token, scope=scope)
 
     def at_once(self, form: dict[str, str], times: int = 8) -> list[str]:
-        """Asks for tokens many times at once; gives the access tokens that come of it."""
+        """Sends one token request many times at once. Returns the access tokens of the successful answers."""
         flask = self.http.application
         with ThreadPoolExecutor(times) as threads:
             answers = list(
@@ -134,7 +134,7 @@ class App:
 
 
 def parameters_of(response: TestResponse) -> dict[str, str]:
-    """What the browser carries back to the app."""
+    """The query parameters of a redirect to the app."""
     assert response.location.startswith(f"{CALLBACK}?"), response.location
     return {name: values[0] for name, values in parse_qs(urlsplit(response.location).query).items()}
 

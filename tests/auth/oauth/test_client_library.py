@@ -1,4 +1,4 @@
-"""The whole flow with a real OAuth client library, over HTTP, against gunicorn with two workers."""
+"""The whole flow with a third-party OAuth client library, over HTTP, against gunicorn with two workers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def browser(server: Server) -> Iterator[requests.Session]:
 
 
 def registered(server: Server, method: str) -> OAuth2Session:
-    """A client that has registered itself."""
+    """A client that registered itself."""
     response = requests.post(
         f"{server.url}/api/oauth/register",
         json={
@@ -80,7 +80,7 @@ def registered(server: Server, method: str) -> OAuth2Session:
 
 
 def allow(browser: requests.Session, url: str) -> str:
-    """The user lets the app in; gives the URL that the app is called back by."""
+    """Consents in the browser. Returns the URL of the redirect to the app."""
     page = browser.get(url, timeout=10)
     assert page.status_code == 200, page.text
     token = re.search(r'name="csrf" value="([0-9a-f]{64})"', page.text)
@@ -90,7 +90,7 @@ def allow(browser: requests.Session, url: str) -> str:
 
 
 @pytest.mark.parametrize("method", ["none", "client_secret_basic", "client_secret_post"])
-def test_a_client_library_goes_through_the_whole_flow(
+def test_a_client_library_completes_the_whole_flow(
     server: Server, browser: requests.Session, method: str
 ) -> None:
     metadata = requests.get(f"{server.url}/.well-known/oauth-authorization-server", timeout=10).json()
@@ -125,7 +125,7 @@ def test_a_client_library_goes_through_the_whole_flow(
             client.refresh_token(metadata["token_endpoint"], refresh_token=refreshed["refresh_token"])
 
 
-def test_a_client_library_with_the_wrong_verifier_gets_nothing(
+def test_a_client_library_with_a_wrong_verifier_gets_no_token(
     server: Server, browser: requests.Session
 ) -> None:
     with registered(server, "none") as client:

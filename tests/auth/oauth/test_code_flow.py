@@ -1,4 +1,4 @@
-"""The authorization code flow with PKCE, and each way in which it is refused."""
+"""The authorization code flow with PKCE, and the cases in which it is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import PUBLIC_URL, Tenant
 
 
 @pytest.mark.parametrize("confidential", [False, True])
-def test_an_app_gets_a_token_that_works_on_the_users_behalf(
+def test_an_app_gets_a_token_that_works_on_behalf_of_the_user(
     new_app: NewApp, tenant: Tenant, *, confidential: bool
 ) -> None:
     app = new_app(confidential=confidential)
@@ -42,13 +42,13 @@ def test_an_app_gets_a_token_that_works_on_the_users_behalf(
     assert [item["_id"] for item in found] == [product["_id"]]
 
 
-def test_the_answer_names_the_state_and_the_issuer(public: App) -> None:
+def test_the_redirect_to_the_app_contains_the_state_and_the_issuer(public: App) -> None:
     returned = parameters_of(public.decide())
     assert set(returned) == {"code", "state", "iss"}
     assert (returned["state"], returned["iss"]) == ("xyz & 1", PUBLIC_URL)
 
 
-def test_a_user_who_says_no_sends_the_app_away(public: App, catalog: Catalog, user: User) -> None:
+def test_a_denied_request_redirects_with_access_denied(public: App, catalog: Catalog, user: User) -> None:
     assert parameters_of(public.decide("deny")) == {
         "error": "access_denied",
         "error_description": "The resource owner or authorization server denied the request",
@@ -58,16 +58,16 @@ def test_a_user_who_says_no_sends_the_app_away(public: App, catalog: Catalog, us
     assert catalog.list_grants(user.id) == []
 
 
-def test_who_is_not_signed_in_signs_in_first_and_comes_back(public: App, anonymous: FlaskClient) -> None:
+def test_a_visitor_signs_in_first_and_returns_to_the_consent_page(
+    public: App, anonymous: FlaskClient
+) -> None:
     path = public.authorization()
     response = anonymous.get(path)
     assert response.status_code == 303
     assert response.location == f"/console/sign-in?next={quote(path, safe='')}"
 
 
-def test_who_has_signed_out_meanwhile_signs_in_first_and_comes_back(
-    public: App, anonymous: FlaskClient
-) -> None:
+def test_a_decision_after_a_sign_out_leads_to_the_sign_in_page(public: App, anonymous: FlaskClient) -> None:
     path = public.authorization()
     response = anonymous.post(path, data={"csrf": "0" * 64, "decision": "allow"})
     assert response.status_code == 303
@@ -75,7 +75,7 @@ def test_who_has_signed_out_meanwhile_signs_in_first_and_comes_back(
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64])
-def test_a_consent_that_the_user_has_not_seen_is_none(
+def test_a_decision_without_a_valid_csrf_token_is_refused(
     public: App, catalog: Catalog, user: User, token: str
 ) -> None:
     response = public.browser.post(public.authorization(), data={"csrf": token, "decision": "allow"})
@@ -83,10 +83,10 @@ def test_a_consent_that_the_user_has_not_seen_is_none(
     assert catalog.list_grants(user.id) == []
 
 
-def test_the_page_can_not_be_framed_and_lets_the_form_lead_to_the_app(public: App) -> None:
+def test_the_consent_page_can_not_be_framed_and_its_form_may_redirect_to_the_app(public: App) -> None:
     headers = public.ask().headers
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
-    assert "form-action" not in headers["Content-Security-Policy"]  # or Chromium would not go on to the app
+    assert "form-action" not in headers["Content-Security-Policy"]  # Chromium applies it to the redirect
     assert headers["Cache-Control"] == "no-store"
 
 
@@ -96,11 +96,11 @@ def test_without_offline_access_there_is_no_refresh_token(public: App) -> None:
     assert tokens["scope"] == "products:read"
 
 
-def test_a_request_without_a_scope_may_read(public: App) -> None:
+def test_a_request_without_a_scope_is_granted_products_read(public: App) -> None:
     assert public.tokens(scope=None)["scope"] == "products:read"
 
 
-def test_a_code_is_kept_as_a_digest_alone(public: App, catalog: Catalog) -> None:
+def test_only_the_digest_of_a_code_is_stored(public: App, catalog: Catalog) -> None:
     code = public.code()
     credential = catalog.find_credential(digest(code))
     assert credential is not None
@@ -120,7 +120,7 @@ def test_a_code_is_kept_as_a_digest_alone(public: App, catalog: Catalog) -> None
         ("com.example.app:/callback", "com.example.app:/callback"),
     ],
 )
-def test_an_app_on_the_users_machine_takes_any_port(new_app: NewApp, registered: str, asked: str) -> None:
+def test_a_loopback_redirect_uri_may_use_any_port(new_app: NewApp, registered: str, asked: str) -> None:
     app = new_app(redirect_uris=(registered,))
     location = app.decide(redirect_uri=asked).location
     assert location.startswith(asked)
@@ -151,7 +151,7 @@ def test_an_app_on_the_users_machine_takes_any_port(new_app: NewApp, registered:
         "",
     ],
 )
-def test_another_redirect_uri_is_refused_and_nobody_is_sent_there(new_app: NewApp, asked: str) -> None:
+def test_an_unregistered_redirect_uri_is_refused_without_a_redirect(new_app: NewApp, asked: str) -> None:
     app = new_app(redirect_uris=(CALLBACK, "http://127.0.0.1/loop"))
     response = app.ask(redirect_uri=asked)
     assert response.status_code == 400
@@ -159,20 +159,20 @@ def test_another_redirect_uri_is_refused_and_nobody_is_sent_there(new_app: NewAp
     assert "Location" not in response.headers
 
 
-def test_the_only_redirect_uri_need_not_be_named(public: App) -> None:
+def test_the_redirect_uri_is_optional_if_only_one_is_registered(public: App) -> None:
     code = parameters_of(public.decide(redirect_uri=None))["code"]
     assert public.redeem(code, redirect_uri=None).status_code == 200
 
 
 @pytest.mark.parametrize("client_id", [None, "", "6650a1b2c3d4e5f6a7b8c9d0", "é"])
-def test_an_unknown_app_sends_nobody_anywhere(public: App, client_id: str | None) -> None:
+def test_an_unknown_client_is_refused_without_a_redirect(public: App, client_id: str | None) -> None:
     response = public.ask(client_id=client_id)
     assert response.status_code == 400
     assert (response.json or {})["error"] == "invalid_client"
     assert "Location" not in response.headers
 
 
-def test_a_browser_is_told_in_a_page(public: App) -> None:
+def test_a_browser_gets_the_error_as_a_page(public: App) -> None:
     response = public.browser.get(
         public.authorization(client_id="nobody"), headers={"Accept": "text/html,application/xhtml+xml"}
     )
@@ -195,7 +195,9 @@ def test_a_browser_is_told_in_a_page(public: App) -> None:
         ({"code_challenge": "x" * 44}, "invalid_request"),
     ],
 )
-def test_what_is_wrong_is_told_to_the_app(public: App, changes: dict[str, str | None], error: str) -> None:
+def test_an_invalid_request_is_reported_to_the_app(
+    public: App, changes: dict[str, str | None], error: str
+) -> None:
     response = public.ask(**changes)
     assert response.status_code == 302
     returned = parameters_of(response)
@@ -203,7 +205,7 @@ def test_what_is_wrong_is_told_to_the_app(public: App, changes: dict[str, str | 
     assert returned == {"error": error, "state": "xyz & 1", "iss": PUBLIC_URL}
 
 
-def test_nor_is_it_given_to_a_request_without_a_scope(new_app: NewApp) -> None:
+def test_a_request_without_a_scope_is_refused_if_the_app_may_not_read(new_app: NewApp) -> None:
     app = new_app(scopes=frozenset({"products:write"}))
     assert parameters_of(app.ask(scope=None))["error"] == "invalid_scope"
 
@@ -215,7 +217,7 @@ def test_a_scope_that_the_app_did_not_register_is_refused(new_app: NewApp) -> No
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri", "state", "code_challenge", "scope"])
-def test_a_parameter_that_is_there_twice_is_refused(public: App, name: str) -> None:
+def test_a_repeated_parameter_is_refused(public: App, name: str) -> None:
     response = public.browser.get(f"{public.authorization()}&{name}=again")
     error = (
         parameters_of(response)["error"] if response.status_code == 302 else (response.json or {})["error"]
@@ -241,7 +243,7 @@ def test_a_parameter_that_is_there_twice_is_refused(public: App, name: str) -> N
         ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
     ],
 )
-def test_a_code_is_not_redeemed_and_stays_good(
+def test_a_failed_redemption_does_not_use_up_the_code(
     public: App, changes: dict[str, str | None], error: str
 ) -> None:
     code = public.code()
@@ -251,7 +253,7 @@ def test_a_code_is_not_redeemed_and_stays_good(
     assert public.redeem(code).status_code == 200
 
 
-def test_a_code_belongs_to_its_app(new_app: NewApp) -> None:
+def test_only_the_app_that_received_a_code_can_redeem_it(new_app: NewApp) -> None:
     mine, other = new_app(), new_app()
     code = mine.code()
     other.verifier = mine.verifier
@@ -260,7 +262,7 @@ def test_a_code_belongs_to_its_app(new_app: NewApp) -> None:
     assert mine.redeem(code).status_code == 200
 
 
-def test_a_code_that_is_replayed_revokes_what_it_gave(public: App) -> None:
+def test_replaying_a_code_revokes_its_tokens(public: App) -> None:
     code = public.code()
     tokens = public.redeem(code).json or {}
     assert public.read(tokens["access_token"]).status_code == 200
@@ -272,7 +274,7 @@ def test_a_code_that_is_replayed_revokes_what_it_gave(public: App) -> None:
     assert (public.refresh(tokens["refresh_token"]).json or {})["error"] == "invalid_grant"
 
 
-def test_of_many_who_redeem_a_code_at_once_nobody_keeps_a_token(public: App) -> None:
+def test_simultaneous_redemptions_of_a_code_leave_no_working_token(public: App) -> None:
     form = {
         "grant_type": "authorization_code",
         "client_id": public.record.id,
@@ -285,14 +287,14 @@ def test_of_many_who_redeem_a_code_at_once_nobody_keeps_a_token(public: App) -> 
     assert [public.read(token).status_code for token in given] == [401] * len(given)
 
 
-def test_a_code_lives_for_a_minute(public: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_code_is_refused(public: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grants, "CODE_LIFETIME", timedelta(0))
     response = public.redeem(public.code())
     assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_grant")
 
 
 @pytest.mark.parametrize("secret", ["wrong", ""])
-def test_a_confidential_app_shows_its_secret(new_app: NewApp, secret: str) -> None:
+def test_a_confidential_app_must_authenticate_with_its_secret(new_app: NewApp, secret: str) -> None:
     app = new_app(confidential=True)
     code = app.code()
     right, app.secret = app.secret, secret
@@ -306,7 +308,7 @@ def test_a_confidential_app_shows_its_secret(new_app: NewApp, secret: str) -> No
     assert response.status_code == 200
 
 
-def test_parameters_in_the_query_are_none(public: App) -> None:
+def test_parameters_in_the_query_of_the_token_endpoint_are_ignored(public: App) -> None:
     code = public.code()
     query = f"grant_type=authorization_code&client_id={public.record.id}&code={code}"
     response = public.http.post(
@@ -318,7 +320,7 @@ def test_parameters_in_the_query_are_none(public: App) -> None:
 @pytest.mark.parametrize(
     "authorization", ["Basic", "Basic !!!", "Basic /////w==", "Basic " + "Og==", "Bearer x", "Basic eDp5"]
 )
-def test_a_strange_authorization_is_refused(new_app: NewApp, authorization: str) -> None:
+def test_a_malformed_authorization_header_is_refused(new_app: NewApp, authorization: str) -> None:
     app = new_app(confidential=True)
     response = app.http.post(
         "/api/oauth/token",
@@ -333,7 +335,7 @@ def test_a_strange_authorization_is_refused(new_app: NewApp, authorization: str)
     "body",
     [b"\xff\xfe", b"grant_type=%ff", b"a=b&" * 100, b"a=" + b"b" * 20_000, b"grant_type=x&grant_type=y"],
 )
-def test_a_strange_form_is_refused(anonymous: FlaskClient, body: bytes) -> None:
+def test_a_malformed_form_is_refused(anonymous: FlaskClient, body: bytes) -> None:
     for path in ("token", "revoke"):
         response = anonymous.post(
             f"/api/oauth/{path}", data=body, content_type="application/x-www-form-urlencoded"
@@ -342,7 +344,7 @@ def test_a_strange_form_is_refused(anonymous: FlaskClient, body: bytes) -> None:
         assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_an_app_authenticates_in_one_way(new_app: NewApp) -> None:
+def test_an_app_that_authenticates_in_two_ways_is_refused(new_app: NewApp) -> None:
     app = new_app(confidential=True)
     response = app.redeem(app.code(), client_secret=app.secret)
     assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_request")
@@ -351,7 +353,9 @@ def test_an_app_authenticates_in_one_way(new_app: NewApp) -> None:
 # --- what a user may do
 
 
-def test_a_viewers_token_reads_and_does_not_write(new_app: NewApp, catalog: Catalog, tenant: Tenant) -> None:
+def test_the_token_of_a_viewer_can_read_and_not_write(
+    new_app: NewApp, catalog: Catalog, tenant: Tenant
+) -> None:
     app = new_app(by=new_user(catalog, tenant.workspace, Role.VIEWER))
     assert "You may only view this workspace" in app.ask().text
     token = app.tokens()["access_token"]
@@ -367,7 +371,7 @@ def test_a_viewers_token_reads_and_does_not_write(new_app: NewApp, catalog: Cata
     )
 
 
-def test_a_user_who_is_disabled_meanwhile_gets_no_tokens(public: App, catalog: Catalog, user: User) -> None:
+def test_a_disabled_user_gets_no_tokens(public: App, catalog: Catalog, user: User) -> None:
     code, tokens = public.code(), public.tokens()
     catalog.disable_user(user.id, now())
     assert (public.redeem(code).json or {})["error"] == "invalid_grant"
@@ -375,7 +379,7 @@ def test_a_user_who_is_disabled_meanwhile_gets_no_tokens(public: App, catalog: C
     assert public.read(tokens["access_token"]).status_code == 401
 
 
-def test_an_app_that_is_deleted_keeps_nothing(new_app: NewApp, catalog: Catalog, tenant: Tenant) -> None:
+def test_deleting_an_app_ends_its_codes_and_tokens(new_app: NewApp, catalog: Catalog, tenant: Tenant) -> None:
     app = new_app(workspace_id=tenant.workspace.id)
     code, tokens = app.code(), app.tokens()
     catalog.delete_client(tenant.workspace.id, app.record.id)
@@ -384,7 +388,7 @@ def test_an_app_that_is_deleted_keeps_nothing(new_app: NewApp, catalog: Catalog,
     assert app.read(tokens["access_token"]).status_code == 401
 
 
-def test_an_access_token_lives_for_an_hour(
+def test_an_access_token_expires_after_an_hour(
     public: App, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = public.tokens()["access_token"]
@@ -395,7 +399,9 @@ def test_an_access_token_lives_for_an_hour(
     assert public.read(public.tokens()["access_token"]).status_code == 401
 
 
-def test_secrets_of_other_kinds_are_no_codes(public: App, catalog: Catalog) -> None:
+def test_other_kinds_of_secrets_are_not_accepted_as_codes_or_refresh_tokens(
+    public: App, catalog: Catalog
+) -> None:
     tokens = public.tokens()
     for secret in (tokens["access_token"], tokens["refresh_token"]):
         assert (public.redeem(secret).json or {})["error"] == "invalid_grant"

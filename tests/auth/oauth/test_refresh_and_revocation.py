@@ -1,4 +1,4 @@
-"""Refresh tokens, which are good for one use, and the revocation of all kinds of tokens."""
+"""Refresh token rotation, and token revocation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOT_GRANTED = {
 }
 
 
-def test_a_refresh_token_is_replaced_at_each_use(public: App) -> None:
+def test_a_refresh_rotates_the_refresh_token(public: App) -> None:
     first = public.tokens()
     second = public.refresh(first["refresh_token"]).json or {}
     assert set(second) == {"access_token", "refresh_token", "token_type", "expires_in", "scope"}
@@ -29,7 +29,7 @@ def test_a_refresh_token_is_replaced_at_each_use(public: App) -> None:
     assert [public.read(token["access_token"]).status_code for token in tokens] == [200, 200, 200]
 
 
-def test_a_refresh_token_that_is_used_again_revokes_its_family(public: App) -> None:
+def test_reusing_a_refresh_token_revokes_its_family(public: App) -> None:
     first = public.tokens()
     other = public.tokens()
     second = public.refresh(first["refresh_token"]).json or {}
@@ -41,7 +41,7 @@ def test_a_refresh_token_that_is_used_again_revokes_its_family(public: App) -> N
     assert public.read(other["access_token"]).status_code == 200
 
 
-def test_of_many_who_refresh_at_once_nobody_keeps_a_token(public: App) -> None:
+def test_simultaneous_refreshes_leave_no_working_token(public: App) -> None:
     token = public.tokens()["refresh_token"]
     form = {"grant_type": "refresh_token", "client_id": public.record.id, "refresh_token": token}
     given = public.at_once(form)
@@ -50,7 +50,7 @@ def test_of_many_who_refresh_at_once_nobody_keeps_a_token(public: App) -> None:
 
 
 @pytest.mark.parametrize("step", ["extend_grant", "create_credential"])
-def test_what_a_store_that_fails_has_not_given_is_given_at_the_next_try(
+def test_a_redemption_or_refresh_can_be_retried_after_a_catalog_failure(
     public: App, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def fail(*_: object) -> None:
@@ -68,7 +68,7 @@ def test_what_a_store_that_fails_has_not_given_is_given_at_the_next_try(
     assert [public.read(token["access_token"]).status_code for token in (first, second)] == [200, 200]
 
 
-def test_a_refresh_narrows_the_access_token_and_can_widen_it_again(public: App) -> None:
+def test_a_refresh_can_narrow_the_access_token_and_a_later_one_widen_it(public: App) -> None:
     first = public.tokens()
     narrow = public.refresh(first["refresh_token"], scope="products:read").json or {}
     assert narrow["scope"] == "products:read"
@@ -80,33 +80,33 @@ def test_a_refresh_narrows_the_access_token_and_can_widen_it_again(public: App) 
     assert wide["scope"] == first["scope"]
 
 
-def test_a_scope_of_nothing_is_none(public: App) -> None:
+def test_a_blank_scope_is_refused(public: App) -> None:
     response = public.refresh(public.tokens()["refresh_token"], scope=" ")
     assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_scope")
 
 
-def test_a_refresh_gives_no_more_than_was_granted(public: App) -> None:
+def test_a_refresh_can_not_exceed_the_granted_scopes(public: App) -> None:
     token = public.tokens(scope="products:read offline_access")["refresh_token"]
     response = public.refresh(token, scope="products:read products:write")
     assert (response.status_code, response.json) == (400, NOT_GRANTED)
     assert public.refresh(token).status_code == 200
 
 
-def test_a_refresh_token_belongs_to_its_app(new_app: NewApp) -> None:
+def test_only_the_app_that_received_a_refresh_token_can_use_it(new_app: NewApp) -> None:
     mine, other = new_app(), new_app()
     token = mine.tokens()["refresh_token"]
     assert (other.refresh(token).json or {})["error"] == "invalid_grant"
     assert mine.refresh(token).status_code == 200
 
 
-def test_a_refresh_token_expires(public: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_refresh_token_is_refused(public: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "REFRESH_LIFETIME", timedelta(0))
     response = public.refresh(public.tokens()["refresh_token"])
     assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_grant")
 
 
 @pytest.mark.parametrize("token", [None, "", "unknown"])
-def test_without_a_good_refresh_token_there_is_nothing(public: App, token: str | None) -> None:
+def test_a_missing_or_unknown_refresh_token_is_refused(public: App, token: str | None) -> None:
     response = public.post("token", grant_type="refresh_token", refresh_token=token)
     assert response.status_code == 400
     assert (response.json or {})["error"] in ("invalid_request", "invalid_grant")
@@ -116,7 +116,7 @@ def test_without_a_good_refresh_token_there_is_nothing(public: App, token: str |
 
 
 @pytest.mark.parametrize("confidential", [False, True])
-def test_an_app_revokes_an_access_token_alone(new_app: NewApp, *, confidential: bool) -> None:
+def test_revoking_an_access_token_keeps_the_refresh_token(new_app: NewApp, *, confidential: bool) -> None:
     app = new_app(confidential=confidential)
     tokens = app.tokens()
     response = app.post("revoke", token=tokens["access_token"], token_type_hint="access_token")  # noqa: S106  # a hint
@@ -128,7 +128,7 @@ def test_an_app_revokes_an_access_token_alone(new_app: NewApp, *, confidential: 
 
 
 @pytest.mark.parametrize("hint", [None, "refresh_token", "access_token", "nonsense"])
-def test_a_refresh_token_that_is_revoked_takes_all_with_it(public: App, hint: str | None) -> None:
+def test_revoking_a_refresh_token_revokes_its_family(public: App, hint: str | None) -> None:
     tokens = public.tokens()
     response = public.post("revoke", token=tokens["refresh_token"], token_type_hint=hint)
     assert (response.status_code, response.json) == (200, {})
@@ -137,12 +137,12 @@ def test_a_refresh_token_that_is_revoked_takes_all_with_it(public: App, hint: st
 
 
 @pytest.mark.parametrize("token", ["unknown", "tp_EXAMPLE_not_a_key"])
-def test_to_revoke_what_is_not_there_is_no_error(public: App, token: str) -> None:
+def test_revoking_an_unknown_token_succeeds(public: App, token: str) -> None:
     response = public.post("revoke", token=token)
     assert (response.status_code, response.json) == (200, {})
 
 
-def test_an_app_revokes_only_its_own(new_app: NewApp) -> None:
+def test_an_app_can_not_revoke_the_token_of_another_app(new_app: NewApp) -> None:
     mine, other = new_app(), new_app()
     tokens = mine.tokens()
     response = other.post("revoke", token=tokens["refresh_token"])
@@ -150,7 +150,7 @@ def test_an_app_revokes_only_its_own(new_app: NewApp) -> None:
     assert mine.read(tokens["access_token"]).status_code == 200
 
 
-def test_a_revocation_needs_a_token_and_an_app(new_app: NewApp) -> None:
+def test_a_revocation_requires_a_token_and_an_authenticated_app(new_app: NewApp) -> None:
     app = new_app(confidential=True)
     assert (app.post("revoke").json or {})["error"] == "invalid_request"
     token = app.tokens()["access_token"]
@@ -160,6 +160,6 @@ def test_a_revocation_needs_a_token_and_an_app(new_app: NewApp) -> None:
     assert app.read(token).status_code == 200
 
 
-def test_an_api_key_is_not_revoked_by_an_app(public: App, tenant: Tenant) -> None:
+def test_an_app_can_not_revoke_an_api_key(public: App, tenant: Tenant) -> None:
     assert public.post("revoke", token=tenant.key).status_code == 200
     assert public.read(tenant.key).status_code == 200

@@ -1,4 +1,4 @@
-"""Apps that register themselves, and what an app can find out by itself."""
+"""Dynamic client registration and the discovery documents."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def test_a_public_app_registers_itself(anonymous: FlaskClient, catalog: Catalog)
     assert (client.name, client.workspace_id, client.secret_digest) == ("MCP client", None, None)
 
 
-def test_a_confidential_app_is_given_a_secret_once(anonymous: FlaskClient, catalog: Catalog) -> None:
+def test_a_confidential_app_that_registers_itself_receives_a_secret(
+    anonymous: FlaskClient, catalog: Catalog
+) -> None:
     body = dict(anonymous.post(PATH, json={"redirect_uris": [CALLBACK], "scope": "products:read"}).json or {})
     client = catalog.find_client(body["client_id"])
     assert client is not None
@@ -89,7 +91,7 @@ def test_a_confidential_app_is_given_a_secret_once(anonymous: FlaskClient, catal
         ({"token_endpoint_auth_method": "private_key_jwt"}, "invalid_client_metadata"),
     ],
 )
-def test_what_can_not_be_registered_is_refused(
+def test_invalid_metadata_is_refused(
     anonymous: FlaskClient, catalog: Catalog, changes: dict[str, Any], error: str
 ) -> None:
     response = anonymous.post(PATH, json={"redirect_uris": [CALLBACK], **changes})
@@ -99,7 +101,7 @@ def test_what_can_not_be_registered_is_refused(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"5", b"null", b"[" * 100_000])
-def test_a_body_that_is_no_object_is_refused(anonymous: FlaskClient, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(anonymous: FlaskClient, body: bytes) -> None:
     response = anonymous.post(PATH, data=body, content_type="application/json")
     assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_client_metadata")
 
@@ -109,7 +111,9 @@ def limited(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Fl
     return create_app(replace(settings, oauth_max_registered_clients=2), storage=storage, catalog=catalog)
 
 
-def test_there_is_room_for_so_many_and_what_is_unused_makes_room(limited: Flask, catalog: Catalog) -> None:
+def test_the_number_of_self_registered_apps_is_limited_and_unused_ones_are_deleted(
+    limited: Flask, catalog: Catalog
+) -> None:
     http, body = limited.test_client(), {"redirect_uris": [CALLBACK]}
     answers = [http.post(PATH, json=body) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 400]
@@ -121,7 +125,7 @@ def test_there_is_room_for_so_many_and_what_is_unused_makes_room(limited: Flask,
     assert http.post(PATH, json=body).status_code == 201
 
 
-def test_one_address_registers_only_so_fast(
+def test_registrations_are_limited_by_address(
     settings: Settings, storage: StorageBackend, catalog: Catalog
 ) -> None:
     settings = replace(settings, auth_failures_per_minute=2)
@@ -130,9 +134,7 @@ def test_one_address_registers_only_so_fast(
     assert [answer.status_code for answer in answers] == [201, 201, 429]
 
 
-def test_registration_can_be_switched_off(
-    settings: Settings, storage: StorageBackend, catalog: Catalog
-) -> None:
+def test_registration_can_be_disabled(settings: Settings, storage: StorageBackend, catalog: Catalog) -> None:
     settings = replace(settings, oauth_max_registered_clients=0)
     http = create_app(settings, storage=storage, catalog=catalog).test_client()
     response = http.post(PATH, json={"redirect_uris": [CALLBACK]})
@@ -141,7 +143,7 @@ def test_registration_can_be_switched_off(
     assert "registration_endpoint" not in metadata
 
 
-def test_the_server_describes_itself(anonymous: FlaskClient) -> None:
+def test_the_authorization_server_metadata(anonymous: FlaskClient) -> None:
     methods = ["none", "client_secret_basic", "client_secret_post"]
     assert anonymous.get("/.well-known/oauth-authorization-server").json == {
         "issuer": PUBLIC_URL,
@@ -162,7 +164,7 @@ def test_the_server_describes_itself(anonymous: FlaskClient) -> None:
     }
 
 
-def test_the_api_names_its_authorization_server(anonymous: FlaskClient) -> None:
+def test_the_protected_resource_metadata(anonymous: FlaskClient) -> None:
     assert anonymous.get("/.well-known/oauth-protected-resource").json == {
         "resource": PUBLIC_URL,
         "authorization_servers": [PUBLIC_URL],
