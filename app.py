@@ -33,6 +33,7 @@ from cli.doctor import doctor_command
 from cli.key import key_commands
 from cli.storage import storage_commands
 from cli.user import user_commands
+from cli.version import version_command
 from cli.workspace import workspace_commands
 from config import ConfigError, Settings
 from console.blueprint import console_blueprint
@@ -220,5 +221,6 @@ def _add_commands(
         storage_commands(catalog, storage, storage_named),
         doctor_command(catalog, storage, budgets.can_count, served_here=not isinstance(storage, R2Storage)),
         demo_command(catalog, settings.public_url, store_variables(settings)),
+        version_command,
     ):
         app.cli.add_command(command)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 
 from app import create_app
+from cli.framework import hide_framework_commands
 from config import ConfigError
 
 try:
     app = create_app()
 except ConfigError as error:
     sys.exit(f"vetrina: {error}")
+
+hide_framework_commands()

@@ -12,6 +12,8 @@ from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
+from version import VERSION
+
 _SPEC: Final = Path(__file__).with_name("openapi.yaml")
 
 # Swagger UI as a package brings it; nothing is fetched from another host.
@@ -56,9 +58,15 @@ _HEADERS: Final = {
 
 
 @cache
+def _text() -> str:
+    """The OpenAPI document in YAML, with the version of this release in place of ``{version}``."""
+    return _SPEC.read_text(encoding="utf-8").replace("{version}", VERSION, 1)
+
+
+@cache
 def spec() -> dict[str, Any]:
-    """The description, parsed; with it as data, tests hold the server to it."""
-    loaded: dict[str, Any] = yaml.safe_load(_SPEC.read_bytes())
+    """The OpenAPI document as data."""
+    loaded: dict[str, Any] = yaml.safe_load(_text())
     return loaded
 
 
@@ -72,7 +80,7 @@ def docs_blueprint() -> Blueprint:
 
     @blueprint.get("/api/v1/openapi.yaml")
     def openapi_yaml() -> ResponseReturnValue:
-        return Response(_SPEC.read_bytes(), content_type="application/yaml")
+        return Response(_text(), content_type="application/yaml")
 
     @blueprint.get("/docs")
     def page() -> ResponseReturnValue:

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from api.errors import RETRY_AFTER, error_response
 from catalog.base import Catalog
 from storage.base import StorageBackend
+from version import VERSION
 
 #: How long a store may take to answer, in seconds.
 DEADLINE: Final = 2.0
@@ -48,7 +49,7 @@ def health_blueprint(storage: StorageBackend, catalog: Catalog) -> Blueprint:
 
     @blueprint.get("/healthz")
     def healthz() -> ResponseReturnValue:
-        return jsonify({"status": "ok"})
+        return jsonify({"status": "ok", "version": VERSION})
 
     @blueprint.get("/readyz")
     def readyz() -> ResponseReturnValue:

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
 from storage.base import StorageBackend, StorageUnavailable
+from version import VERSION
 
 
 def fail_with(error: Exception) -> Any:
@@ -24,7 +25,7 @@ def test_a_process_that_lives_says_so_whatever_its_stores_do(
 ) -> None:
     monkeypatch.setattr(catalog, "check", fail_with(CatalogUnavailable()))
     response = anonymous.get("/healthz")
-    assert (response.status_code, response.json) == (200, {"status": "ok"})
+    assert (response.status_code, response.json) == (200, {"status": "ok", "version": VERSION})
 
 
 def test_a_server_whose_stores_answer_is_ready(anonymous: FlaskClient) -> None:

@@ -24,6 +24,7 @@ from catalog.base import Catalog
 from config import Settings
 from storage.base import StorageBackend
 from tests.conftest import Tenant
+from version import VERSION
 
 METHODS = {"get", "post", "patch", "delete", "put"}
 #: Routes that are no part of the API: pictures, pages, and what Prometheus reads.
@@ -54,6 +55,10 @@ def calls_of_the_server(app: Flask) -> set[tuple[str, str]]:
 def test_the_description_is_valid_openapi_3_1(described: Any) -> None:
     assert described["openapi"] == "3.1.0"
     validate(described)
+
+
+def test_the_document_tells_the_version_of_the_server(described: Any) -> None:
+    assert described["info"]["version"] == VERSION
 
 
 def test_json_and_yaml_say_the_same(anonymous: FlaskClient, described: Any) -> None:
