@@ -17,7 +17,7 @@ from catalog.base import Catalog, Product
 from catalog.errors import DuplicateModel, ProductNotFound, WorkspaceNotFound
 from catalog.identity import Plan, Role, User, Workspace
 from catalog.ids import new_id, now
-from cli.stores import Command
+from cli.store_errors import Command
 
 # Fixed, so that a second start finds what the first one made.
 WORKSPACE_ID: Final = "6a0000000000000000000001"

@@ -9,7 +9,7 @@ from catalog.base import Catalog
 from catalog.errors import CredentialNotFound, WorkspaceNotFound
 from catalog.identity import Credential
 from catalog.ids import now
-from cli.stores import Group
+from cli.store_errors import Group
 
 
 def key_commands(catalog: Catalog) -> click.Group:

@@ -8,7 +8,7 @@ import click
 
 from catalog.base import Catalog
 from cli.migrate import migrate_command
-from cli.stores import Group
+from cli.store_errors import Group
 from cli.sweep import sweep_command
 from storage.base import StorageBackend
 

@@ -11,7 +11,7 @@ from catalog.base import Catalog
 from catalog.errors import DuplicateEmail, UserNotFound, WorkspaceNotFound
 from catalog.identity import Role, User, normalized_email
 from catalog.ids import new_id, now
-from cli.stores import Group
+from cli.store_errors import Group
 
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, not from the terminal."

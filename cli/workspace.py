@@ -10,7 +10,7 @@ from catalog.base import Catalog
 from catalog.errors import WorkspaceNotFound
 from catalog.identity import Plan, Workspace
 from catalog.ids import new_id, now
-from cli.stores import Group
+from cli.store_errors import Group
 
 _PLAN: Final = click.Choice([plan.value for plan in Plan])
 

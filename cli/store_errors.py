@@ -1,4 +1,4 @@
-"""What every command says when a store is down."""
+"""Classes of commands that end with one line, not with a traceback, when a store is unavailable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from catalog.errors import CatalogUnavailable
 from storage.base import StorageUnavailable
 
 
-class _NeedsStores(click.Command):
+class _ReportsStoreErrors(click.Command):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # as click has it
         try:
             return super().invoke(ctx)
@@ -20,9 +20,9 @@ class _NeedsStores(click.Command):
             raise click.ClickException(f"The storage can't be used: {error}.") from None
 
 
-class Command(_NeedsStores):
-    """A command that ends with one line, not with a traceback, when a store is down."""
+class Command(_ReportsStoreErrors):
+    """A command whose last line says which store is unavailable."""
 
 
-class Group(_NeedsStores, click.Group):
-    """A group of such commands."""
+class Group(_ReportsStoreErrors, click.Group):
+    """A group whose subcommands say which store is unavailable."""
