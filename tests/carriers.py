@@ -91,9 +91,24 @@ def iptc() -> bytes:
 
 
 def profile(size: int = 3000) -> bytes:
-    """A colour profile by its first and its other bytes, of a size; the content does not repeat."""
-    body = b"".join(zlib.crc32(number.to_bytes(4)).to_bytes(4) for number in range(size // 4 - 32))
-    return (struct.pack(">I", size) + bytes(32) + b"acsp" + bytes(88) + body).ljust(size, b"\0")
+    """A colour profile of ``size`` bytes (132 or more), with one private tag whose data does not repeat."""
+    body = b"".join(zlib.crc32(number.to_bytes(4)).to_bytes(4) for number in range(size // 4))
+    tags = struct.pack(">I4sII", 1, b"prVt", 144, size - 144) if size >= 144 else bytes(4)
+    header = struct.pack(">I", size) + bytes(32) + b"acsp" + bytes(88)
+    return (header + tags + body)[:size]
+
+
+def profile_with_tag(icc: bytes, name: bytes, data: bytes) -> bytes:
+    """A profile with a further tag, the last of its table."""
+    count = int.from_bytes(icc[128:132])
+    end = 132 + 12 * count
+    table = b"".join(
+        tag + struct.pack(">II", offset + 12, size)
+        for tag, offset, size in struct.iter_unpack(">4sII", icc[132:end])
+    )
+    size = len(icc) + 12 + len(data)
+    table += name + struct.pack(">II", len(icc) + 12, len(data))
+    return struct.pack(">I", size) + icc[4:128] + struct.pack(">I", count + 1) + table + icc[end:] + data
 
 
 # --- JPEG
