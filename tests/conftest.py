@@ -33,7 +33,7 @@ PUBLIC_URL = "https://images.example.com"
 
 @pytest.fixture
 def catalog_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where records go; empty: to SQLite, under the temporary folder. See ``on_both_catalogs``."""
+    """The catalog that a test uses. Empty means SQLite in the temporary folder. See ``on_both_catalogs``."""
     if getattr(request, "param", "sqlite") == "sqlite":
         yield ""
         return

@@ -10,7 +10,8 @@ from werkzeug.test import TestResponse
 from storage.base import StorageBackend
 from tests.pictures import jpeg
 
-#: Runs the tests of a module twice: with the records in SQLite, and in MongoDB.
+#: Runs a test twice: with the records in SQLite, and in MongoDB. It belongs on a test whose result depends on
+#: what the catalog does. A request that is refused before the catalog is called needs SQLite alone.
 on_both_catalogs = pytest.mark.parametrize("catalog_url", ["sqlite", "mongodb"], indirect=True)
 
 NewProduct = Callable[..., dict[str, Any]]

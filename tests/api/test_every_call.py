@@ -22,8 +22,6 @@ from tests.catalog.contract import new_workspace
 from tests.conftest import Tenant
 from tests.pictures import jpeg
 
-pytestmark = on_both_catalogs
-
 NOBODYS = "6650a1b2c3d4e5f6a7b8c9d0"
 
 
@@ -96,6 +94,7 @@ def test_these_are_all_calls(app: Flask) -> None:
     assert calls == {(call.method, f"/api/v1/products{call.path}") for call in CALLS}
 
 
+@on_both_catalogs
 @each_call
 def test_it_answers_in_json(client: FlaskClient, stocked: dict[str, Any], call: Call) -> None:
     response = call.send(client, stocked["_id"])
@@ -138,6 +137,7 @@ def test_without_its_scope_it_is_a_403(
     )
 
 
+@on_both_catalogs
 @pytest.mark.parametrize("call", OF_A_PRODUCT, ids=str)
 def test_no_product_and_another_workspaces_are_one_404(
     client: FlaskClient, stocked: dict[str, Any], new_tenant: Callable[[], Tenant], call: Call

@@ -22,8 +22,6 @@ from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path, o
 from tests.conftest import Tenant
 from tests.pictures import jpeg
 
-pytestmark = on_both_catalogs
-
 BODY = {"name": "48V Li-Ion Pack", "model": "BP-48V-100", "category": "battery"}
 KEY = "7b4f1e2c-9a3d-4e5b-8c1a-2d3e4f5a6b7c"
 REUSED = {
@@ -50,6 +48,7 @@ def assert_replayed(again: TestResponse, first: TestResponse) -> None:
     assert "Idempotency-Replayed" not in first.headers
 
 
+@on_both_catalogs
 def test_the_first_answer_is_sent_again(client: FlaskClient) -> None:
     first = create(client)
     assert first.status_code == 201
@@ -57,6 +56,7 @@ def test_the_first_answer_is_sent_again(client: FlaskClient) -> None:
     assert total(client) == 1
 
 
+@on_both_catalogs
 def test_another_body_is_refused(client: FlaskClient) -> None:
     create(client)
     response = create(client, {**BODY, "model": "other"})
@@ -64,6 +64,7 @@ def test_another_body_is_refused(client: FlaskClient) -> None:
     assert total(client) == 1
 
 
+@on_both_catalogs
 def test_another_call_with_the_same_key_is_refused(client: FlaskClient, product: dict[str, Any]) -> None:
     headers = {"Idempotency-Key": KEY}
     path = f"/api/v1/products/{product['_id']}"
@@ -72,6 +73,7 @@ def test_another_call_with_the_same_key_is_refused(client: FlaskClient, product:
     assert (response.status_code, response.json) == (422, REUSED)
 
 
+@on_both_catalogs
 def test_keys_of_other_workspaces_do_not_count(client: FlaskClient, new_tenant: Callable[[], Tenant]) -> None:
     first = create(client)
     second = create(new_tenant().client)
@@ -130,6 +132,7 @@ def test_a_key_of_the_wrong_length_is_refused(client: FlaskClient, key: str) -> 
     )
 
 
+@on_both_catalogs
 @pytest.mark.parametrize("key", ["x", "x" * 255, 'any string: é, "quoted", {$ne: null}'])
 def test_any_other_string_is_a_key(client: FlaskClient, key: str) -> None:
     first = create(client, key=key)
@@ -159,6 +162,7 @@ def test_an_answer_that_can_not_be_kept_is_sent_all_the_same(
     assert create(client).status_code == 201
 
 
+@on_both_catalogs
 def test_a_key_is_free_after_24_hours(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     first = create(client)
     monkeypatch.setattr("api.idempotency.now", lambda: now() + timedelta(hours=23, minutes=59))
@@ -167,6 +171,7 @@ def test_a_key_is_free_after_24_hours(client: FlaskClient, monkeypatch: pytest.M
     assert create(client).json == {"error": "A product with this model already exists"}
 
 
+@on_both_catalogs
 def test_an_answer_survives_a_restart(
     client: FlaskClient, settings: Settings, storage: StorageBackend, tenant: Tenant
 ) -> None:
@@ -198,6 +203,7 @@ def new_client(app: Flask, tenant: Tenant) -> FlaskClient:
     return client
 
 
+@on_both_catalogs
 def test_a_second_request_waits_a_moment_for_the_first(
     app: Flask, tenant: Tenant, slow: tuple[threading.Event, threading.Event]
 ) -> None:
@@ -210,6 +216,7 @@ def test_a_second_request_waits_a_moment_for_the_first(
         assert_replayed(second.result(10), first.result(10))
 
 
+@on_both_catalogs
 def test_a_second_request_does_not_wait_for_long(
     app: Flask,
     tenant: Tenant,
@@ -230,6 +237,7 @@ def test_a_second_request_does_not_wait_for_long(
     )
 
 
+@on_both_catalogs
 def test_of_many_at_once_one_runs(app: Flask, tenant: Tenant, client: FlaskClient) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: create(new_client(app, tenant)), range(8)))
@@ -238,6 +246,7 @@ def test_of_many_at_once_one_runs(app: Flask, tenant: Tenant, client: FlaskClien
     assert total(client) == 1
 
 
+@on_both_catalogs
 def test_a_request_that_died_blocks_its_key_for_its_lease_only(
     client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,8 +18,6 @@ from tests.conftest import PUBLIC_URL, Tenant
 from tests.pictures import encoded, jpeg, padded_jpeg, picture, png, png_with_rows, webp
 from tests.storage.contract import read
 
-pytestmark = on_both_catalogs
-
 NO_FILE = {"error": "No file provided. Send as multipart/form-data with field name 'file'."}
 TOO_LARGE = {"error": "Image must be under 5MB"}
 UNSUPPORTED = {"error": "Unsupported MIME type \u2014 accepts image/png, image/jpeg, image/webp"}
@@ -68,6 +66,7 @@ def error(response: TestResponse) -> tuple[int, Any]:
 # --- what an upload answers
 
 
+@on_both_catalogs
 def test_an_upload_answers_its_url_and_all_urls_and_nothing_else(
     product: dict[str, Any], upload: Post, tenant: Tenant
 ) -> None:
@@ -81,6 +80,7 @@ def test_an_upload_answers_its_url_and_all_urls_and_nothing_else(
     assert re.fullmatch(rf"{PUBLIC_URL}/media/{key}[0-9a-f]{{32}}\.jpg", url)
 
 
+@on_both_catalogs
 def test_the_url_is_appended_at_the_end(new_product: NewProduct, upload: Post) -> None:
     external = "https://existing-image-1.jpg"
     product = new_product(imageUrls=[external])
@@ -89,6 +89,7 @@ def test_the_url_is_appended_at_the_end(new_product: NewProduct, upload: Post) -
     assert urls_of(response) == [external, first, image_url(response)]
 
 
+@on_both_catalogs
 def test_two_uploads_of_the_same_file_append_two_images(product: dict[str, Any], client: FlaskClient) -> None:
     request = {
         "data": form(jpeg()),
@@ -315,6 +316,7 @@ def test_too_many_pixels_are_refused(product: dict[str, Any], upload: Post) -> N
     assert error(upload(product, encoded(Image.new("1", (9000, 6000)), "PNG"))) == (400, TOO_MANY_PIXELS)
 
 
+@on_both_catalogs
 def test_an_unknown_product_is_refused_before_the_body_is_read(client: FlaskClient) -> None:
     for product_id in ("6650a1b2c3d4e5f6a7b8c9d0", "x", "..", "%00", '{"$ne":null}', 10_000 * "a"):
         response = client.post(
@@ -325,6 +327,7 @@ def test_an_unknown_product_is_refused_before_the_body_is_read(client: FlaskClie
         assert error(response) == (404, NO_PRODUCT)
 
 
+@on_both_catalogs
 def test_a_full_product_is_refused_before_the_body_is_read(
     new_product: NewProduct, client: FlaskClient
 ) -> None:
@@ -335,12 +338,14 @@ def test_a_full_product_is_refused_before_the_body_is_read(
     assert error(response) == (422, FULL)
 
 
+@on_both_catalogs
 def test_the_twentieth_image_is_taken_and_the_next_is_not(new_product: NewProduct, upload: Post) -> None:
     product = new_product(imageUrls=[f"https://cdn.example.com/{n}.png" for n in range(19)])
     assert upload(product).status_code == 201
     assert error(upload(product)) == (422, FULL)
 
 
+@on_both_catalogs
 def test_the_product_of_another_workspace_answers_as_one_that_is_not_there(
     product: dict[str, Any], upload: Post, new_tenant: Callable[[], Tenant]
 ) -> None:
@@ -350,6 +355,7 @@ def test_the_product_of_another_workspace_answers_as_one_that_is_not_there(
 # --- metadata
 
 
+@on_both_catalogs
 def test_a_product_tells_of_each_image(new_product: NewProduct, upload: Post, client: FlaskClient) -> None:
     external = "https://cdn.example.com/hero.jpg"
     product = new_product(imageUrls=[external])
@@ -381,6 +387,7 @@ def test_a_product_tells_of_each_image(new_product: NewProduct, upload: Post, cl
 # --- ?ifExists=skip
 
 
+@on_both_catalogs
 def test_a_file_that_is_there_can_be_skipped(
     product: dict[str, Any], upload: Post, client: FlaskClient, stored_keys: StoredKeys
 ) -> None:
@@ -394,6 +401,7 @@ def test_a_file_that_is_there_can_be_skipped(
     assert stored_keys() == keys
 
 
+@on_both_catalogs
 def test_a_file_that_is_not_there_is_added_all_the_same(product: dict[str, Any], upload: Post) -> None:
     first = upload(product, jpeg(64, 48), query="?ifExists=skip")
     second = upload(product, jpeg(65, 48), query="?ifExists=skip")
@@ -401,6 +409,7 @@ def test_a_file_that_is_not_there_is_added_all_the_same(product: dict[str, Any],
     assert urls_of(second) == [image_url(first), image_url(second)]
 
 
+@on_both_catalogs
 def test_a_full_product_that_has_the_file_answers_that_it_has(new_product: NewProduct, upload: Post) -> None:
     product = new_product(imageUrls=[f"https://cdn.example.com/{n}.png" for n in range(19)])
     data = jpeg()
@@ -409,6 +418,7 @@ def test_a_full_product_that_has_the_file_answers_that_it_has(new_product: NewPr
     assert error(upload(product, png(), "image/png", query="?ifExists=skip")) == (422, FULL)
 
 
+@on_both_catalogs
 def test_the_file_of_another_product_does_not_count(new_product: NewProduct, upload: Post) -> None:
     data = jpeg()
     upload(new_product(), data)
@@ -446,6 +456,7 @@ def test_a_digest_on_the_part_is_checked(
 # --- DELETE
 
 
+@on_both_catalogs
 def test_deleting_an_image_leaves_the_others_in_order(
     new_product: NewProduct, upload: Post, client: FlaskClient
 ) -> None:
@@ -456,6 +467,7 @@ def test_deleting_an_image_leaves_the_others_in_order(
     assert get(client, product)["imageUrls"] == ["https://cdn.example.com/a.png", url]
 
 
+@on_both_catalogs
 def test_deleting_an_image_deletes_its_object(
     product: dict[str, Any], upload: Post, client: FlaskClient, stored_keys: StoredKeys
 ) -> None:
@@ -466,6 +478,7 @@ def test_deleting_an_image_deletes_its_object(
     assert [second] == [f"{PUBLIC_URL}/media/{key}" for key in stored_keys()]
 
 
+@on_both_catalogs
 def test_an_index_past_the_end_is_not_found(
     product: dict[str, Any], upload: Post, client: FlaskClient
 ) -> None:
@@ -492,6 +505,7 @@ def test_what_is_no_index_is_refused(
     assert get(client, product) == before
 
 
+@on_both_catalogs
 def test_an_image_of_another_workspace_can_not_be_deleted(
     product: dict[str, Any], upload: Post, client: FlaskClient, new_tenant: Callable[[], Tenant]
 ) -> None:
@@ -502,6 +516,7 @@ def test_an_image_of_another_workspace_can_not_be_deleted(
     assert get(client, product) == before
 
 
+@on_both_catalogs
 def test_if_match_keeps_an_index_from_hitting_the_wrong_picture(
     new_product: NewProduct, client: FlaskClient
 ) -> None:

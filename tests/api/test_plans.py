@@ -24,8 +24,6 @@ from tests.api.fixtures import on_both_catalogs
 from tests.catalog.contract import new_workspace
 from tests.servers import gunicorn
 
-pytestmark = on_both_catalogs
-
 SPENT = {"error": "Daily write limit reached. It resets at midnight UTC."}
 NOTHING = "/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0"
 WRONG = "tp_wrong"
@@ -56,6 +54,7 @@ def write(client: FlaskClient) -> TestResponse:
     return client.delete(f"{NOTHING}/images/0")
 
 
+@on_both_catalogs
 @pytest.mark.parametrize(("plan", "limit"), [(Plan.FREE, 100), (Plan.BASIC, 200)])
 def test_a_small_plan_has_a_budget_of_writes_a_day(
     clock: list[datetime], on_plan: NewClient, plan: Plan, limit: int
@@ -117,6 +116,7 @@ def test_a_replayed_write_counts_too(on_plan: NewClient) -> None:
         assert (response.status_code, response.headers["X-RateLimit-Remaining"]) == (201, left)
 
 
+@on_both_catalogs
 def test_workspaces_do_not_share_a_budget(on_plan: NewClient) -> None:
     write(on_plan(Plan.FREE))
     assert write(on_plan(Plan.FREE)).headers["X-RateLimit-Remaining"] == "99"
@@ -135,6 +135,7 @@ def test_a_write_beyond_the_budget_is_not_done(
     assert listed["data"]["total"] == 1
 
 
+@on_both_catalogs
 def test_the_count_is_shared_by_all_processes(tmp_path: Path, catalog_url: str) -> None:
     with gunicorn(tmp_path, WEB_CONCURRENCY="3", CATALOG_URL=catalog_url) as server:
         workspace_id = server.flask("workspace", "create", "Acme", "--plan", "free")
@@ -162,6 +163,7 @@ def guess(client: FlaskClient, token: str = WRONG, address: str = "192.0.2.1") -
     )
 
 
+@on_both_catalogs
 def test_guessing_is_slowed_down_and_who_has_a_key_is_served(
     anonymous: FlaskClient, on_plan: NewClient
 ) -> None:

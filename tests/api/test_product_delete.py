@@ -15,8 +15,6 @@ from tests.api.fixtures import NewProduct, Post, on_both_catalogs
 from tests.catalog.contract import new_workspace
 from tests.conftest import Tenant
 
-pytestmark = on_both_catalogs
-
 NOT_FOUND = (404, {"error": "Product not found"})
 NEEDS_A_PAID_PLAN = (
     403,
@@ -57,6 +55,7 @@ def client_on(app: Flask, catalog: Catalog) -> Callable[[Plan], FlaskClient]:
     return make
 
 
+@on_both_catalogs
 def test_a_product_is_deleted_with_its_objects(
     client: FlaskClient, new_product: NewProduct, upload: Post, stored_keys: Callable[[], set[str]]
 ) -> None:
@@ -96,12 +95,14 @@ def test_every_object_under_the_prefix_goes(
     assert stored_keys() == set(stays)
 
 
+@on_both_catalogs
 def test_the_model_is_free_again(client: FlaskClient, new_product: NewProduct) -> None:
     product = new_product(model="BP-48V")
     delete(client, product)
     assert new_product(model="BP-48V")["_id"] != product["_id"]
 
 
+@on_both_catalogs
 def test_an_archived_product_can_be_deleted(client: FlaskClient, product: dict[str, Any]) -> None:
     client.post(f"{path(product)}/archive")
     assert delete(client, product) == gone(product, 0)
@@ -131,6 +132,7 @@ def test_every_other_plan_does(
     assert delete(client, product) == gone(product, 0)
 
 
+@on_both_catalogs
 def test_only_a_product_of_ones_own_can_be_deleted(
     product: dict[str, Any], client: FlaskClient, new_tenant: Callable[[], Tenant]
 ) -> None:
@@ -138,6 +140,7 @@ def test_only_a_product_of_ones_own_can_be_deleted(
     assert client.get(path(product)).json == product
 
 
+@on_both_catalogs
 def test_a_deletion_holds_to_the_etag(client: FlaskClient, product: dict[str, Any], upload: Post) -> None:
     seen = client.get(path(product)).headers["ETag"]
     upload(product)

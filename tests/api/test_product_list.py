@@ -9,8 +9,6 @@ from flask.testing import FlaskClient
 from tests.api.fixtures import NewProduct, Post, on_both_catalogs
 from tests.conftest import Tenant
 
-pytestmark = on_both_catalogs
-
 PATH = "/api/v1/products"
 
 
@@ -32,6 +30,7 @@ def archive(client: FlaskClient, product: dict[str, Any]) -> dict[str, Any]:
     return dict(client.post(f"{PATH}/{product['_id']}/archive").json or {})
 
 
+@on_both_catalogs
 def test_a_workspace_without_products_has_an_empty_list(client: FlaskClient) -> None:
     assert listed(client) == page([])
 
@@ -45,6 +44,7 @@ def test_a_list_of_one_shows_a_client_that_its_key_works(tenant: Tenant, anonymo
     assert (response.status_code, response.json) == (401, {"error": "Unauthorized"})
 
 
+@on_both_catalogs
 def test_products_come_whole_and_newest_first(
     client: FlaskClient, new_product: NewProduct, upload: Post
 ) -> None:
@@ -54,6 +54,7 @@ def test_products_come_whole_and_newest_first(
     assert listed(client) == page(whole)
 
 
+@on_both_catalogs
 def test_pages_divide_the_list_without_gaps(client: FlaskClient, new_product: NewProduct) -> None:
     newest_first = [new_product() for _ in range(5)][::-1]
     numbers = {"total": 5, "limit": 2, "totalPages": 3}
@@ -73,6 +74,7 @@ def test_20_products_are_a_page_unless_another_limit_is_asked(
     assert listed(client, "?limit=100") == page(newest_first, limit=100)
 
 
+@on_both_catalogs
 def test_archived_products_come_only_when_they_are_asked_for(
     client: FlaskClient, new_product: NewProduct
 ) -> None:
@@ -100,6 +102,7 @@ def test_a_category_can_be_asked_for_in_each_spelling(
     assert listed(client, f"?category={category}") == page([wanted])
 
 
+@on_both_catalogs
 @pytest.mark.parametrize(
     "search",
     ["100%25", "0%25%20z", "zürich", "ZÜRICH", "%C3%BC", "_5", "%5C", "%22", "%00", "bp-48", "%20WEST"],
@@ -112,6 +115,7 @@ def test_a_search_is_over_name_and_model_in_any_case_and_literal(
     assert listed(client, f"?search={search}") == page([wanted])
 
 
+@on_both_catalogs
 @pytest.mark.parametrize("search", ["100_", "z%25h", "*", "zurich", "westbp", "%0A"])
 def test_a_search_that_matches_nothing_finds_nothing(
     client: FlaskClient, new_product: NewProduct, search: str
@@ -120,10 +124,12 @@ def test_a_search_that_matches_nothing_finds_nothing(
     assert listed(client, f"?search={search}") == page([])
 
 
+@on_both_catalogs
 def test_an_empty_search_finds_all(client: FlaskClient, product: dict[str, Any]) -> None:
     assert listed(client, "?search=") == page([product])
 
 
+@on_both_catalogs
 def test_the_filters_work_together(client: FlaskClient, new_product: NewProduct) -> None:
     wanted = new_product(name="Toy Lamp", category="toys")
     new_product(name="Toy Car", category="toys")
@@ -134,6 +140,7 @@ def test_the_filters_work_together(client: FlaskClient, new_product: NewProduct)
     assert listed(client, "?search=LAMP&category=toys&status=archived&limit=1") == page([archived], limit=1)
 
 
+@on_both_catalogs
 def test_the_products_of_others_are_not_listed(
     client: FlaskClient, product: dict[str, Any], new_tenant: Callable[[], Tenant]
 ) -> None:

@@ -15,8 +15,6 @@ from storage.base import StorageBackend
 from tests.api.fixtures import NewProduct, Post, on_both_catalogs
 from tests.conftest import Tenant
 
-pytestmark = on_both_catalogs
-
 NOT_FOUND = (404, {"error": "Product not found"})
 CHANGED = (412, {"error": "The product has changed since: If-Match does not hold"})
 OF_ANOTHER = "An image of another product can't be used: upload it to this one"
@@ -56,6 +54,7 @@ ALL = {
 }
 
 
+@on_both_catalogs
 @pytest.mark.parametrize("field", ALL)
 def test_only_the_key_that_is_sent_changes(client: FlaskClient, new_product: NewProduct, field: str) -> None:
     product = new_product(description="old", defaultFieldValues={"old": 1})
@@ -69,6 +68,7 @@ def test_only_the_key_that_is_sent_changes(client: FlaskClient, new_product: New
     assert get(client, product) == after
 
 
+@on_both_catalogs
 def test_all_keys_can_be_sent_at_once(client: FlaskClient, product: dict[str, Any]) -> None:
     status, after = patch(client, product, ALL)
     assert (status, {name: after[name] for name in ALL}) == (200, ALL)
@@ -82,6 +82,7 @@ def test_the_body_of_a_published_client_is_taken(client: FlaskClient, product: d
     assert (status, after) == (200, expected)
 
 
+@on_both_catalogs
 def test_an_empty_body_changes_nothing(client: FlaskClient, product: dict[str, Any]) -> None:
     before = client.get(path(product)).headers["ETag"]
     response = client.patch(path(product), json={})
@@ -89,6 +90,7 @@ def test_an_empty_body_changes_nothing(client: FlaskClient, product: dict[str, A
     assert response.headers["ETag"] == before
 
 
+@on_both_catalogs
 def test_null_clears_the_description(client: FlaskClient, new_product: NewProduct) -> None:
     product = new_product(description="old")
     status, after = patch(client, product, {"description": None})
@@ -138,6 +140,7 @@ def test_a_body_that_is_no_object_is_a_400(client: FlaskClient, product: dict[st
     assert get(client, product) == product
 
 
+@on_both_catalogs
 def test_the_model_of_another_product_is_a_conflict(client: FlaskClient, new_product: NewProduct) -> None:
     first, second = new_product(), new_product()
     conflict = (409, {"error": "A product with this model already exists"})
@@ -145,6 +148,7 @@ def test_the_model_of_another_product_is_a_conflict(client: FlaskClient, new_pro
     assert get(client, second) == second
 
 
+@on_both_catalogs
 def test_no_product_and_another_workspaces_answer_the_same(
     client: FlaskClient, product: dict[str, Any], new_tenant: Callable[[], Tenant]
 ) -> None:
@@ -156,6 +160,7 @@ def test_no_product_and_another_workspaces_answer_the_same(
 # --- the list of images
 
 
+@on_both_catalogs
 def test_a_list_can_reorder_drop_and_add(
     client: FlaskClient, new_product: NewProduct, upload: Post, stored_keys: Callable[[], set[str]]
 ) -> None:
@@ -174,6 +179,7 @@ def test_a_list_can_reorder_drop_and_add(
     assert client.get(dropped.removeprefix("https://images.example.com")).status_code == 404
 
 
+@on_both_catalogs
 def test_an_empty_list_removes_every_image(
     client: FlaskClient, product: dict[str, Any], upload: Post, stored_keys: Callable[[], set[str]]
 ) -> None:
@@ -183,6 +189,7 @@ def test_an_empty_list_removes_every_image(
     assert stored_keys() == set()
 
 
+@on_both_catalogs
 def test_a_change_without_the_list_keeps_the_images(
     client: FlaskClient, product: dict[str, Any], upload: Post, stored_keys: Callable[[], set[str]]
 ) -> None:
@@ -267,6 +274,7 @@ def test_an_image_is_known_by_its_address_in_other_letters(
     assert (status, after["imageUrls"]) == (200, [url])
 
 
+@on_both_catalogs
 def test_an_image_with_an_address_of_before_is_kept(
     client: FlaskClient,
     product: dict[str, Any],
@@ -301,6 +309,7 @@ def test_20_images_are_taken_and_21_are_not(client: FlaskClient, product: dict[s
 # --- preconditions
 
 
+@on_both_catalogs
 def test_a_change_holds_to_the_etag(client: FlaskClient, product: dict[str, Any], upload: Post) -> None:
     seen = client.get(path(product)).headers["ETag"]
     (url,) = uploaded(upload, product, 1)
@@ -320,6 +329,7 @@ def test_a_change_holds_to_the_etag(client: FlaskClient, product: dict[str, Any]
 # --- archiving
 
 
+@on_both_catalogs
 def test_a_product_is_archived_and_brought_back(
     client: FlaskClient, product: dict[str, Any], upload: Post
 ) -> None:
@@ -336,6 +346,7 @@ def test_a_product_is_archived_and_brought_back(
     assert (status, back) == (200, before | {"updatedAt": back["updatedAt"]})
 
 
+@on_both_catalogs
 def test_an_archived_product_still_takes_images(
     client: FlaskClient, product: dict[str, Any], upload: Post
 ) -> None:
@@ -343,12 +354,14 @@ def test_an_archived_product_still_takes_images(
     assert upload(product).status_code == 201
 
 
+@on_both_catalogs
 def test_archiving_holds_to_the_etag(client: FlaskClient, product: dict[str, Any]) -> None:
     response = client.post(f"{path(product)}/archive", headers={"If-Match": '"old"'})
     assert (response.status_code, response.json) == CHANGED
     assert get(client, product) == product
 
 
+@on_both_catalogs
 def test_only_a_product_of_ones_own_can_be_archived(
     product: dict[str, Any], client: FlaskClient, new_tenant: Callable[[], Tenant]
 ) -> None:

@@ -10,8 +10,6 @@ from flask.testing import FlaskClient
 from tests.api.fixtures import NewProduct, Post, on_both_catalogs
 from tests.conftest import Tenant
 
-pytestmark = on_both_catalogs
-
 MINIMAL = {"name": "48V Li-Ion Pack", "model": "BP-48V-100", "category": "batteries"}
 
 
@@ -24,6 +22,7 @@ def field_errors(**fields: list[str]) -> tuple[int, Any]:
     return 400, {"error": "Validation error", "details": {"fieldErrors": fields}}
 
 
+@on_both_catalogs
 def test_a_product_is_made_of_the_required_fields(client: FlaskClient) -> None:
     response = client.post("/api/v1/products", json=MINIMAL)
     product: Any = response.json
@@ -46,6 +45,7 @@ def test_a_product_is_made_of_the_required_fields(client: FlaskClient) -> None:
     assert response.headers["Location"] == f"/api/v1/products/{product['_id']}"
 
 
+@on_both_catalogs
 def test_every_field_is_kept(client: FlaskClient) -> None:
     fields = {
         "name": "N" * 200,
@@ -142,6 +142,7 @@ def test_the_image_of_another_product_can_not_be_taken_over(
     )
 
 
+@on_both_catalogs
 def test_a_model_that_is_there_is_a_conflict(client: FlaskClient, new_tenant: Callable[[], Tenant]) -> None:
     assert client.post("/api/v1/products", json=MINIMAL).status_code == 201
     assert refused(client, MINIMAL) == (409, {"error": "A product with this model already exists"})
@@ -186,6 +187,7 @@ def test_a_body_over_a_megabyte_is_a_413(client: FlaskClient) -> None:
     )
 
 
+@on_both_catalogs
 def test_text_of_any_script_comes_back_as_it_was_sent(client: FlaskClient, new_product: NewProduct) -> None:
     name = "Zürich 電池 \u202e🎁 'quoted' \\ \u0000"
     product = new_product(name=name)
@@ -194,6 +196,7 @@ def test_text_of_any_script_comes_back_as_it_was_sent(client: FlaskClient, new_p
     assert "電池".encode() in response.data
 
 
+@on_both_catalogs
 @pytest.mark.parametrize(
     "product_id",
     [
@@ -210,6 +213,7 @@ def test_a_product_that_is_not_there_is_a_404(client: FlaskClient, product_id: s
     assert (response.status_code, response.json) == (404, {"error": "Product not found"})
 
 
+@on_both_catalogs
 def test_the_product_of_another_workspace_answers_the_same_404(
     product: dict[str, Any], new_tenant: Callable[[], Tenant]
 ) -> None:
@@ -217,6 +221,7 @@ def test_the_product_of_another_workspace_answers_the_same_404(
     assert (response.status_code, response.json) == (404, {"error": "Product not found"})
 
 
+@on_both_catalogs
 def test_each_change_makes_a_new_etag(client: FlaskClient, product: dict[str, Any], upload: Post) -> None:
     path = f"/api/v1/products/{product['_id']}"
     before = client.get(path).headers["ETag"]

@@ -15,8 +15,6 @@ from tests.api.fixtures import on_both_catalogs
 from tests.conftest import PUBLIC_URL, Tenant
 from tests.pictures import jpeg, png
 
-pytestmark = on_both_catalogs
-
 PRODUCTS = "/api/v1/products"
 BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 
@@ -53,6 +51,7 @@ def test_a_key_is_tried_with_a_list_of_one(anonymous: FlaskClient, headers: dict
     assert (response.status_code, response.json) == (401, {"error": "Unauthorized"})
 
 
+@on_both_catalogs
 def test_a_whole_visit(anonymous: FlaskClient, tenant: Tenant, headers: dict[str, str]) -> None:
     json_headers = {**headers, "Content-Type": "application/json", "Idempotency-Key": "7b4f1e2c-9a3d"}
     body = {
