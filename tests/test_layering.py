@@ -64,7 +64,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth.passwords": {"argon2"},
     "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
     "cli": {"cli", "auth.tokens", "auth.passwords", *CATALOG, "storage.base", "click", "version"},
-    "validators": {"validators", "process_local", "PIL"},
+    "validators": {"validators", "process_local", "PIL", "isal"},
     "validators.base": {"validators.containers.structure"},
     "storage": set(),
     "storage.base": set(),

@@ -20,6 +20,11 @@ class PngPicture:
     #: The bytes of a sequence number before each piece: 4 in fdAT, 0 in IDAT.
     prefix: int = 0
 
+    @property
+    def size(self) -> int:
+        """The bytes in all pieces."""
+        return sum(end - start for start, end in self.spans)
+
 
 class Animation:
     """The frames, as their chunks tell of them in the order of the file."""

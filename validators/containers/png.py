@@ -9,8 +9,9 @@ from typing import Final
 
 from validators.base import Limits, corrupt, over_budget
 from validators.containers.apng import Animation, PngPicture
+from validators.containers.deflate import crc32
 from validators.containers.exif import OrientationKeeper, kinds_in_xmp
-from validators.containers.ihdr import COLOR_TYPES, PALETTE, PngHeader, read_header
+from validators.containers.ihdr import PALETTE, PngHeader, read_header
 from validators.containers.structure import Kept, Structure
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -30,6 +31,9 @@ _SIGNIFICANT_BITS: Final = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _BACKGROUND: Final = {0: 2, 2: 6, 3: 1, 4: 2, 6: 6}
 _TRANSPARENCY: Final = {0: 2, 2: 6}
 
+#: The bound of what inflating takes beside the file: the decompressor's window and tables, and its steps.
+_STEP_MEMORY: Final = 1 << 20
+
 _TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
 #: Texts that carry another kind of metadata: the keywords of ImageMagick, ExifTool and Adobe.
 _TEXT_KINDS: Final = {
@@ -44,15 +48,22 @@ _TEXT_KINDS: Final = {
 
 @dataclass(kw_only=True)
 class PngStructure(Structure):
-    """The structure of a PNG, and the compressed pictures in it, in the order of the file."""
+    """The structure of a PNG.
+
+    Attributes:
+        header: what IHDR says.
+        pictures: the compressed pictures, in the order of the file.
+        max_rewritten: the most bytes that a picture may take if it has to be compressed anew.
+    """
 
     header: PngHeader
     pictures: list[PngPicture]
+    max_rewritten: int
 
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     """A chunk as it stands in a file."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc32(kind + body))
 
 
 class _Walk:
@@ -85,9 +96,7 @@ class _Walk:
             if end > size:
                 raise corrupt("a chunk is cut off, or IEND is missing")
             kind = self._data[position + 4 : position + 8]
-            whole = zlib.crc32(self._view[position + 4 : end - 4]) == int.from_bytes(
-                self._data[end - 4 : end]
-            )
+            whole = crc32(self._view[position + 4 : end - 4]) == int.from_bytes(self._data[end - 4 : end])
             self._chunk(kind, position, end, whole=whole)
             if kind == b"IEND":
                 return self._finish(end)
@@ -250,7 +259,8 @@ class _Walk:
     # --- the end
 
     def _finish(self, end: int) -> PngStructure:
-        header = self._known_header
+        header, size = self._known_header, len(self._data)
+        max_rewritten = 2 * size + _STEP_MEMORY
         frames = 1
         if self._animation is not None:
             self._animation.close()
@@ -263,22 +273,13 @@ class _Walk:
             width=header.width,
             height=header.height,
             frames=frames,
-            decode_bytes=self._decode_bytes(header),
+            decode_bytes=2 * (size + max_rewritten) + _STEP_MEMORY,
             kept=self._kept,
             removed=frozenset(self._removed),
             header=header,
             pictures=self._pictures,
+            max_rewritten=max_rewritten,
         )
-
-    def _decode_bytes(self, header: PngHeader) -> int:
-        """The image, one row more, and two rows that the decoder keeps.
-
-        A pixel takes one byte where there is one channel, two for 16 bits of it, otherwise four.
-        """
-        channels = COLOR_TYPES[header.color][0]
-        pixel = header.bits_per_pixel // 8 or 1 if channels == 1 else 4
-        image = pixel * header.width * (header.height + 1)
-        return image + 2 * header.row_bytes(header.width) + 2 * len(self._data)
 
 
 def read_png(data: bytes, limits: Limits) -> PngStructure:

@@ -1,25 +1,30 @@
-"""What a container tells of its picture, and the parts of the file that are stored."""
+"""What a container says of its picture, and the parts of the file that are stored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
 
 class Kept:
-    """The parts of a file that stay, in order. Neighbours become one, and nothing is copied before
-    ``join``; of a file that stays whole, nothing is ever copied.
+    """The parts of a file that are stored, in order.
+
+    Adjacent parts are merged, and nothing is copied before ``join``. A file that is kept whole is never
+    copied.
     """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._pieces: list[tuple[int, int] | bytes] = []
+        #: By its start in the file, the end of a part that ``replace`` drops, and the bytes in its place.
+        self._replaced: dict[int, tuple[int, bytes]] = {}
 
     @classmethod
     def of(cls, data: bytes, pieces: Iterable[tuple[int, int] | bytes]) -> Self:
-        """These parts of the file, and bytes that stand in the place of others."""
+        """Returns the parts of ``data`` with these starts and ends, and other bytes between them."""
         kept = cls(data)
         for piece in pieces:
             if isinstance(piece, bytes):
@@ -29,45 +34,53 @@ class Kept:
         return kept
 
     def keep(self, start: int, end: int) -> None:
-        """The bytes from ``start`` up to ``end`` stay."""
+        """Appends the bytes of the file from ``start`` up to ``end``."""
         if self._pieces and isinstance(last := self._pieces[-1], tuple) and last[1] == start:
             self._pieces[-1] = (last[0], end)
         else:
             self._pieces.append((start, end))
 
     def add(self, piece: bytes) -> None:
-        """Bytes that stand in the place of others."""
+        """Appends bytes that are not in the file."""
         self._pieces.append(piece)
 
     def replace(self, start: int, end: int, piece: bytes) -> None:
-        """Puts a piece in the place of bytes that were to stay."""
-        # From the end: who replaces several goes through the file in order.
-        index = next(
-            number
-            for number in reversed(range(len(self._pieces)))
-            if isinstance(kept := self._pieces[number], tuple) and kept[0] <= start
-        )
-        first, last = self._pieces[index]
-        self._pieces[index : index + 1] = [(first, start), piece, (end, last)]
+        """Puts ``piece`` in the place of bytes that one call of ``keep`` covered. Parts must not overlap."""
+        self._replaced[start] = (end, piece)
+
+    def _final_pieces(self) -> Iterator[tuple[int, int] | bytes]:
+        starts = sorted(self._replaced)
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            at, end = piece
+            for start in starts[bisect_left(starts, at) : bisect_left(starts, end)]:
+                yield at, start
+                at, replacement = self._replaced[start]
+                yield replacement
+            yield at, end
 
     def join(self) -> bytes:
-        """What stays, as one file; the very object that came if all of it stays."""
-        if self._pieces == [(0, len(self._data))]:
+        """Returns the parts as one file: the file's own object if all of it is kept."""
+        if self._pieces == [(0, len(self._data))] and not self._replaced:
             return self._data
         view = memoryview(self._data)
-        return b"".join(piece if isinstance(piece, bytes) else view[slice(*piece)] for piece in self._pieces)
+        return b"".join(
+            piece if isinstance(piece, bytes) else view[slice(*piece)] for piece in self._final_pieces()
+        )
 
 
 @dataclass(kw_only=True)
 class Structure:
-    """What the container of a picture tells, before anything is decoded.
+    """What the container of a picture says, before anything is decoded.
 
     Attributes:
-        width, height: of the whole canvas, in pixels.
-        frames: how many pictures of that size a viewer composes.
-        scans: how often a JPEG's decoder goes over the picture.
-        decode_bytes: the memory that decoding takes, in bytes, by measurement.
-        kept: the file without metadata.
+        width, height: the size of the canvas, in pixels.
+        frames: the number of pictures that a viewer composes on the canvas.
+        scans: the number of passes that a JPEG decoder makes over the picture.
+        decode_bytes: an upper bound of the memory that decoding takes, in bytes.
+        kept: the parts of the file that are stored.
         removed: names of the kinds of metadata that ``kept`` lacks.
     """
 
@@ -81,5 +94,5 @@ class Structure:
 
     @cached_property
     def stripped(self) -> bytes:
-        """The file without metadata; the client's own object if it had none."""
+        """The file as it is stored; the client's own object if nothing is removed."""
         return self.kept.join()

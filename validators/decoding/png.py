@@ -1,45 +1,25 @@
-"""Does a PNG hold all that it declares?
+"""Does a PNG hold all the rows that it declares?
 
-Pillow takes a picture whose compressed data ends early, leaves the missing rows as they were, and
-passes over the checksum of the data where it can. So that no row is missed and none is inflated twice,
-each compressed picture is decoded in a way that tells the difference:
+A compressed picture is whole if its zlib stream inflates to as many bytes as the header demands, the
+stream's checksum is right, and each row starts with a known filter type (PNG, third edition, sections 7.2,
+9.2 and 10). Every such picture has pixels: the filters add modulo 256, which no value breaks. So the data is
+inflated, in steps of bounded memory, and no more.
 
-* It is decoded into an image of one row more, filled with a colour of its own beforehand. Of a whole
-  picture the last row is painted over, and the row after it is not.
-* The last byte of the zlib stream, which is the end of its checksum, is handed over on its own, and
-  ones after it. If the decoder comes back for more each time, the checksum was right and nothing
-  stands behind it. Before the end of a stream, enough ones are an error, or more than a row: a code is
-  at most 15 bits long, and no block and no checksum is all ones.
-
-Where that proof fails, the data is inflated and counted, which is slower but always right.
+Viewers ignore what follows the last row, in the stream or behind it. Nothing of it is stored.
 """
 
 from __future__ import annotations
 
-import io
-import struct
 import zlib
 from typing import Final
 
-from PIL import Image
-
 from validators.base import corrupt
 from validators.containers.apng import PngPicture
+from validators.containers.deflate import ZlibStream
 from validators.containers.ihdr import PngHeader
-from validators.containers.png import SIGNATURE, PngStructure, png_chunk
+from validators.containers.png import PngStructure, png_chunk
 
-#: A colour that the last row of few pictures has throughout; for those the proof fails.
-_FILLING: Final[dict[str, int | tuple[int, ...]]] = {
-    "1": 0,
-    "L": 0xA7,
-    "P": 0xA7,
-    "I;16": 0xA75C,
-    "LA": (0xA7, 0x5C),
-    "RGB": (0xA7, 0x5C, 0x33),
-    "RGBA": (0xA7, 0x5C, 0x33, 0xD1),
-}
-
-# Adam7's passes as (first column, first row, column step, row step): PNG third edition, section 8.1.
+#: Adam7's passes as (first column, first row, column step, row step): section 8.1.
 _ADAM7: Final = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -49,117 +29,121 @@ _ADAM7: Final = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
-_STEP: Final = 1 << 16
-_LOOK: Final = 256
-_ONES: Final = b"\xff" * _STEP
+_WHOLE: Final = ((0, 0, 1, 1),)
+_FILTER_TYPES: Final = bytes(range(5))
+
+#: The most bytes that all pictures of a file may inflate to beyond their rows.
+MAX_SURPLUS: Final = 64 << 20
+#: The work of compressing a picture anew is bounded by this level's short searches.
+_LEVEL: Final = 1
 
 
-class _AllTaken(Exception):
-    """The decoder took the whole stream without an error, and asks for more."""
+class _Rows:
+    """The rows of a picture, as they come out of its zlib stream.
+
+    Attributes:
+        missing: the bytes that are still to come.
+        surplus: the bytes that came after the last row.
+    """
+
+    def __init__(self, header: PngHeader, picture: PngPicture) -> None:
+        #: The size of a row and the bytes to come, for each pass; the current pass is the last entry.
+        self._passes: list[tuple[int, int]] = []
+        for left, top, across, down in reversed(_ADAM7 if header.interlaced else _WHOLE):
+            columns = -(-(picture.width - left) // across)
+            rows = -(-(picture.height - top) // down)
+            if columns > 0 and rows > 0:  # a pass without pixels has no bytes at all
+                size = header.row_bytes(columns)
+                self._passes.append((size, rows * size))
+        self.missing = sum(size for _, size in self._passes)
+        self.surplus = 0
+
+    def take(self, data: bytes) -> None:
+        """Counts the next bytes, and checks the filter types among them.
+
+        Raises:
+            Rejected: a row has no known filter type.
+        """
+        at = 0
+        while self._passes and at < len(data):
+            row, left = self._passes.pop()
+            end = min(len(data), at + left)
+            # Whole rows are to come, and the rest of one that has begun.
+            if data[at + left % row : end : row].translate(None, _FILTER_TYPES):
+                raise corrupt("a row has an unknown filter type")
+            if left > end - at:
+                self._passes.append((row, left - (end - at)))
+            self.missing -= end - at
+            at = end
+        self.surplus += len(data) - at
 
 
-class _Stream:
-    """A zlib stream, given out up to its last byte, then that byte, then more ones than fill a row."""
-
-    def __init__(self, data: bytes, row: int) -> None:
-        self._rest = [data[-1:], data[:-1]]
-        self._ones = 2 + 2 * row // len(_ONES)
-
-    def read(self, _: int) -> bytes:
-        if self._rest:
-            return self._rest.pop()
-        if not self._ones:
-            raise _AllTaken
-        self._ones -= 1
-        return _ONES
-
-
-def _open(header: PngHeader, width: int, height: int) -> Image.Image:
-    """A PNG without data: nothing but a header, and nothing else for Pillow to interpret."""
-    fields = (width, height, header.depth, header.color, 0, 0, int(header.interlaced))
-    chunks = (b"IHDR", struct.pack(">IIBBBBB", *fields)), (b"IDAT", b""), (b"IEND", b"")
-    file = SIGNATURE + b"".join(png_chunk(kind, body) for kind, body in chunks)
-    return Image.open(io.BytesIO(file), formats=("PNG",))
-
-
-def _is_whole(header: PngHeader, picture: PngPicture, data: bytes) -> bool:
-    """Decodes a picture; returns whether that proves that nothing is missing and nothing too much."""
-    extra = not header.interlaced
-    with _open(header, picture.width, picture.height + extra) as image:
-        filling = _FILLING[image.mode]
-        row = header.row_bytes(picture.width)
-        image.im = Image.new(image.mode, image.size, filling).im
-        image.load_read = _Stream(data, row).read  # type: ignore[attr-defined]  # of files in pieces
-        try:
-            image.load()
-        except _AllTaken:
-            pass
-        else:
-            return False
-        if header.interlaced:  # the last row is not the last to be decoded
-            return False
-        image.tile = []  # type: ignore[attr-defined]  # what load() would decode again
-        width = min(picture.width, _LOOK)  # a row is painted whole or not at all
-        rows = image.crop((0, picture.height - 1, width, picture.height + 1)).tobytes()
-        empty = Image.new(image.mode, (width, 1), filling).tobytes()
-        return rows[: len(empty)] != empty and rows[len(empty) :] == empty
-
-
-def _bytes_of_rows(header: PngHeader, picture: PngPicture) -> int:
-    """What the data must inflate to: sections 7.2 and 8.1."""
-    total = 0
-    for left, top, across, down in _ADAM7 if header.interlaced else ((0, 0, 1, 1),):
-        columns = -(-(picture.width - left) // across)
-        rows = -(-(picture.height - top) // down)
-        if columns > 0 and rows > 0:
-            total += rows * header.row_bytes(columns)
-    return total
-
-
-def _inflate(header: PngHeader, picture: PngPicture, data: bytes) -> int:
-    """Inflates a picture, keeping nothing; returns the length of its zlib stream.
+def _check(header: PngHeader, picture: PngPicture, file: memoryview, allowed: int) -> tuple[int, int]:
+    """Inflates a picture; returns the length of its zlib stream, and the bytes beyond its rows.
 
     Raises:
-        Rejected: it is not as long as its rows, or its end is missing.
-        zlib.error: it is damaged.
+        Rejected: rows are missing, a filter type is unknown, or more than ``allowed`` bytes follow the rows.
+        Exception: the stream is damaged.
     """
-    missing = _bytes_of_rows(header, picture)
-    inflate = zlib.decompressobj()
-    pending = data
-    while not inflate.eof and missing >= 0:
-        piece = inflate.decompress(pending, _STEP)
-        pending = inflate.unconsumed_tail
-        missing -= len(piece)
-        if not piece and not pending:
+    rows, stream = _Rows(header, picture), ZlibStream()
+    for piece in stream.steps(file[start:end] for start, end in picture.spans):
+        rows.take(piece)
+        if rows.surplus > allowed:
+            raise corrupt("far more pixel data than the header demands")
+    if rows.missing or not stream.ended:
+        raise corrupt(f"{rows.missing} bytes of pixel data are missing, or the checksum is")
+    return stream.length, rows.surplus
+
+
+def _compressed_rows(header: PngHeader, picture: PngPicture, file: memoryview, limit: int) -> bytes:
+    """A zlib stream of the rows alone. Raises Rejected if it has more than ``limit`` bytes."""
+    missing = _Rows(header, picture).missing
+    compress = zlib.compressobj(_LEVEL)
+    packed = bytearray()
+    for piece in ZlibStream().steps(file[start:end] for start, end in picture.spans):
+        packed += compress.compress(piece[:missing])
+        missing -= min(missing, len(piece))
+        if len(packed) > limit:
+            raise corrupt("too large without the pixel data that the header does not demand")
+        if not missing:
             break
-    if missing or not inflate.eof:
-        raise corrupt(f"{missing} bytes of pixel data are missing, or its end is")
-    return len(data) - len(inflate.unused_data)
+    packed += compress.flush()
+    return bytes(packed)
 
 
-def _cut(structure: PngStructure, picture: PngPicture, file: bytes, length: int) -> None:
-    """Cuts what stands behind the zlib stream out of the chunks that are kept."""
+def _replace_stream(structure: PngStructure, picture: PngPicture, file: bytes, stream: bytes) -> None:
+    """Puts a zlib stream into the chunks of a picture, in place of what they hold.
+
+    Chunks of the image data that hold nothing then go. Those of a frame stay, since they are numbered.
+    """
+    at = 0
     for start, end in picture.spans:
-        size = min(end - start, length)
-        length -= size
-        if size < end - start:
-            begin = start - picture.prefix
-            chunk = png_chunk(file[begin - 4 : begin], file[begin : start + size])
-            structure.kept.replace(begin - 8, end + 4, chunk)
+        last = (start, end) == picture.spans[-1]
+        part = stream[at:] if last else stream[at : at + end - start]
+        at += len(part)
+        if part == file[start:end]:
+            continue
+        begin = start - picture.prefix
+        body = file[begin:start] + part
+        structure.kept.replace(begin - 8, end + 4, png_chunk(file[begin - 4 : begin], body) if body else b"")
     structure.removed |= {"trailer"}
 
 
 def decode_png(structure: PngStructure, file: bytes) -> None:
-    """Decodes every compressed picture, the frames of an animation on their own.
+    """Inflates every compressed picture: the image data, and each frame of an animation.
 
     Raises:
-        Rejected: a picture holds less or more than its rows.
-        Exception: any that Pillow or zlib raises on damaged data.
+        Rejected: a picture has not all of its rows, or holds far more than its rows.
+        Exception: a zlib stream is damaged; the type is the decompressor's own.
     """
     view = memoryview(file)
+    allowed = MAX_SURPLUS
     for picture in structure.pictures:
-        data = b"".join(view[start:end] for start, end in picture.spans)
-        if not _is_whole(structure.header, picture, data):
-            length = _inflate(structure.header, picture, data)
-            if length < len(data):
-                _cut(structure, picture, file, length)
+        length, surplus = _check(structure.header, picture, view, allowed)
+        allowed -= surplus
+        if surplus:
+            stream = _compressed_rows(structure.header, picture, view, structure.max_rewritten)
+            _replace_stream(structure, picture, file, stream)
+        elif length < picture.size:
+            stream = b"".join(view[start:end] for start, end in picture.spans)[:length]
+            _replace_stream(structure, picture, file, stream)
