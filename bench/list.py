@@ -26,9 +26,9 @@ from catalog.base import Catalog, Product, ProductQuery
 from catalog.identity import Plan, Workspace
 from catalog.ids import new_id, now
 from catalog.mongo import MongoCatalog
-from catalog.mongo.records import product_to_document
+from catalog.mongo.records import PRODUCT as DOCUMENT
 from catalog.sqlite import SQLiteCatalog
-from catalog.sqlite.records import product_columns
+from catalog.sqlite.records import PRODUCT, insert
 from catalog.sqlite.search import add_to_index
 from tests.mongo import MongoServer, new_database
 
@@ -57,16 +57,13 @@ def fill_sqlite(catalog: SQLiteCatalog, workspace: Workspace, count: int) -> Non
     """Adds products in one transaction, for a commit each would take minutes."""
     with catalog._file.write() as connection:  # noqa: SLF001
         for product in products(workspace, count):
-            columns = product_columns(product)
-            places = ", ".join("?" * len(columns))
-            insert = f"INSERT INTO products ({', '.join(columns)}) VALUES ({places})"  # noqa: S608
-            connection.execute(insert, tuple(columns.values()))
+            insert(connection, "products", PRODUCT.encode(product))
             add_to_index(connection, product.id)
 
 
 def fill_mongodb(catalog: MongoCatalog, workspace: Workspace, count: int) -> None:
     """Adds products a few hundred at a time, so that each call is over in time."""
-    documents = (product_to_document(product) for product in products(workspace, count))
+    documents = (DOCUMENT.encode(product) for product in products(workspace, count))
     while some := list(islice(documents, 250)):
         with catalog._mongo.call() as database:  # noqa: SLF001
             database.products.insert_many(some, ordered=False)

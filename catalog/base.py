@@ -21,6 +21,9 @@ from catalog.identity import Identities
 #: The most images of a product, external URLs included: CONTRACT "at most 20 images a product".
 MAX_IMAGES: Final = 20
 
+#: How many products are read at once by what goes through all of them.
+PAGE: Final = 50
+
 #: The statuses of a product.
 ACTIVE: Final = "active"
 ARCHIVED: Final = "archived"

@@ -1,8 +1,8 @@
-"""Grams: one, two or three characters in a row, by which an index finds the texts that a search may match.
+"""Grams: runs of one, two or three characters, by which an index finds the texts that a search may match.
 
-A text that contains what is searched has all of its grams. The opposite does not hold for a search of more
-than three characters, so what is found by grams is looked at again. Texts and searches are folded by
-``str.casefold()`` beforehand.
+A text that contains what is searched has all of its grams. The converse does not hold for a search of more
+than three characters, so the texts that are found by grams are compared with the search afterwards. Texts and
+searches are folded by ``str.casefold()`` beforehand.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 #: Characters in the longest gram.
 LONGEST: Final = 3
 
-#: Enough to find few candidates.
+#: As many grams as are enough to leave few candidates.
 _MOST: Final = 32
 
 
@@ -27,7 +27,10 @@ def grams_of(*texts: str) -> set[str]:
 
 
 def covering(search: str) -> list[str]:
-    """Grams that a search of at least one character consists of; not all, if it is very long."""
+    """Grams that a search of at least one character consists of.
+
+    Of a very long search these are the last ones, since names that begin alike differ at their ends.
+    """
     length = min(len(search), LONGEST)
     last = len(search) - length
-    return [search[start : start + length] for start in sorted({*range(0, last, length), last})][:_MOST]
+    return [search[start : start + length] for start in sorted({*range(0, last, length), last})][-_MOST:]

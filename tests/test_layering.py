@@ -19,6 +19,7 @@ ROOMS = {
     "worker",
     "process_local",
     "version",
+    "sqlite_busy",
     "api",
     "auth",
     "validators",
@@ -29,7 +30,10 @@ ROOMS = {
 }
 
 #: What may be known of the catalog without knowing which.
-CATALOG = {"catalog.base", "catalog.errors", "catalog.identity", "catalog.ids"}
+CATALOG = {"catalog.base", "catalog.attempts", "catalog.errors", "catalog.identity", "catalog.ids"}
+
+#: What the catalogs do alike.
+CATALOG_LOGIC = {"catalog.appends", "catalog.codec", "catalog.grams"}
 
 #: For each module, by the longest matching prefix: what else than the standard library it may import.
 ALLOWED: dict[str, set[str]] = {
@@ -40,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "worker": {"gunicorn"},
     "process_local": set(),
     "version": set(),
+    "sqlite_busy": set(),
     "uploads": {"validators", "storage.base", *CATALOG},
     "products": {"storage.base", *CATALOG},
     "api": {
@@ -59,6 +64,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "auth": {"auth", *CATALOG, "flask", "flask_limiter", "limits", "logs"},
     "auth.counters.mongo": {"limits", "pymongo"},
+    "auth.counters.sqlite": {"limits", "sqlite_busy"},
     "auth.oauth": {"auth.oauth", "auth.tokens", *CATALOG, "authlib"},
     "auth.tokens": CATALOG,
     "auth.passwords": {"argon2"},
@@ -75,11 +81,13 @@ ALLOWED: dict[str, set[str]] = {
         *{"boto3", "botocore", "urllib3", "types_boto3_s3"},
     },
     "catalog": set(),
+    "catalog.attempts": {"catalog.errors"},
     "catalog.base": {"catalog.identity"},
     "catalog.errors": set(),
     "catalog.identity": set(),
-    "catalog.mongo": {*CATALOG, "catalog.mongo", "catalog.grams", "process_local", "pymongo", "bson"},
-    "catalog.sqlite": {*CATALOG, "catalog.sqlite", "catalog.grams", "process_local"},
+    "catalog.appends": {"catalog.base", "catalog.errors"},
+    "catalog.mongo": {*CATALOG, *CATALOG_LOGIC, "catalog.mongo", "process_local", "pymongo", "bson"},
+    "catalog.sqlite": {*CATALOG, *CATALOG_LOGIC, "catalog.sqlite", "process_local", "sqlite_busy"},
 }
 
 FILES = sorted(

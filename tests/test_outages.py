@@ -58,6 +58,21 @@ def test_a_database_that_another_program_has_locked(
     assert upload(product).status_code == 201
 
 
+@pytest.mark.parametrize("fault", ["RAISE(ABORT, 'no')", "RAISE(ROLLBACK, 'no')", "RAISE(IGNORE)"])
+def test_a_trigger_of_another_program_that_refuses_a_change(
+    settings: Settings, client: FlaskClient, product: dict[str, Any], upload: Post, fault: str
+) -> None:
+    upload(product)
+    before, stored = get(client, product), files(settings)
+    with closing(sqlite3.connect(settings.sqlite_path, isolation_level=None)) as other:
+        other.execute(f"CREATE TRIGGER other BEFORE UPDATE ON products BEGIN SELECT {fault}; END")
+        assert_unavailable(upload(product))
+        assert_unavailable(client.delete(f"/api/v1/products/{product['_id']}/images/0"))
+        other.execute("DROP TRIGGER other")
+    assert (get(client, product), files(settings)) == (before, stored)
+    assert upload(product).status_code == 201
+
+
 def test_a_database_that_is_gone_and_comes_back(
     settings: Settings, client: FlaskClient, catalog: Catalog, product: dict[str, Any], upload: Post
 ) -> None:

@@ -14,21 +14,9 @@ from pathlib import Path
 
 from limits.storage import Storage
 
+from sqlite_busy import execute_when_free
+
 _TIMEOUT = 1.0  # seconds
-
-
-def _enter_wal_mode(connection: sqlite3.Connection) -> None:
-    """Tries again where SQLite does not wait: when others change the mode of a new file just now."""
-    deadline = time.monotonic() + _TIMEOUT
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                raise
-            time.sleep(0.001)
-        else:
-            return
 
 
 class SQLiteCounters(Storage):
@@ -52,7 +40,7 @@ class SQLiteCounters(Storage):
     def _connection(self) -> Iterator[sqlite3.Connection]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(self._path, timeout=_TIMEOUT, isolation_level=None)) as connection:
-            _enter_wal_mode(connection)
+            execute_when_free(connection, "PRAGMA journal_mode = WAL", _TIMEOUT)
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS counters"

@@ -1,7 +1,7 @@
-"""The catalog for many machines: a MongoDB database, of a replica set or of one server.
+"""The catalog in a MongoDB database, of a replica set or of one server, which many machines share.
 
-Each change of a product is one ``findAndModify`` of its document with its conditions in the filter, so
-it is the server that decides. When a connection breaks, pymongo sends a write again; it is done once
+A change of a product is one ``findAndModify`` of its document, with the conditions in the filter, so that the
+server decides. When a connection breaks, pymongo sends a write again; it is done once
 (``MongoConnection.repeated``).
 """
 
@@ -14,7 +14,7 @@ from catalog.mongo.idempotency import IDEMPOTENCY_INDEXES, MongoIdempotencyKeys
 from catalog.mongo.identity import IDENTITY_INDEXES, MongoIdentities
 from catalog.mongo.products import PRODUCT_INDEXES, MongoProducts
 
-#: The most that a call takes, in seconds. A request makes up to three, and is answered within ten.
+#: The most that a call takes, in seconds. A request makes up to three calls, and is answered within 10 s.
 TIMEOUT: Final = 3.0
 
 _INDEXES: Final = {

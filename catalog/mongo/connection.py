@@ -1,4 +1,4 @@
-"""The way to MongoDB: one client for each process, one deadline for each call, and what a failure means."""
+"""The connection to MongoDB: one client a process, one deadline a call, and what a failure means."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ from pymongo.monitoring import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from catalog.attempts import attempts
 from catalog.errors import CatalogUnavailable, OutcomeUnknown
 from process_local import ProcessLocal
 
 Document: TypeAlias = dict[str, Any]
 
-#: The commands that our writes are, as the wire names them.
+#: The commands that write, as the wire protocol names them.
 _WRITES: Final = {"insert", "update", "delete", "findAndModify"}
 
-# What a server answers to a write that it has certainly not done (src/mongo/base/error_codes.yml).
-# Not among them: MaxTimeMSExpired, a shutdown, a step-down and the like, which also come while a
-# write that was done waits for its majority.
+# The codes of a write that the server has certainly not done (src/mongo/base/error_codes.yml).
+# MaxTimeMSExpired, a shutdown, a step-down and the like are not among them: a write that was done, and waits
+# for its majority, is answered so too.
 _REFUSED: Final = {
     13,  # Unauthorized
     18,  # AuthenticationFailed
@@ -46,9 +47,14 @@ _REFUSED: Final = {
     121,  # DocumentValidationFailure
     10107,  # NotWritablePrimary
     10334,  # BSONObjectTooLarge
+    11000,  # DuplicateKey
     13435,  # NotPrimaryNoSecondaryOk
     14031,  # OutOfDiskSpace
 }
+
+
+#: What the catalog refuses, by the fields of the unique index whose key is there already.
+Refusals: TypeAlias = Mapping[tuple[str, ...], type[Exception]]
 
 
 class _Thread(threading.local):
@@ -57,11 +63,11 @@ class _Thread(threading.local):
 
 
 class _Writes(CommandListener):
-    """Counts, for each thread, the writes that went out and that no answer has settled.
+    """Counts, for each thread, the writes that were sent and whose outcome no answer has settled.
 
-    The exception that pymongo raises does not tell: a connection that breaks is AutoReconnect before
-    the command was sent and after it, and where pymongo tried twice, the last failure hides the
-    first. A listener sees every attempt, on the calling thread, just before its bytes are sent.
+    The exception that pymongo raises does not say it: a connection that breaks is AutoReconnect both before
+    and after the command was sent, and when pymongo tried twice, the second failure hides the first. A
+    listener sees every attempt, on the calling thread, just before its bytes are sent.
     """
 
     def __init__(self) -> None:
@@ -83,7 +89,7 @@ class _Writes(CommandListener):
             self._thread.in_doubt += 1
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        # Done, but not (yet) by a majority: a new primary may not know of it.
+        # With a write concern error it is done, but not by a majority: a failover may undo it.
         if event.command_name in _WRITES and "writeConcernError" not in event.reply:
             self._thread.repeated = self._thread.in_doubt > 1
             self._thread.in_doubt = 0
@@ -94,24 +100,24 @@ class _Writes(CommandListener):
 
 
 def _is_refusal(failure: Mapping[str, Any]) -> bool:
-    # A write concern error has codes too, but no "ok"; a broken connection has neither.
+    # A write concern error has a code too, but no "ok": 0; a broken connection has neither.
     return failure.get("ok") == 0 and (
         failure.get("code") in _REFUSED or "NoWritesPerformed" in failure.get("errorLabels", ())
     )
 
 
 def _sentence(error: PyMongoError) -> str:
-    """What pymongo says, without its dumps of the topology and of the server's whole answer."""
+    """Pymongo's message without the descriptions of the topology and of the server's whole answer."""
     return re.split(", (?:Timeout: |full error: )", str(error))[0]
 
 
 @dataclass
 class _Process:
-    """What one process has of the connection; pymongo's clients can't cross a fork.
+    """What belongs to one process: pymongo's clients can't cross a fork.
 
     Attributes:
         prepared: the collections whose indexes are there.
-        replicated: whether there are several servers; None: not asked yet.
+        replicated: whether there are several servers; None: not known yet.
     """
 
     client: MongoClient[Document]
@@ -121,10 +127,10 @@ class _Process:
 
 
 class MongoConnection:
-    """Gives each call to the catalog its database, and tells in the catalog's words how it failed.
+    """Gives each call of the catalog its database, and raises the catalog's errors when the call fails.
 
-    Writes are acknowledged by a majority, from its journals; reads come from the primary and see
-    only what a majority has. So nothing is shown, or answered, that a failover takes back.
+    Writes are acknowledged by a majority, journaled; reads come from the primary and see only what a majority
+    has. So a failover undoes nothing that was shown or acknowledged.
 
     Args:
         uri: a connection string that names a database.
@@ -195,12 +201,17 @@ class MongoConnection:
                 process.prepared.add(collection)
 
     @contextmanager
-    def call(self) -> Iterator[Database[Document]]:
-        """One call to the catalog, with one deadline for all that it asks of the database.
+    def call(self, refusals: Refusals | None = None) -> Iterator[Database[Document]]:
+        """One call of the catalog, with one deadline for all that it asks of the database.
+
+        Args:
+            refusals: the unique indexes of our own that a write may violate. The violation of any other is a
+                fault of the database: of an index that someone else has added, for example.
 
         Raises:
             CatalogUnavailable: it failed before a write was sent, or the server refused the write.
-            OutcomeUnknown: it failed with a write sent, and no answer that settles it.
+            OutcomeUnknown: it failed after a write was sent, and no answer settles the write.
+            Exception: that of ``refusals``.
         """
         self._writes.begin()
         try:
@@ -208,24 +219,38 @@ class MongoConnection:
             with pymongo.timeout(self._timeout):
                 yield process.database
         except PyMongoError as error:
+            if refusal := (refusals or {}).get(_duplicate_fields(error)):
+                raise refusal from None
             if isinstance(error, OperationFailure) and "hint" in str(error):
-                # An index is gone, with its collection perhaps: the next call makes what is missing.
+                # An index is gone, perhaps with its collection: the next call makes the missing ones.
                 self._processes.get().prepared.clear()
             unavailable = OutcomeUnknown if self._writes.in_doubt else CatalogUnavailable
             raise unavailable(_sentence(error)) from error
 
+    def attempts(self) -> Iterator[None]:
+        """The attempts of one call, until its deadline.
+
+        Raises:
+            CatalogUnavailable: see ``catalog.attempts``.
+        """
+        return attempts(self._timeout)
+
     @property
     def repeated(self) -> bool:
-        """Whether this thread's last write was answered only after an attempt that was not.
+        """Whether an attempt of this thread's last write had no answer before the one that was answered.
 
-        MongoDB knows the attempts of a write by their transaction number and does it once. Not all
-        that speaks its protocol does (SecantusDB forgets when the time limit differs), and then the
-        answer may be about the second attempt alone.
+        MongoDB recognizes the attempts of a write by their transaction number and does it once. Not every
+        server of its protocol does so (SecantusDB does not if the time limit differs), and then the answer
+        may be about the second attempt alone.
         """
         return self._writes.repeated
 
     def insert(self, collection: Collection[Document], document: Document) -> None:
-        """Raises DuplicateKeyError, unless it was this very document that was in the way."""
+        """Inserts a document.
+
+        Raises:
+            DuplicateKeyError: another document has a key of a unique index.
+        """
         try:
             collection.insert_one(document)
         except DuplicateKeyError:
@@ -234,23 +259,28 @@ class MongoConnection:
                 raise
 
     def linearizable(self, collection: Collection[Document]) -> Collection[Document]:
-        """The collection, read so that a write which was acknowledged before is always seen.
+        """The collection, read so that every write that was acknowledged before is seen.
 
-        A primary that was cut off answers other reads for some seconds after its successor was
-        elected. It costs a round trip between the members. A single server refuses it, and needs it
-        as little.
+        A primary that was cut off answers other reads for some seconds after its successor was elected. Such
+        a read costs a round trip between the members. A single server refuses it and does not need it.
         """
         if not self._process().replicated:
             return collection
         return collection.with_options(read_concern=ReadConcern("linearizable"))
 
     def close(self) -> None:
-        """Closes the client of this process; the next call makes another."""
+        """Closes the client of this process; the next call makes another one."""
         process = self._processes.pop()
         if process is not None:
             process.client.close()
 
 
 def latest(collection: Collection[Document]) -> Collection[Document]:
-    """The collection, read as a filter does it: with what a majority does not have yet."""
+    """The collection, read as the filter of a write reads it: with what a majority does not have yet."""
     return collection.with_options(read_concern=ReadConcern("local"))
+
+
+def _duplicate_fields(error: PyMongoError) -> tuple[str, ...]:
+    """The fields of the unique index whose key is there already; empty if it is another error."""
+    details = error.details if isinstance(error, DuplicateKeyError) else None
+    return tuple((details or {}).get("keyPattern", ()))

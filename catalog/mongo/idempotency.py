@@ -1,4 +1,4 @@
-"""The Idempotency-Keys of the catalog in MongoDB."""
+"""The Idempotency-Keys of the MongoDB catalog."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from catalog.base import IdempotencyClaim, StoredAnswer
-from catalog.mongo.connection import Document, MongoConnection
+from catalog.mongo.connection import Document, MongoConnection, latest
 
-#: MongoDB removes a record when its time has come, within about a minute.
+#: MongoDB removes a record within about a minute after its ``expiresAt``.
 IDEMPOTENCY_INDEXES: Final = [IndexModel("expiresAt", name="expiresAt", expireAfterSeconds=0)]
 
 
 def _id(claim: IdempotencyClaim) -> str:
-    # Of a fixed length and without strange characters, whatever the client sent.
+    # A digest has a fixed length and plain characters, whatever the client has sent.
     return hashlib.sha256(f"{claim.workspace_id}\n{claim.key}".encode()).hexdigest()
 
 
@@ -53,19 +53,19 @@ class MongoIdempotencyKeys:
             "answer": None,
         }
         with self._mongo.call() as database:
-            while True:
+            for _ in self._mongo.attempts():
                 try:
-                    # Replaces a claim that is free; inserts one where there is none; and where one
-                    # stands, the insertion is refused.
+                    # Replaces a claim that is free, inserts one if there is none, and violates the unique key
+                    # if there is one that stands.
                     database.idempotencyKeys.replace_one(free, document, upsert=True)
                 except DuplicateKeyError:
-                    keys = self._mongo.linearizable(database.idempotencyKeys)
-                    standing = keys.find_one({"_id": _id(claim)})
-                    if standing is None:  # it was given up in between
+                    standing = latest(database.idempotencyKeys).find_one({"_id": _id(claim)})
+                    if standing is None:  # it was released meanwhile
                         continue
-                    # Our own is that of a first attempt whose answer was lost: pymongo asks again.
+                    # Our own claim stands after a first attempt whose answer was lost.
                     return None if standing["token"] == claim.token else _claim_of(standing)
                 return None
+        raise AssertionError  # the attempts end with an exception
 
     def complete_idempotency_key(self, claim: IdempotencyClaim, answer: StoredAnswer) -> None:
         stored = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}

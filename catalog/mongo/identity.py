@@ -1,4 +1,4 @@
-"""The identities of the catalog in MongoDB: workspaces, users, OAuth clients, grants and credentials."""
+"""The identities of the MongoDB catalog: workspaces, users, OAuth clients, grants and credentials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Final
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError
 
 from catalog.errors import (
     ClientNotFound,
@@ -28,21 +27,10 @@ from catalog.identity import (
     Workspace,
 )
 from catalog.ids import now
-from catalog.mongo.connection import Document, MongoConnection, latest
-from catalog.mongo.records import (
-    client_of,
-    client_to_document,
-    credential_of,
-    credential_to_document,
-    grant_of,
-    grant_to_document,
-    user_of,
-    user_to_document,
-    workspace_of,
-    workspace_to_document,
-)
+from catalog.mongo.connection import Document, MongoConnection, Refusals, latest
+from catalog.mongo.records import CLIENT, CREDENTIAL, GRANT, USER, WORKSPACE
 
-#: Creation times are in milliseconds; new ids sort by their making (``catalog.base.new_id``).
+#: Within a millisecond, new ids sort by their creation (``catalog.ids.new_id``).
 _OLDEST_FIRST: Final = {"createdAt": ASCENDING, "_id": ASCENDING}
 
 #: A document without the field never expires:
@@ -69,11 +57,13 @@ IDENTITY_INDEXES: Final = {
     ],
 }
 
+_USER_REFUSALS: Final[Refusals] = {("email",): DuplicateEmail}
+
 
 def require_workspace(database: Database[Document], workspace_id: str) -> None:
     """Returns if there is such a workspace.
 
-    MongoDB has no foreign keys; a look beforehand does, since no workspace is ever deleted.
+    MongoDB has no foreign keys. A look beforehand suffices, because no workspace is ever deleted.
 
     Raises:
         WorkspaceNotFound
@@ -83,8 +73,13 @@ def require_workspace(database: Database[Document], workspace_id: str) -> None:
 
 
 def _set_once(field: str, at: datetime) -> list[Document]:
-    """The update that sets a time, unless it is set already."""
+    """The update that sets a time unless it is set already."""
     return [{"$set": {field: {"$ifNull": [f"${field}", at]}}}]
+
+
+def _revoke_grants(database: Database[Document], client_id: str) -> None:
+    """Ends all that was granted to a client."""
+    database.grants.update_many({"clientId": client_id}, _set_once("revokedAt", now()))
 
 
 class MongoIdentities:
@@ -96,18 +91,18 @@ class MongoIdentities:
 
     def create_workspace(self, workspace: Workspace) -> None:
         with self._mongo.call() as database:
-            self._mongo.insert(database.workspaces, workspace_to_document(workspace))
+            self._mongo.insert(database.workspaces, WORKSPACE.encode(workspace))
 
     def get_workspace(self, workspace_id: str) -> Workspace:
         with self._mongo.call() as database:
             document = database.workspaces.find_one({"_id": workspace_id})
         if document is None:
             raise WorkspaceNotFound
-        return workspace_of(document)
+        return WORKSPACE.decode(document)
 
     def list_workspaces(self) -> list[Workspace]:
         with self._mongo.call() as database:
-            return [workspace_of(document) for document in database.workspaces.find().sort(_OLDEST_FIRST)]
+            return [WORKSPACE.decode(document) for document in database.workspaces.find().sort(_OLDEST_FIRST)]
 
     def set_plan(self, workspace_id: str, plan: Plan) -> None:
         change = {"$set": {"plan": plan.value}}
@@ -116,30 +111,26 @@ class MongoIdentities:
                 raise WorkspaceNotFound
 
     def create_user(self, user: User) -> None:
-        with self._mongo.call() as database:
+        with self._mongo.call(_USER_REFUSALS) as database:
             require_workspace(database, user.workspace_id)
-            try:
-                self._mongo.insert(database.users, user_to_document(user))
-            except DuplicateKeyError:
-                raise DuplicateEmail from None
+            self._mongo.insert(database.users, USER.encode(user))
 
     def get_user(self, user_id: str) -> User:
         with self._mongo.call() as database:
-            # Who was disabled is kept out from the next request on.
             document = self._mongo.linearizable(database.users).find_one({"_id": user_id})
         if document is None:
             raise UserNotFound
-        return user_of(document)
+        return USER.decode(document)
 
     def find_user(self, email: str) -> User | None:
         with self._mongo.call() as database:
             document = database.users.find_one({"email": email})
-        return None if document is None else user_of(document)
+        return None if document is None else USER.decode(document)
 
     def list_users(self, workspace_id: str | None = None) -> list[User]:
         wanted = {} if workspace_id is None else {"companyId": workspace_id}
         with self._mongo.call() as database:
-            return [user_of(document) for document in database.users.find(wanted).sort(_OLDEST_FIRST)]
+            return [USER.decode(document) for document in database.users.find(wanted).sort(_OLDEST_FIRST)]
 
     def set_password(self, user_id: str, password_hash: str, at: datetime) -> None:
         change = {"$set": {"passwordHash": password_hash, "passwordSetAt": at}}
@@ -158,17 +149,17 @@ class MongoIdentities:
         with self._mongo.call() as database:
             if client.workspace_id is not None:
                 require_workspace(database, client.workspace_id)
-            self._mongo.insert(database.clients, client_to_document(client))
+            self._mongo.insert(database.clients, CLIENT.encode(client))
 
     def find_client(self, client_id: str) -> OAuthClient | None:
         with self._mongo.call() as database:
             document = self._mongo.linearizable(database.clients).find_one({"_id": client_id})
-        return None if document is None else client_of(document)
+        return None if document is None else CLIENT.decode(document)
 
     def list_clients(self, workspace_id: str) -> list[OAuthClient]:
         with self._mongo.call() as database:
             found = database.clients.find({"companyId": workspace_id}).sort(_OLDEST_FIRST)
-            return [client_of(document) for document in found]
+            return [CLIENT.decode(document) for document in found]
 
     def set_client_secret(self, workspace_id: str, client_id: str, secret_digest: bytes) -> None:
         mine = {"_id": client_id, "companyId": workspace_id}
@@ -180,10 +171,14 @@ class MongoIdentities:
     def delete_client(self, workspace_id: str, client_id: str) -> None:
         mine = {"_id": client_id, "companyId": workspace_id}
         with self._mongo.call() as database:
+            if database.clients.find_one(mine, {"_id": True}) is None:
+                raise ClientNotFound
+            # The grants end first, so that a failure leaves a client that can be deleted again; and once more
+            # when the client is gone, because it could get a grant until then.
+            _revoke_grants(database, client_id)
             if not database.clients.delete_one(mine).deleted_count and not self._mongo.repeated:
                 raise ClientNotFound
-            # A client that is gone can't get tokens any more, so this finds all that it has.
-            database.grants.update_many({"clientId": client_id}, _set_once("revokedAt", now()))
+            _revoke_grants(database, client_id)
 
     def count_registered_clients(self) -> int:
         with self._mongo.call() as database:
@@ -199,17 +194,17 @@ class MongoIdentities:
         with self._mongo.call() as database:
             if not database.clients.update_one({"_id": grant.client_id}, used).matched_count:
                 raise ClientNotFound
-            self._mongo.insert(database.grants, grant_to_document(grant))
+            self._mongo.insert(database.grants, GRANT.encode(grant))
 
     def find_grant(self, grant_id: str) -> Grant | None:
         with self._mongo.call() as database:
             document = self._mongo.linearizable(database.grants).find_one({"_id": grant_id})
-        return None if document is None else grant_of(document)
+        return None if document is None else GRANT.decode(document)
 
     def list_grants(self, user_id: str) -> list[Grant]:
         with self._mongo.call() as database:
             found = database.grants.find({"userId": user_id}).sort(_OLDEST_FIRST)
-            return [grant_of(document) for document in found]
+            return [GRANT.decode(document) for document in found]
 
     def extend_grant(self, grant_id: str, until: datetime) -> bool:
         living = {"_id": grant_id, "revokedAt": None}
@@ -225,13 +220,12 @@ class MongoIdentities:
     def create_credential(self, credential: Credential) -> None:
         with self._mongo.call() as database:
             require_workspace(database, credential.workspace_id)
-            self._mongo.insert(database.credentials, credential_to_document(credential))
+            self._mongo.insert(database.credentials, CREDENTIAL.encode(credential))
 
     def find_credential(self, digest: bytes) -> Credential | None:
         with self._mongo.call() as database:
-            # A revocation holds from the next request on, whichever server gets that.
             document = self._mongo.linearizable(database.credentials).find_one({"digest": digest})
-        return None if document is None else credential_of(document)
+        return None if document is None else CREDENTIAL.decode(document)
 
     def list_api_keys(self, workspace_id: str | None = None) -> list[Credential]:
         wanted = {"kind": CredentialKind.API_KEY.value}
@@ -239,14 +233,14 @@ class MongoIdentities:
             wanted["companyId"] = workspace_id
         with self._mongo.call() as database:
             found = database.credentials.find(wanted).sort(_OLDEST_FIRST)
-            return [credential_of(document) for document in found]
+            return [CREDENTIAL.decode(document) for document in found]
 
     def revoke_credential(self, credential_id: str, at: datetime) -> bool:
         living = {"_id": credential_id, "revokedAt": None}
         with self._mongo.call() as database:
             if database.credentials.update_one(living, {"$set": {"revokedAt": at}}).matched_count:
                 return True
-            if self._mongo.repeated:  # was it our own first attempt that revoked it?
+            if self._mongo.repeated:  # our own first attempt may have revoked it
                 raise OutcomeUnknown
             if latest(database.credentials).find_one({"_id": credential_id}, {"_id": True}) is None:
                 raise CredentialNotFound

@@ -1,4 +1,4 @@
-"""The products of the catalog in MongoDB, and their images."""
+"""The products of the MongoDB catalog, and their images."""
 
 from __future__ import annotations
 
@@ -8,35 +8,31 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError
 
-from catalog.base import MAX_IMAGES, Appended, Image, Product, ProductChanges, ProductPage, ProductQuery
-from catalog.errors import (
-    DuplicateModel,
-    ImageNotFound,
-    OutcomeUnknown,
-    ProductFull,
-    ProductNotFound,
-    VersionMismatch,
+from catalog.appends import outcome_without_append
+from catalog.base import (
+    MAX_IMAGES,
+    PAGE,
+    Appended,
+    Image,
+    Product,
+    ProductChanges,
+    ProductPage,
+    ProductQuery,
 )
+from catalog.errors import DuplicateModel, ImageNotFound, OutcomeUnknown, ProductNotFound, VersionMismatch
 from catalog.ids import now
-from catalog.mongo.connection import Document, MongoConnection, latest
+from catalog.mongo.connection import Document, MongoConnection, Refusals, latest
 from catalog.mongo.identity import require_workspace
-from catalog.mongo.records import (
-    WITHOUT_SEARCH,
-    image_to_document,
-    product_of,
-    product_to_document,
-)
+from catalog.mongo.records import IMAGE, PRODUCT, WITHOUT_SEARCH
 from catalog.mongo.search import SEARCH_INDEXES, find_page
-
-#: How many products are read at once by what goes through all of them.
-PAGE: Final = 50
 
 PRODUCT_INDEXES: Final = [
     IndexModel({"companyId": ASCENDING, "model": ASCENDING}, name="companyId_model", unique=True),
     *SEARCH_INDEXES,
 ]
+
+_REFUSALS: Final[Refusals] = {("companyId", "model"): DuplicateModel}
 
 
 class MongoProducts:
@@ -45,12 +41,9 @@ class MongoProducts:
     _mongo: MongoConnection
 
     def create_product(self, product: Product) -> None:
-        with self._mongo.call() as database:
+        with self._mongo.call(_REFUSALS) as database:
             require_workspace(database, product.workspace_id)
-            try:
-                self._mongo.insert(database.products, product_to_document(product))
-            except DuplicateKeyError:
-                raise DuplicateModel from None
+            self._mongo.insert(database.products, PRODUCT.encode(product))
 
     def get_product(self, workspace_id: str, product_id: str) -> Product:
         with self._mongo.call() as database:
@@ -59,28 +52,14 @@ class MongoProducts:
             )
         if document is None:
             raise ProductNotFound
-        return product_of(document)
-
-    @staticmethod
-    def _newest(
-        database: Database[Document], workspace_id: str, product_id: str, expected_version: int | None = None
-    ) -> Product:
-        """The product as a filter finds it, raising VersionMismatch if it is at another version."""
-        document = latest(database.products).find_one(
-            {"_id": product_id, "companyId": workspace_id}, WITHOUT_SEARCH
-        )
-        if document is None:
-            raise ProductNotFound
-        if expected_version not in (None, document["version"]):
-            raise VersionMismatch
-        return product_of(document)
+        return PRODUCT.decode(document)
 
     def iter_products(self) -> Iterator[Product]:
         last = ""
         while True:
             with self._mongo.call() as database:
                 found = database.products.find({"_id": {"$gt": last}}, WITHOUT_SEARCH, limit=PAGE).sort("_id")
-                page = [product_of(document) for document in found]
+                page = [PRODUCT.decode(document) for document in found]
             yield from page
             if len(page) < PAGE:
                 return
@@ -98,81 +77,65 @@ class MongoProducts:
         *,
         expected_version: int | None = None,
     ) -> Product:
-        with self._mongo.call() as database:
-            while True:
-                product = self._newest(database, workspace_id, product_id, expected_version)
+        with self._mongo.call(_REFUSALS) as database:
+            for _ in self._mongo.attempts():
+                product = _current(database, workspace_id, product_id, expected_version)
                 if not changes:
                     return product
-                try:
-                    after = self._replace(database, product, replace(product, **changes))
-                except DuplicateKeyError:
-                    raise DuplicateModel from None
-                if after is not None:
+                if after := self._change(database, product, changes):
                     return after
+        raise AssertionError  # the attempts end with an exception
 
     def delete_product(
         self, workspace_id: str, product_id: str, *, expected_version: int | None = None
     ) -> Product:
         with self._mongo.call() as database:
-            while True:
-                product = self._newest(database, workspace_id, product_id, expected_version)
-                deleted = database.products.delete_one(_at_version(product)).deleted_count
-                if deleted:
+            for _ in self._mongo.attempts():
+                product = _current(database, workspace_id, product_id, expected_version)
+                if database.products.delete_one(_at_version(product)).deleted_count:
                     return product
                 self._require_certainty()
+        raise AssertionError
 
     # --- images
 
     def append_image(
         self, workspace_id: str, product_id: str, image: Image, *, unless_present: bool = False
     ) -> Appended:
-        room: dict[str, Any] = {
-            "_id": product_id,
-            "companyId": workspace_id,
-            f"images.{MAX_IMAGES - 1}": {"$exists": False},
-        }
-        if image.key:
-            room["images.key"] = {"$ne": image.key}  # not twice
-        sha256 = image.sha256 if unless_present else None
-        if sha256:
-            room["images.sha256"] = {"$ne": sha256}
-        change = {"$push": {"images": image_to_document(image)}, **_new_version()}
+        change = {"$push": {"images": IMAGE.encode(image)}, **_new_version()}
+        room = _room_for(workspace_id, product_id, image, unless_present=unless_present)
         with self._mongo.call() as database:
-            while True:
+            for _ in self._mongo.attempts():
                 after = database.products.find_one_and_update(
                     room, change, WITHOUT_SEARCH, return_document=ReturnDocument.AFTER
                 )
                 if after is not None:
-                    return Appended(product_of(after), image)
-                # Why not? If there is no reason any more, an image was removed since: again.
-                product = self._newest(database, workspace_id, product_id)
-                if image.key and image.key in [other.key for other in product.images]:
-                    return Appended(product, image)
-                if sha256 and (present := product.image_with(sha256)):
-                    return Appended(product, present)
-                if len(product.images) >= MAX_IMAGES:
-                    raise ProductFull
+                    return Appended(PRODUCT.decode(after), image)
+                # Find out why. If the reason is gone, an image was removed meanwhile: try again.
+                product = _current(database, workspace_id, product_id)
+                if outcome := outcome_without_append(product, image, unless_present=unless_present):
+                    return outcome
+        raise AssertionError
 
     def remove_image(
         self, workspace_id: str, product_id: str, index: int, *, expected_version: int | None = None
     ) -> tuple[Product, Image]:
         with self._mongo.call() as database:
-            while True:
-                product = self._newest(database, workspace_id, product_id, expected_version)
+            for _ in self._mongo.attempts():
+                product = _current(database, workspace_id, product_id, expected_version)
                 if not 0 <= index < len(product.images):
                     raise ImageNotFound
                 images = list(product.images)
                 removed = images.pop(index)
-                if after := self._replace(database, product, replace(product, images=tuple(images))):
+                if after := self._change(database, product, {"images": tuple(images)}):
                     return after, removed
+        raise AssertionError
 
-    def _replace(self, database: Database[Document], before: Product, after: Product) -> Product | None:
-        """Makes a product another, unless it is not at its version any more: then None.
-
-        Of those who replace a version at once one succeeds, so whoever looks and tries again gets
-        there, or to the end of the call's time with nothing done.
-        """
-        old, new = product_to_document(before), product_to_document(after)
+    def _change(
+        self, database: Database[Document], before: Product, changes: ProductChanges
+    ) -> Product | None:
+        """Makes a product another; returns its next version, or None if it is at another version by now."""
+        old, new = PRODUCT.encode(before), PRODUCT.encode(replace(before, **changes))
         change = _new_version()
         if changed := {name: value for name, value in new.items() if value != old.get(name)}:
             change["$set"] = changed
@@ -182,24 +145,57 @@ class MongoProducts:
             _at_version(before), change, WITHOUT_SEARCH, return_document=ReturnDocument.AFTER
         )
         if document is not None:
-            return product_of(document)
+            return PRODUCT.decode(document)
         self._require_certainty()
         return None
 
     def _require_certainty(self) -> None:
-        """Raises OutcomeUnknown if the write that has just found nothing may have done it before.
+        """Raises OutcomeUnknown if a write that has found nothing may have been done by an earlier attempt.
 
-        Another's change, or our own first attempt? Trying again could take a second image.
+        The other version may then be another client's or our own: a further attempt could remove a second
+        image.
         """
         if self._mongo.repeated:
             raise OutcomeUnknown
 
 
+def _current(
+    database: Database[Document], workspace_id: str, product_id: str, expected_version: int | None = None
+) -> Product:
+    """The product as a change finds it.
+
+    Raises:
+        ProductNotFound, VersionMismatch
+    """
+    document = latest(database.products).find_one(
+        {"_id": product_id, "companyId": workspace_id}, WITHOUT_SEARCH
+    )
+    if document is None:
+        raise ProductNotFound
+    if expected_version not in (None, document["version"]):
+        raise VersionMismatch
+    return PRODUCT.decode(document)
+
+
+def _room_for(workspace_id: str, product_id: str, image: Image, *, unless_present: bool) -> Document:
+    """The filter that finds a product to which an image is to be appended: see ``outcome_without_append``."""
+    room: dict[str, Any] = {
+        "_id": product_id,
+        "companyId": workspace_id,
+        f"images.{MAX_IMAGES - 1}": {"$exists": False},
+    }
+    if image.key:
+        room["images.key"] = {"$ne": image.key}
+    if unless_present and image.sha256:
+        room["images.sha256"] = {"$ne": image.sha256}
+    return room
+
+
 def _at_version(product: Product) -> Document:
-    """The filter that finds a product unless it has changed."""
+    """The filter that finds a product unless it is at another version."""
     return {"_id": product.id, "companyId": product.workspace_id, "version": product.version}
 
 
 def _new_version() -> Document:
-    """What each change of a product does besides. A clock set back does not turn time round."""
+    """The part of every change that makes a new version. ``updatedAt`` never decreases."""
     return {"$inc": {"version": 1}, "$max": {"updatedAt": now()}}

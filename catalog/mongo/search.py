@@ -17,17 +17,14 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.collection import Collection
 
 from catalog.base import ProductPage, ProductQuery
-from catalog.grams import LONGEST
-from catalog.mongo.records import WITHOUT_SEARCH, product_of
+from catalog.grams import LONGEST, covering
+from catalog.mongo.records import PRODUCT, WITHOUT_SEARCH
 
 _Document: TypeAlias = dict[str, Any]
 
 #: Up to so many candidates are looked at one by one. With more, matches are frequent enough to meet a
 #: page of them soon on a walk from the newest on.
 _MAX_CANDIDATES: Final = 1000
-
-#: Enough to find a rare one; the last are taken, since what is named alike differs at the end.
-_MAX_GRAMS: Final = 16
 
 _NEWEST_FIRST: Final = {"createdAt": DESCENDING, "_id": DESCENDING}
 
@@ -69,7 +66,7 @@ def find_page(products: Collection[_Document], workspace_id: str, query: Product
     if query.offset >= total:
         return ProductPage([], total)
     found = products.find(wanted, WITHOUT_SEARCH, hint=hint, skip=query.offset, limit=query.limit)
-    return ProductPage([product_of(document) for document in found.sort(_NEWEST_FIRST)], total)
+    return ProductPage([PRODUCT.decode(document) for document in found.sort(_NEWEST_FIRST)], total)
 
 
 def _filter(workspace_id: str, query: ProductQuery) -> _Document:
@@ -102,10 +99,8 @@ def _search(products: Collection[_Document], workspace_id: str, query: ProductQu
 
 def _rarest_gram(products: Collection[_Document], workspace_id: str, folded: str) -> tuple[str, int]:
     """Of the grams that cover a text, one that few products have, and how many, as far as that matters."""
-    last = len(folded) - LONGEST
     rarest, fewest = "", _MAX_CANDIDATES + 2
-    for start in sorted({*range(0, last, LONGEST), last})[-_MAX_GRAMS:]:
-        gram = folded[start : start + LONGEST]
+    for gram in covering(folded):
         having = {"companyId": workspace_id, "grams": gram}
         count = products.count_documents(having, hint="grams", limit=_MAX_CANDIDATES + 1)
         if count < fewest:

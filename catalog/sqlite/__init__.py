@@ -1,4 +1,4 @@
-"""The embedded catalog: one SQLite file in WAL mode, shared by the threads and processes of a machine."""
+"""The catalog in a SQLite file in WAL mode, which the threads and processes of one machine share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from catalog.sqlite.idempotency import SQLiteIdempotencyKeys
 from catalog.sqlite.identity import SQLiteIdentities
 from catalog.sqlite.products import SQLiteProducts
 
-#: How long a write waits for the writes of its own process, and then for another's, in seconds: both
-#: together stay below the 10 s within which an outage is answered.
+#: How long a write waits for the writes of its own process, and then for those of others, in seconds. The sum
+#: of both is below the 10 s within which an outage is answered.
 BUSY_TIMEOUT: Final = 4.0
 
 

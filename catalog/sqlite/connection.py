@@ -1,7 +1,7 @@
-"""The way to the SQLite file: connections, transactions, and what a failure means.
+"""The connections to the SQLite file, its transactions, and what a failure means.
 
-Each thread has its own connection, made at first use. A write is ``BEGIN IMMEDIATE`` … ``COMMIT``
-with ``synchronous=FULL``: when it returns, it is on the disk.
+A connection is made at first use, and one thread at a time uses it. Writes are synced
+(``synchronous=FULL``): when a write returns, it is on the disk.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from catalog.errors import CatalogUnavailable, OutcomeUnknown
+from catalog.errors import CatalogUnavailable, OutcomeUnknown, WorkspaceNotFound
 from catalog.sqlite.schema import migrate
 from catalog.sqlite.search import add_functions
 from process_local import ProcessLocal
+from sqlite_busy import execute_when_free
 
 # Failures after which SQLite has certainly not committed: the primary result codes of section 3 of
-# https://www.sqlite.org/rescode.html. Any other (an I/O error at COMMIT, say) leaves it open.
+# https://www.sqlite.org/rescode.html. After any other (an I/O error at COMMIT, say) it may have committed.
 _NOT_COMMITTED: Final = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -32,25 +32,14 @@ _NOT_COMMITTED: Final = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
 }
 
+#: What the catalog refuses, by SQLite's words about the constraint that was violated.
+Refusals: TypeAlias = Mapping[str, type[Exception]]
 
-#: How often a writer tries again while another process writes, in seconds.
-_POLL: Final = 0.0005
-
-
-def _execute_when_free(
-    connection: sqlite3.Connection, statement: str, timeout: float, values: Sequence[object] = ()
-) -> sqlite3.Cursor:
-    """Tries a statement again and again while SQLite says at once that the database is busy."""
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            return connection.execute(statement, values)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                raise
-            time.sleep(_POLL)
+#: A row that refers to a workspace which is not there.
+NO_WORKSPACE: Final[Refusals] = {"FOREIGN KEY constraint failed": WorkspaceNotFound}
 
 
 @dataclass(slots=True, eq=False)
@@ -58,10 +47,10 @@ class _Process:
     """What the threads of one process share.
 
     Attributes:
-        file: the device and the number of the file that the connections are to; None before the first.
-        idle: the connections to it that no thread uses at the moment.
-        writing: SQLite's waiting writers poll. Those of one process queue here instead, so that they only
-            poll for other processes.
+        file: the device and the inode of the file that the connections are to; None before the first.
+        idle: the connections that no thread uses at the moment.
+        writing: held by the one thread that writes. SQLite's waiting writers poll; the threads of one process
+            queue here instead, and only the first of them polls, for other processes.
     """
 
     file: tuple[int, int] | None = None
@@ -70,7 +59,7 @@ class _Process:
 
 
 class SQLiteConnections:
-    """The connections to one file, of which each is used by one thread at a time.
+    """The connections to one file.
 
     Args:
         path: of the database; the file and its folder are made at first use.
@@ -80,7 +69,7 @@ class SQLiteConnections:
     def __init__(self, path: Path, *, busy_timeout: float) -> None:
         self._path = Path(os.path.abspath(path))
         self._busy_timeout = busy_timeout
-        # A connection must not be used across a fork, nor closed on its other side:
+        # A connection must not be used across a fork, nor closed on the other side of it:
         # https://www.sqlite.org/howtocorrupt.html section 2.7.
         self._processes = ProcessLocal(_Process)
 
@@ -91,8 +80,7 @@ class SQLiteConnections:
         )
         try:
             connection.row_factory = sqlite3.Row
-            # SQLite does not wait here, when others change the mode of a new file just now.
-            _execute_when_free(connection, "PRAGMA journal_mode = WAL", self._busy_timeout)
+            execute_when_free(connection, "PRAGMA journal_mode = WAL", self._busy_timeout)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             add_functions(connection)
@@ -104,9 +92,9 @@ class SQLiteConnections:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection that no other thread uses meanwhile. One that failed is not used again."""
+        """A connection that no other thread uses meanwhile. One that failed is closed and not used again."""
         process = self._processes.get()
-        self._look_at_the_file(process)
+        self._check_file(process)
         idle = process.idle
         try:
             connection = idle.pop()
@@ -117,7 +105,7 @@ class SQLiteConnections:
         try:
             yield connection
         except sqlite3.Error as error:
-            sound = isinstance(error, sqlite3.IntegrityError)  # the statement was refused, no more
+            sound = isinstance(error, sqlite3.IntegrityError)  # the connection is as good as before
             raise
         finally:
             if sound and process.idle is idle:
@@ -125,13 +113,13 @@ class SQLiteConnections:
             else:
                 connection.close()
 
-    def _look_at_the_file(self, process: _Process) -> None:
-        """Lets go of the connections if the path is another file's now, after a restore, say.
+    def _check_file(self, process: _Process) -> None:
+        """Closes the idle connections if the path names another file now, after a restore for example.
 
-        A file that was removed lives on for who has it open, and what is written to it is lost.
+        A file that was removed lives on while a process has it open, and what is written to it is lost.
 
         Raises:
-            CatalogUnavailable: the file was there, and is gone. No other one is made in its place.
+            CatalogUnavailable: the file was there and is gone. No other file is made in its place.
         """
         file = self._file()
         if file == process.file:
@@ -143,7 +131,7 @@ class SQLiteConnections:
             idle.pop().close()
 
     def _file(self) -> tuple[int, int] | None:
-        """The device and the number of the file that is there now, if any."""
+        """The device and the inode of the file at the path; None if there is no file."""
         try:
             status = self._path.stat()
         except FileNotFoundError:
@@ -152,6 +140,11 @@ class SQLiteConnections:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read with.
+
+        Raises:
+            CatalogUnavailable
+        """
         try:
             with self.connection() as connection:
                 yield connection
@@ -160,7 +153,7 @@ class SQLiteConnections:
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """A read whose statements all see the database as of one moment.
+        """A connection whose reads all see the database as of one moment.
 
         Raises:
             CatalogUnavailable
@@ -174,12 +167,16 @@ class SQLiteConnections:
                     connection.execute("ROLLBACK")
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """The connection of this process's one writer, and what a failure of a write means.
+    def _writing(self, refusals: Refusals) -> Iterator[sqlite3.Connection]:
+        """The connection of this process's one writer.
 
-        Its ``busy_timeout`` is 0, for ``_execute_when_free``: SQLite's own waiting sleeps ever longer, up to
-        a tenth of a second, where a commit takes a millisecond. The disk would be idle, and the same writer
-        might lose each time.
+        Its ``busy_timeout`` is 0, for ``execute_when_free``: SQLite's own waiting sleeps ever longer, up to a
+        tenth of a second, where a commit takes a millisecond. The disk would be idle meanwhile, and the same
+        writer might lose each time.
+
+        Raises:
+            CatalogUnavailable: nothing was written.
+            OutcomeUnknown: it may have been written.
         """
         writing = self._processes.get().writing
         if not writing.acquire(timeout=self._busy_timeout):
@@ -191,11 +188,11 @@ class SQLiteConnections:
                     yield connection
                 finally:
                     connection.execute(f"PRAGMA busy_timeout = {int(1000 * self._busy_timeout)}")
-        except sqlite3.IntegrityError:
-            raise
         except OSError as error:
             raise CatalogUnavailable(str(error)) from error
         except sqlite3.Error as error:
+            if refusal := refusals.get(str(error)):
+                raise refusal from None
             # The low byte of an extended code is its primary code.
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_INTERNAL) & 0xFF
             unavailable = CatalogUnavailable if code in _NOT_COMMITTED else OutcomeUnknown
@@ -204,10 +201,19 @@ class SQLiteConnections:
             writing.release()
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that commits when the block ends and rolls back when it raises."""
-        with self._writing() as connection:
-            _execute_when_free(connection, "BEGIN IMMEDIATE", self._busy_timeout)
+    def write(self, refusals: Refusals = NO_WORKSPACE) -> Iterator[sqlite3.Connection]:
+        """A transaction that commits when the block ends and rolls back when the block raises.
+
+        Args:
+            refusals: the constraints of our own that a statement may violate. The violation of any other is a
+                fault of the database: a trigger or an index that someone else has added, for example.
+
+        Raises:
+            CatalogUnavailable, OutcomeUnknown: see ``_writing``.
+            Exception: that of ``refusals``.
+        """
+        with self._writing(refusals) as connection:
+            execute_when_free(connection, "BEGIN IMMEDIATE", self._busy_timeout)
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -217,15 +223,31 @@ class SQLiteConnections:
                     connection.execute("ROLLBACK")
                 raise
 
-    def write_one(self, statement: str, values: Sequence[object]) -> int:
-        """Does one statement, which is a transaction of its own; returns how many rows it found.
+    def write_one(self, statement: str, values: Sequence[object], refusals: Refusals = NO_WORKSPACE) -> int:
+        """Executes one statement, which is a transaction of its own.
 
-        No thread has to get hold of the interpreter again before others may write.
+        This is the shortest a writer can hold up others: no thread must get hold of the interpreter between
+        the statement and its commit.
+
+        Returns:
+            The number of rows that it changed.
+
+        Raises:
+            as ``write`` does.
         """
-        with self._writing() as connection:
-            return _execute_when_free(connection, statement, self._busy_timeout, values).rowcount
+        with self._writing(refusals) as connection:
+            changed = connection.total_changes
+            try:
+                return execute_when_free(connection, statement, self._busy_timeout, values).rowcount
+            except sqlite3.IntegrityError as error:
+                # A trigger with RAISE(FAIL) ends a statement and keeps, here commits, what it has done:
+                # https://www.sqlite.org/lang_conflict.html
+                if connection.total_changes != changed:
+                    raise OutcomeUnknown(str(error)) from error
+                raise
 
     def close(self) -> None:
+        """Closes the idle connections of this process."""
         idle = self._processes.get().idle
         while idle:
             idle.pop().close()

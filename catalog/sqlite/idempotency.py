@@ -1,4 +1,4 @@
-"""The embedded catalog's Idempotency-Keys."""
+"""The Idempotency-Keys of the SQLite catalog."""
 
 from __future__ import annotations
 

@@ -1,17 +1,12 @@
-"""The identities of the embedded catalog: workspaces, users, OAuth clients, grants and credentials."""
+"""The identities of the SQLite catalog: workspaces, users, OAuth clients, grants and credentials."""
 
 from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
+from typing import Final
 
-from catalog.errors import (
-    ClientNotFound,
-    CredentialNotFound,
-    DuplicateEmail,
-    UserNotFound,
-    WorkspaceNotFound,
-)
+from catalog.errors import ClientNotFound, CredentialNotFound, DuplicateEmail, UserNotFound, WorkspaceNotFound
 from catalog.identity import (
     EXPIRED_KEPT_FOR,
     Credential,
@@ -23,25 +18,10 @@ from catalog.identity import (
     Workspace,
 )
 from catalog.ids import now
-from catalog.sqlite.connection import SQLiteConnections
-from catalog.sqlite.records import (
-    Columns,
-    client_columns,
-    client_of,
-    credential_columns,
-    credential_of,
-    grant_columns,
-    grant_of,
-    to_ms,
-    user_columns,
-    user_of,
-    workspace_of,
-)
+from catalog.sqlite.connection import NO_WORKSPACE, Refusals, SQLiteConnections
+from catalog.sqlite.records import CLIENT, CREDENTIAL, GRANT, USER, WORKSPACE, insert, to_ms
 
-
-def _insert(connection: sqlite3.Connection, table: str, columns: Columns) -> None:
-    names, places = ", ".join(columns), ", ".join("?" * len(columns))
-    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", tuple(columns.values()))  # noqa: S608  # our own names
+_USER_REFUSALS: Final[Refusals] = {**NO_WORKSPACE, "UNIQUE constraint failed: users.email": DuplicateEmail}
 
 
 def _forget_expired(connection: sqlite3.Connection, table: str) -> None:
@@ -59,47 +39,40 @@ class SQLiteIdentities:
             return connection.execute(select, values).fetchall()
 
     def _execute(self, statement: str, *values: str | bytes | int | None) -> int:
-        """Does one write; gives the number of rows that it found."""
+        """Executes one write; returns the number of rows that it changed."""
         return self._file.write_one(statement, values)
 
     # --- workspaces and users
 
     def create_workspace(self, workspace: Workspace) -> None:
-        self._execute(
-            "INSERT INTO workspaces VALUES (?, ?, ?, ?)",
-            *(workspace.id, workspace.name, workspace.plan, to_ms(workspace.created_at)),
-        )
+        with self._file.write() as connection:
+            insert(connection, "workspaces", WORKSPACE.encode(workspace))
 
     def get_workspace(self, workspace_id: str) -> Workspace:
         for row in self._rows("SELECT * FROM workspaces WHERE id = ?", workspace_id):
-            return workspace_of(row)
+            return WORKSPACE.decode(row)
         raise WorkspaceNotFound
 
     def list_workspaces(self) -> list[Workspace]:
         rows = self._rows("SELECT * FROM workspaces ORDER BY created_at, rowid")
-        return [workspace_of(row) for row in rows]
+        return [WORKSPACE.decode(row) for row in rows]
 
     def set_plan(self, workspace_id: str, plan: Plan) -> None:
         if not self._execute("UPDATE workspaces SET plan = ? WHERE id = ?", plan, workspace_id):
             raise WorkspaceNotFound
 
     def create_user(self, user: User) -> None:
-        try:
-            with self._file.write() as connection:
-                _insert(connection, "users", user_columns(user))
-        except sqlite3.IntegrityError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-                raise WorkspaceNotFound from None
-            raise DuplicateEmail from None
+        with self._file.write(_USER_REFUSALS) as connection:
+            insert(connection, "users", USER.encode(user))
 
     def get_user(self, user_id: str) -> User:
         for row in self._rows("SELECT * FROM users WHERE id = ?", user_id):
-            return user_of(row)
+            return USER.decode(row)
         raise UserNotFound
 
     def find_user(self, email: str) -> User | None:
         for row in self._rows("SELECT * FROM users WHERE email = ?", email):
-            return user_of(row)
+            return USER.decode(row)
         return None
 
     def list_users(self, workspace_id: str | None = None) -> list[User]:
@@ -107,7 +80,7 @@ class SQLiteIdentities:
             "SELECT * FROM users WHERE ?1 IS NULL OR workspace_id = ?1 ORDER BY created_at, rowid",
             workspace_id,
         )
-        return [user_of(row) for row in rows]
+        return [USER.decode(row) for row in rows]
 
     def set_password(self, user_id: str, password_hash: str, at: datetime) -> None:
         update = "UPDATE users SET password_hash = ?, password_set_at = ? WHERE id = ?"
@@ -122,22 +95,19 @@ class SQLiteIdentities:
     # --- OAuth clients and what is granted to them
 
     def create_client(self, client: OAuthClient) -> None:
-        try:
-            with self._file.write() as connection:
-                _insert(connection, "clients", client_columns(client))
-        except sqlite3.IntegrityError:
-            raise WorkspaceNotFound from None
+        with self._file.write() as connection:
+            insert(connection, "clients", CLIENT.encode(client))
 
     def find_client(self, client_id: str) -> OAuthClient | None:
         for row in self._rows("SELECT * FROM clients WHERE id = ?", client_id):
-            return client_of(row)
+            return CLIENT.decode(row)
         return None
 
     def list_clients(self, workspace_id: str) -> list[OAuthClient]:
         rows = self._rows(
             "SELECT * FROM clients WHERE workspace_id = ? ORDER BY created_at, rowid", workspace_id
         )
-        return [client_of(row) for row in rows]
+        return [CLIENT.decode(row) for row in rows]
 
     def set_client_secret(self, workspace_id: str, client_id: str, secret_digest: bytes) -> None:
         update = "UPDATE clients SET secret_digest = ? WHERE id = ? AND workspace_id = ?"
@@ -169,17 +139,17 @@ class SQLiteIdentities:
         with self._file.write() as connection:
             if not connection.execute(used, (to_ms(grant.created_at), grant.client_id)).rowcount:
                 raise ClientNotFound
-            _insert(connection, "grants", grant_columns(grant))
+            insert(connection, "grants", GRANT.encode(grant))
             _forget_expired(connection, "grants")
 
     def find_grant(self, grant_id: str) -> Grant | None:
         for row in self._rows("SELECT * FROM grants WHERE id = ?", grant_id):
-            return grant_of(row)
+            return GRANT.decode(row)
         return None
 
     def list_grants(self, user_id: str) -> list[Grant]:
         rows = self._rows("SELECT * FROM grants WHERE user_id = ? ORDER BY created_at, rowid", user_id)
-        return [grant_of(row) for row in rows]
+        return [GRANT.decode(row) for row in rows]
 
     def extend_grant(self, grant_id: str, until: datetime) -> bool:
         update = "UPDATE grants SET expires_at = max(expires_at, ?) WHERE id = ? AND revoked_at IS NULL"
@@ -193,16 +163,13 @@ class SQLiteIdentities:
     # --- credentials
 
     def create_credential(self, credential: Credential) -> None:
-        try:
-            with self._file.write() as connection:
-                _insert(connection, "credentials", credential_columns(credential))
-                _forget_expired(connection, "credentials")
-        except sqlite3.IntegrityError:
-            raise WorkspaceNotFound from None
+        with self._file.write() as connection:
+            insert(connection, "credentials", CREDENTIAL.encode(credential))
+            _forget_expired(connection, "credentials")
 
     def find_credential(self, digest: bytes) -> Credential | None:
         for row in self._rows("SELECT * FROM credentials WHERE digest = ?", digest):
-            return credential_of(row)
+            return CREDENTIAL.decode(row)
         return None
 
     def list_api_keys(self, workspace_id: str | None = None) -> list[Credential]:
@@ -212,7 +179,7 @@ class SQLiteIdentities:
             CredentialKind.API_KEY,
             workspace_id,
         )
-        return [credential_of(row) for row in rows]
+        return [CREDENTIAL.decode(row) for row in rows]
 
     def revoke_credential(self, credential_id: str, at: datetime) -> bool:
         revoke = "UPDATE credentials SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"

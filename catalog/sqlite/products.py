@@ -1,42 +1,30 @@
-"""The products of the embedded catalog, and their images."""
+"""The products of the SQLite catalog, and their images."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from catalog.base import MAX_IMAGES, Appended, Image, Product, ProductChanges, ProductPage, ProductQuery
+from catalog.appends import outcome_without_append
+from catalog.base import PAGE, Appended, Image, Product, ProductChanges, ProductPage, ProductQuery
 from catalog.errors import (
+    CatalogUnavailable,
     DuplicateModel,
     ImageNotFound,
-    ProductFull,
     ProductNotFound,
     VersionMismatch,
-    WorkspaceNotFound,
 )
 from catalog.ids import now
-from catalog.sqlite.connection import SQLiteConnections
-from catalog.sqlite.records import (
-    Columns,
-    product_columns,
-    product_of,
-)
-from catalog.sqlite.search import add_to_index, find_page, remove_from_index
+from catalog.sqlite.connection import NO_WORKSPACE, Refusals, SQLiteConnections
+from catalog.sqlite.records import PRODUCT, insert
+from catalog.sqlite.search import INDEXED, add_to_index, find_page, remove_from_index
 
-#: How many products are read at once by what goes through all of them.
-PAGE: Final = 50
-
-#: A change of one of these is one of the search index.
-_INDEXED: Final = {"status", "category", "folded_name", "folded_model"}
-
-
-def _update(product: Product, columns: Columns) -> tuple[str, Sequence[object]]:
-    """The statement, and its values, that changes the product unless it has changed since it was read."""
-    assignments = ", ".join(f"{name} = ?" for name in columns)
-    statement = f"UPDATE products SET {assignments} WHERE id = ? AND version = ?"  # noqa: S608  # our own names
-    return statement, (*columns.values(), product.id, product.version)
+_REFUSALS: Final[Refusals] = {
+    **NO_WORKSPACE,
+    "UNIQUE constraint failed: products.workspace_id, products.model": DuplicateModel,
+}
 
 
 class SQLiteProducts:
@@ -45,64 +33,13 @@ class SQLiteProducts:
     _file: SQLiteConnections
 
     def create_product(self, product: Product) -> None:
-        columns = product_columns(product)
-        names, places = ", ".join(columns), ", ".join("?" * len(columns))
-        insert = f"INSERT INTO products ({names}) VALUES ({places})"  # noqa: S608  # our own names
-        try:
-            with self._file.write() as connection:
-                connection.execute(insert, tuple(columns.values()))
-                add_to_index(connection, product.id)
-        except sqlite3.IntegrityError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-                raise WorkspaceNotFound from None
-            raise DuplicateModel from None
-
-    @staticmethod
-    def _select_product(
-        connection: sqlite3.Connection,
-        workspace_id: str,
-        product_id: str,
-        expected_version: int | None = None,
-    ) -> Product:
-        row = connection.execute(
-            "SELECT * FROM products WHERE id = ? AND workspace_id = ?", (product_id, workspace_id)
-        ).fetchone()
-        if row is None:
-            raise ProductNotFound
-        if expected_version not in (None, row["version"]):
-            raise VersionMismatch
-        return product_of(row)
-
-    @staticmethod
-    def _changed(product: Product, changes: ProductChanges) -> tuple[Product, Columns]:
-        """The product's next version, and the columns in which it differs."""
-        fields: ProductChanges = {**changes, "images": tuple(changes.get("images", product.images))}
-        changed = replace(
-            product,
-            **fields,
-            version=product.version + 1,
-            updated_at=max(product.updated_at, now()),  # a clock set back does not turn time round
-        )
-        before = product_columns(product)
-        return changed, {
-            name: value for name, value in product_columns(changed).items() if value != before[name]
-        }
-
-    @classmethod
-    def _change(cls, connection: sqlite3.Connection, product: Product, changes: ProductChanges) -> Product:
-        """Changes the product inside the caller's transaction; returns its next version."""
-        changed, columns = cls._changed(product, changes)
-        indexed = not _INDEXED.isdisjoint(columns)
-        if indexed:
-            remove_from_index(connection, product.id)
-        connection.execute(*_update(product, columns))
-        if indexed:
+        with self._file.write(_REFUSALS) as connection:
+            insert(connection, "products", PRODUCT.encode(product))
             add_to_index(connection, product.id)
-        return changed
 
     def get_product(self, workspace_id: str, product_id: str) -> Product:
         with self._file.read() as connection:
-            return self._select_product(connection, workspace_id, product_id)
+            return _current(connection, workspace_id, product_id)
 
     def iter_products(self) -> Iterator[Product]:
         last = ""
@@ -111,11 +48,11 @@ class SQLiteProducts:
                 rows = connection.execute(
                     "SELECT * FROM products WHERE id > ? ORDER BY id LIMIT ?", (last, PAGE)
                 ).fetchall()
-            for row in rows:
-                yield product_of(row)
-            if len(rows) < PAGE:
+            page = [PRODUCT.decode(row) for row in rows]
+            yield from page
+            if len(page) < PAGE:
                 return
-            last = rows[-1]["id"]
+            last = page[-1].id
 
     def list_products(self, workspace_id: str, query: ProductQuery) -> ProductPage:
         with self._file.snapshot() as connection:
@@ -129,54 +66,102 @@ class SQLiteProducts:
         *,
         expected_version: int | None = None,
     ) -> Product:
-        try:
-            with self._file.write() as connection:
-                product = self._select_product(connection, workspace_id, product_id, expected_version)
-                return self._change(connection, product, changes) if changes else product
-        except sqlite3.IntegrityError:
-            raise DuplicateModel from None
+        with self._file.write(_REFUSALS) as connection:
+            product = _current(connection, workspace_id, product_id, expected_version)
+            return _change(connection, product, changes) if changes else product
 
     def delete_product(
         self, workspace_id: str, product_id: str, *, expected_version: int | None = None
     ) -> Product:
         with self._file.write() as connection:
-            product = self._select_product(connection, workspace_id, product_id, expected_version)
+            product = _current(connection, workspace_id, product_id, expected_version)
             remove_from_index(connection, product.id)
-            connection.execute("DELETE FROM products WHERE id = ?", (product.id,))
+            deleted = connection.execute("DELETE FROM products WHERE id = ?", (product.id,))
+            _require_one(deleted.rowcount)
             return product
+
+    # --- images
 
     def append_image(
         self, workspace_id: str, product_id: str, image: Image, *, unless_present: bool = False
     ) -> Appended:
-        def appended(product: Product) -> Appended | None:
-            """What there is already, if that is it."""
-            if unless_present and image.sha256 and (present := product.image_with(image.sha256)):
-                return Appended(product, present)
-            if len(product.images) >= MAX_IMAGES:
-                raise ProductFull
-            return None
-
-        # Uploads to different products wait for each other as short a time as can be: a statement that
-        # appends to the version that was read, and finds no row if there is another one by now.
+        # Uploads to different products wait for each other as briefly as possible: one statement appends to
+        # the version that was read. It finds no row if there is another version by now.
         product = self.get_product(workspace_id, product_id)
-        if present := appended(product):
-            return present
-        changed, columns = self._changed(product, {"images": (*product.images, image)})
+        if outcome := outcome_without_append(product, image, unless_present=unless_present):
+            return outcome
+        changed, columns = _changed(product, {"images": (*product.images, image)})
         if self._file.write_one(*_update(product, columns)):
             return Appended(changed, image)
         with self._file.write() as connection:
-            product = self._select_product(connection, workspace_id, product_id)
-            if present := appended(product):
-                return present
-            return Appended(self._change(connection, product, {"images": (*product.images, image)}), image)
+            product = _current(connection, workspace_id, product_id)
+            if outcome := outcome_without_append(product, image, unless_present=unless_present):
+                return outcome
+            return Appended(_change(connection, product, {"images": (*product.images, image)}), image)
 
     def remove_image(
         self, workspace_id: str, product_id: str, index: int, *, expected_version: int | None = None
     ) -> tuple[Product, Image]:
         with self._file.write() as connection:
-            product = self._select_product(connection, workspace_id, product_id, expected_version)
-            images = list(product.images)
-            if not 0 <= index < len(images):
+            product = _current(connection, workspace_id, product_id, expected_version)
+            if not 0 <= index < len(product.images):
                 raise ImageNotFound
+            images = list(product.images)
             removed = images.pop(index)
-            return self._change(connection, product, {"images": images}), removed
+            return _change(connection, product, {"images": images}), removed
+
+
+def _current(
+    connection: sqlite3.Connection, workspace_id: str, product_id: str, expected_version: int | None = None
+) -> Product:
+    """The product as a change finds it.
+
+    Raises:
+        ProductNotFound, VersionMismatch
+    """
+    row = connection.execute(
+        "SELECT * FROM products WHERE id = ? AND workspace_id = ?", (product_id, workspace_id)
+    ).fetchone()
+    if row is None:
+        raise ProductNotFound
+    if expected_version not in (None, row["version"]):
+        raise VersionMismatch
+    return PRODUCT.decode(row)
+
+
+def _change(connection: sqlite3.Connection, before: Product, changes: ProductChanges) -> Product:
+    """Makes a product another, inside the caller's transaction; returns its next version."""
+    changed, columns = _changed(before, changes)
+    indexed = not INDEXED.isdisjoint(columns)
+    if indexed:
+        remove_from_index(connection, before.id)
+    _require_one(connection.execute(*_update(before, columns)).rowcount)
+    if indexed:
+        add_to_index(connection, before.id)
+    return changed
+
+
+def _changed(before: Product, changes: ProductChanges) -> tuple[Product, dict[str, Any]]:
+    """The product's next version, and the columns in which it differs."""
+    fields: ProductChanges = {**changes, "images": tuple(changes.get("images", before.images))}
+    changed = replace(
+        before,
+        **fields,
+        version=before.version + 1,
+        updated_at=max(before.updated_at, now()),  # also when the clock was set back
+    )
+    old = PRODUCT.encode(before)
+    return changed, {name: value for name, value in PRODUCT.encode(changed).items() if value != old[name]}
+
+
+def _update(before: Product, columns: dict[str, Any]) -> tuple[str, Sequence[object]]:
+    """The statement, and its values, that changes a product unless it is at another version."""
+    assignments = ", ".join(f"{name} = ?" for name in columns)
+    statement = f"UPDATE products SET {assignments} WHERE id = ? AND version = ?"  # noqa: S608  # our own names
+    return statement, (*columns.values(), before.id, before.version)
+
+
+def _require_one(rows: int) -> None:
+    """Raises CatalogUnavailable if a row that is there was not changed: a trigger has ignored the change."""
+    if rows != 1:
+        raise CatalogUnavailable("the database has ignored a change: is there a trigger of another program?")

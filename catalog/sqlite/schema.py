@@ -1,4 +1,4 @@
-"""The schema of the embedded catalog, and how an older one becomes it.
+"""The schema of the SQLite catalog, and the steps that bring an older schema to it.
 
 The statements may call the functions of ``catalog/sqlite/search.py``, which every connection has.
 """
@@ -10,7 +10,7 @@ from typing import Final
 
 from catalog.errors import CatalogUnavailable
 
-#: One script a schema version, applied in order and never changed afterwards.
+#: The statements of each schema version, executed in order. A step that was released never changes.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         """
@@ -55,8 +55,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
     ),
     (
-        # The products get a number that VACUUM does not change, which the full-text index knows them by,
-        # and the texts that a search looks into. What a listing reads comes before what may be long.
+        # Each product gets a number that VACUUM does not change, by which the full-text index refers to it,
+        # and the texts that a search reads. The columns that a list reads come before those that may be long.
         "ALTER TABLE products RENAME TO old_products",
         """
         CREATE TABLE products (
@@ -91,7 +91,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ORDER BY created_at, id
         """,
         "DROP TABLE old_products",
-        # One index for each filter, in the order of the list. The first has all that a search reads.
+        # One index for each filter, in the order of the list. The first has all columns that a search reads.
         """
         CREATE INDEX products_newest ON products (
             workspace_id, created_at, id, status, category, folded_name, folded_model
@@ -104,7 +104,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             workspace_id, category, status, created_at, id
         )
         """,
-        # Totals are kept, for a count reads all that it counts.
+        # Totals are kept, because a count reads every row that it counts.
         """
         CREATE TABLE product_counts (
             workspace_id TEXT NOT NULL,
@@ -218,13 +218,17 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the schema to the newest version; ``PRAGMA user_version`` counts the steps done."""
+    """Brings the schema to the newest version; ``PRAGMA user_version`` counts the steps that were done.
+
+    Raises:
+        CatalogUnavailable: the schema is newer than this program.
+    """
     (done,) = connection.execute("PRAGMA user_version").fetchone()
     if done == len(MIGRATIONS):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have done it between the two looks.
+        # Another process may have done the steps since the first look.
         (done,) = connection.execute("PRAGMA user_version").fetchone()
         if done > len(MIGRATIONS):
             raise CatalogUnavailable(

@@ -1,10 +1,10 @@
 """The lists of products in SQLite: pages by indexes, and a search that reads only what may match.
 
-A full-text index has the grams (``catalog/grams.py``) of every product's name and model, so a search
-finds its candidates as those with all grams of what is searched; what they really have in them is
-looked at afterwards. A search of up to three characters is a gram itself. FTS5's own trigram tokenizer
-is not used: it folds fewer letters, stops at a NUL, and knows no shorter searches. Each gram is indexed
-together with its workspace, so that none pays for another's products.
+A full-text index has the grams (``catalog/grams.py``) of every product's name and model. The candidates of a
+search are the products that have all grams of what is searched; their texts are compared with it afterwards.
+A search of up to three characters is a gram itself. FTS5's own trigram tokenizer is not used: it folds fewer
+letters, stops at a NUL, and has no shorter searches. Each gram is indexed together with its workspace, so
+that a search costs nothing for the products of other workspaces.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Final, NamedTuple, Self
 
 from catalog.base import ProductPage, ProductQuery
 from catalog.grams import LONGEST, covering, grams_of
-from catalog.sqlite.records import product_of
+from catalog.sqlite.records import PRODUCT
 
-#: Up to so many candidates are looked at one by one and sorted. With more, matches are frequent enough
-#: to meet a page of them soon on a walk from the newest on.
+#: Up to so many candidates are compared one by one and sorted. With more, matches are frequent enough for a
+#: walk along the index, from the newest product on, to find a page of them soon.
 _MAX_CANDIDATES: Final = 1000
 
-#: Which index has a list in its order: by whether it is of one category, and of one status.
+#: The index that has a list in its order, by whether the list is of one category, and of one status.
 _INDEXES: Final = {
     (False, False): "products_newest",
     (False, True): "products_by_status",
@@ -33,7 +33,10 @@ _INDEXES: Final = {
 # Not LIKE, which has wildcards and folds ASCII only.
 _CONTAINS: Final = "(instr(folded_name, ?) OR instr(folded_model, ?))"
 
-_INDEXED: Final = "number, grams(workspace_id, status, category, folded_name, folded_model) FROM products"
+#: The columns that the full-text index is made of.
+INDEXED: Final = frozenset({"status", "category", "folded_name", "folded_model"})
+
+_GRAMS: Final = "number, grams(workspace_id, status, category, folded_name, folded_model) FROM products"
 
 
 def _token(workspace_id: str, kind: str, text: str) -> str:
@@ -42,40 +45,40 @@ def _token(workspace_id: str, kind: str, text: str) -> str:
 
 
 def _grams(workspace_id: str, status: str, category: str, *texts: str) -> str:
-    """What the full-text index gets of a product: tokens, with spaces between them."""
+    """What the full-text index keeps of a product: tokens, with spaces between them."""
     tokens = {_token(workspace_id, "s", status), _token(workspace_id, "k", category)}
     tokens.update(_token(workspace_id, "g", gram) for gram in grams_of(*texts))
     return " ".join(tokens)
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Gives a connection the functions that the schema's statements and those below call."""
+    """Gives a connection the SQL functions that the statements of the schema and of this module call."""
     connection.create_function("casefold", 1, str.casefold, deterministic=True)
     connection.create_function("grams", -1, _grams, deterministic=True)
 
 
 def add_to_index(connection: sqlite3.Connection, product_id: str) -> None:
-    """Makes a product that was just written one that a search finds."""
+    """Adds a product to the full-text index, after its row was written."""
     connection.execute(
-        f"INSERT INTO product_grams (rowid, grams) SELECT {_INDEXED} WHERE id = ?", (product_id,)
+        f"INSERT INTO product_grams (rowid, grams) SELECT {_GRAMS} WHERE id = ?", (product_id,)
     )
 
 
 def remove_from_index(connection: sqlite3.Connection, product_id: str) -> None:
-    """Undoes that; before the product's row changes, because the index must be told what it was."""
+    """Removes a product from the full-text index, before its row changes: the index needs the old values."""
     connection.execute(
-        f"INSERT INTO product_grams (product_grams, rowid, grams) SELECT 'delete', {_INDEXED} WHERE id = ?",
+        f"INSERT INTO product_grams (product_grams, rowid, grams) SELECT 'delete', {_GRAMS} WHERE id = ?",
         (product_id,),
     )
 
 
 def find_page(connection: sqlite3.Connection, workspace_id: str, query: ProductQuery) -> ProductPage:
-    """The products that are asked for; the caller sees to it that all statements see one moment."""
+    """The products that the query asks for. The connection must be in a transaction: see ``snapshot``."""
     ids, total = (_search if query.search else _browse)(connection, workspace_id, query)
     rows = connection.execute(
         "SELECT * FROM products WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
     )
-    products = {row["id"]: product_of(row) for row in rows}
+    products = {row["id"]: PRODUCT.decode(row) for row in rows}
     return ProductPage([products[product_id] for product_id in ids], total)
 
 
@@ -122,7 +125,7 @@ def _search(
         ).fetchall()
         return [row["id"] for row in rows[query.offset : query.offset + query.limit]], len(rows)
     wanted = _Filter.of(workspace_id, query).containing(folded)
-    if len(folded) <= LONGEST:  # the search is a gram, so the candidates are the matches
+    if len(folded) <= LONGEST:  # the search is a gram, so every candidate is a match
         counted = connection.execute(f"SELECT count(*) FROM ({candidates})", (match,))  # noqa: S608  # ours
     else:
         count = f"SELECT count(*) FROM products INDEXED BY products_newest WHERE {wanted.condition}"  # noqa: S608
@@ -132,7 +135,7 @@ def _search(
 
 
 def _match(workspace_id: str, query: ProductQuery, folded: str) -> str:
-    """The full-text query of the candidates: the filters, and grams that cover what is searched."""
+    """The full-text query for the candidates: the filters, and grams that cover what is searched."""
     tokens = []
     if query.category is not None:
         tokens.append(_token(workspace_id, "k", query.category))
@@ -145,7 +148,7 @@ def _match(workspace_id: str, query: ProductQuery, folded: str) -> str:
 def _walk(
     connection: sqlite3.Connection, index: str, wanted: _Filter, query: ProductQuery, total: int
 ) -> Sequence[str]:
-    """The ids of a page, along an index from the end that is nearer."""
+    """The ids of a page, along an index from the nearer end."""
     limit = min(query.limit, total - query.offset)
     if limit <= 0:
         return []

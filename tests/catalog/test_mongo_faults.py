@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from pymongo.database import Database
 
+from auth.tokens import new_api_key
 from catalog.base import Product
 from catalog.errors import CatalogUnavailable, DuplicateModel, OutcomeUnknown
+from catalog.identity import Plan
 from catalog.ids import new_id
 from catalog.mongo import TIMEOUT, MongoCatalog
 from tests.catalog.contract import a_product, externals, hosted_image, new_product, new_workspace
 from tests.catalog.idempotency_contract import AT, CREATED, a_claim, later
-from tests.mongo import Fault, MongoServer, Proxy, database_uri, new_database, proxy_of
+from tests.mongo import Fault, MongoServer, Proxy, connect, database_uri, new_database, proxy_of
 
 #: For what lasts as long as the catalog waits, in seconds.
 SHORT_TIMEOUT = 0.5
@@ -346,3 +349,54 @@ def test_a_look_that_fails_after_an_append_was_refused_leaves_no_doubt(
     product = new_product(catalog, new_workspace(catalog), images=externals(20))
     with mongodb.failing("find", errorCode=13), raises_exactly(CatalogUnavailable):
         catalog.append_image(product.workspace_id, product.id, hosted_image())
+
+
+# --- what another program has added to the database
+
+
+@pytest.fixture
+def database(uri: str) -> Iterator[Database[dict[str, Any]]]:
+    with connect(uri) as client:
+        yield client.get_default_database()
+
+
+WRITES: dict[str, tuple[str, Callable[[MongoCatalog, Product], object]]] = {
+    "append": ("products", lambda c, p: c.append_image(p.workspace_id, p.id, hosted_image())),
+    "remove": ("products", lambda c, p: c.remove_image(p.workspace_id, p.id, 0)),
+    "change": ("products", lambda c, p: c.update_product(p.workspace_id, p.id, {"name": "New"})),
+    "create": ("products", lambda c, p: c.create_product(a_product(c.get_workspace(p.workspace_id)))),
+    "workspace": ("workspaces", lambda c, _: new_workspace(c)),
+    "plan": ("workspaces", lambda c, p: c.set_plan(p.workspace_id, Plan.FREE)),
+    "key": ("credentials", lambda c, p: c.create_credential(new_api_key(p.workspace_id)[1])),
+    "claim": ("idempotencyKeys", lambda c, _: c.claim_idempotency_key(a_claim(), AT)),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_validator_that_refuses_a_write_makes_the_catalog_unavailable_and_changes_nothing(
+    catalog: MongoCatalog, database: Database[dict[str, Any]], product: Product, name: str
+) -> None:
+    collection, write = WRITES[name]
+    workspaces = catalog.list_workspaces()
+    database.command("collMod", collection, validator={"approved": True}, validationLevel="strict")
+    with raises_exactly(CatalogUnavailable):
+        write(catalog, product)
+    assert list(catalog.iter_products()) == [product]
+    assert catalog.list_workspaces() == workspaces
+    assert catalog.list_api_keys() == []
+    database.command("collMod", collection, validator={})
+    write(catalog, product)
+
+
+def test_a_unique_index_of_another_program_is_not_taken_for_a_duplicate_of_ours(
+    catalog: MongoCatalog, database: Database[dict[str, Any]], product: Product
+) -> None:
+    other = new_product(catalog, workspace := catalog.get_workspace(product.workspace_id), name="Other")
+    database.products.create_index("name", unique=True)
+    with raises_exactly(CatalogUnavailable):
+        new_product(catalog, workspace, name=product.name)
+    with raises_exactly(CatalogUnavailable):
+        catalog.update_product(workspace.id, other.id, {"name": product.name})
+    assert sorted(catalog.iter_products(), key=lambda found: found.created_at) == [product, other]
+    with pytest.raises(DuplicateModel):
+        catalog.update_product(workspace.id, other.id, {"model": product.model})

@@ -17,7 +17,7 @@ from catalog.base import ProductPage, ProductQuery
 from catalog.errors import CatalogUnavailable, DuplicateModel, ProductNotFound
 from catalog.ids import new_id, now
 from catalog.sqlite import SQLiteCatalog
-from catalog.sqlite.records import product_columns
+from catalog.sqlite.records import PRODUCT, insert
 from catalog.sqlite.schema import MIGRATIONS
 from catalog.sqlite.search import add_to_index
 from tests.catalog.contract import (
@@ -178,7 +178,7 @@ def test_the_products_of_a_database_of_version_1_are_listed_and_found(
     ]
     with old._file.connection() as connection:
         for product in products:
-            columns = product_columns(product)
+            columns = PRODUCT.encode(product)
             row = {name: columns[name] for name in columns if not name.startswith("folded_")}
             connection.execute(
                 f"INSERT INTO products ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608
@@ -239,12 +239,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SQLiteCata
                 category="toys" if index % 3 else "tyres",
                 created_at=template.created_at + timedelta(milliseconds=index // 2),
             )
-            columns = product_columns(product)
-            places = ", ".join("?" * len(columns))
-            connection.execute(
-                f"INSERT INTO products ({', '.join(columns)}) VALUES ({places})",  # noqa: S608
-                tuple(columns.values()),
-            )
+            insert(connection, "products", PRODUCT.encode(product))
             add_to_index(connection, product.id)
     yield catalog, workspace.id, names
     catalog.close()
