@@ -42,7 +42,7 @@ function application() {
     return [...urls, row[0]];
   });
 
-  function authenticate(request, response, next) {
+  function authenticate(request, _response, next) {
     const [, token] = /^Bearer (\S+)$/i.exec(request.get("Authorization") ?? "") ?? [];
     const key = token && findKey.get(createHash("sha256").update(token).digest());
     if (!key) throw new Refused(401, "Unauthorized");
@@ -50,7 +50,7 @@ function application() {
     next();
   }
 
-  function admit(request, response, next) {
+  function admit(request, _response, next) {
     const { productId } = request.params;
     if (!findProduct.get(productId, request.workspaceId)) throw new Refused(404, "Product not found");
     if (countImages.get(productId) >= MAX_IMAGES) throw new Refused(422, FULL);
@@ -81,7 +81,7 @@ function application() {
       response.status(201).location(url).json({ imageUrl: url, imageUrls });
     },
   );
-  app.use((error, request, response, next) => {
+  app.use((error, _request, response, _next) => {
     const status = error.code === "LIMIT_FILE_SIZE" ? 413 : (error.status ?? 500);
     response.status(status).json({ error: error.message });
   });
