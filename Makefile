@@ -57,7 +57,7 @@ lock: ## Pin all packages with their hashes, from requirements*.txt; UPGRADE=1 t
 	else echo "npm is not installed: package-lock.json stays as it is"; fi
 
 audit: development ## Ask for known vulnerabilities of the locked packages
-	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements-dev.lock
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements-dev.lock
 	@if command -v npm >/dev/null; then set -x; npm audit; else echo "npm packages: skipped, npm is not installed"; fi
 
 outdated: development ## List the installed packages that have a newer release
