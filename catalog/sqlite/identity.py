@@ -77,8 +77,8 @@ class SQLiteIdentities:
 
     def list_users(self, workspace_id: str | None = None) -> list[User]:
         rows = self._rows(
-            "SELECT * FROM users WHERE ?1 IS NULL OR workspace_id = ?1 ORDER BY created_at, rowid",
-            workspace_id,
+            "SELECT * FROM users WHERE ? IS NULL OR workspace_id = ? ORDER BY created_at, rowid",
+            *(workspace_id, workspace_id),
         )
         return [USER.decode(row) for row in rows]
 
@@ -174,10 +174,9 @@ class SQLiteIdentities:
 
     def list_api_keys(self, workspace_id: str | None = None) -> list[Credential]:
         rows = self._rows(
-            "SELECT * FROM credentials WHERE kind = ?1 AND (?2 IS NULL OR workspace_id = ?2)"
+            "SELECT * FROM credentials WHERE kind = ? AND (? IS NULL OR workspace_id = ?)"
             " ORDER BY created_at, rowid",
-            CredentialKind.API_KEY,
-            workspace_id,
+            *(CredentialKind.API_KEY, workspace_id, workspace_id),
         )
         return [CREDENTIAL.decode(row) for row in rows]
 
