@@ -22,9 +22,9 @@ ENTRY = re.compile(
 
 
 def pins(path: Path) -> set[tuple[str, str]]:
-    """The name and version of each requirement, without its extras."""
+    """The name and version of each requirement, without its extras and its marker."""
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith(("-r ", "#"))]
-    found = [re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z0-9,]+\])?==(\S+)", line) for line in lines]
+    found = [re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z0-9,]+\])?==(\S+)(?: ; .+)?", line) for line in lines]
     return {(match[1], match[2]) for match in found if match is not None}
 
 
