@@ -16,15 +16,16 @@ from flask.testing import FlaskClient, FlaskCliRunner
 
 from app import create_app, make_catalog
 from auth.budgets import Budgets
-from auth.tokens import new_api_key
 from catalog.base import Catalog
-from catalog.identity import Workspace
+from catalog.identity import Plan, Workspace
 from config import Settings
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
-from tests.catalog.contract import new_workspace
+from tests.factories import client_with, issue_key, new_workspace
 from tests.mongo import MongoServer, new_database
 from tests.s3 import moto_server
+from uploads import Uploads
+from validators.base import Limits
 
 pytest_plugins = ["tests.api.fixtures"]
 
@@ -65,6 +66,16 @@ def app(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Iterat
 
 
 @pytest.fixture
+def workspace(catalog: Catalog) -> Workspace:
+    return new_workspace(catalog)
+
+
+@pytest.fixture
+def uploads(storage: StorageBackend, catalog: Catalog) -> Uploads:
+    return Uploads(storage, catalog, Limits())
+
+
+@pytest.fixture
 def runner(app: Flask) -> FlaskCliRunner:
     return app.test_cli_runner()
 
@@ -91,21 +102,21 @@ class Tenant:
     client: FlaskClient
 
 
+NewTenant = Callable[..., Tenant]
+
+
 @pytest.fixture
-def new_tenant(app: Flask, catalog: Catalog) -> Callable[[], Tenant]:
-    def make() -> Tenant:
-        workspace = new_workspace(catalog)
-        key, credential = new_api_key(workspace.id)
-        catalog.create_credential(credential)
-        client = app.test_client()
-        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
-        return Tenant(workspace, key, client)
+def new_tenant(app: Flask, catalog: Catalog) -> NewTenant:
+    def make(plan: Plan = Plan.ENTERPRISE) -> Tenant:
+        workspace = new_workspace(catalog, plan=plan)
+        key = issue_key(catalog, workspace)
+        return Tenant(workspace, key, client_with(app, key))
 
     return make
 
 
 @pytest.fixture
-def tenant(new_tenant: Callable[[], Tenant]) -> Tenant:
+def tenant(new_tenant: NewTenant) -> Tenant:
     return new_tenant()
 
 

@@ -17,11 +17,11 @@ from app import make_catalog
 from catalog.base import Catalog, Product
 from config import Settings
 from storage.base import StorageBackend
-from tests.catalog.contract import new_product, new_workspace
 from tests.crash import OF_EVERY_CATALOG, REMOVAL_STEPS, UPLOAD_STEPS
+from tests.factories import new_product, new_workspace
 from tests.mongo import new_database
 from tests.pictures import png
-from tests.storage.contract import read
+from tests.storage.contract import keys_of, read
 from uploads import Uploads
 from validators.base import FilePart, Limits, Upload
 
@@ -76,7 +76,7 @@ def referenced(catalog: Catalog, product: Product) -> set[str]:
 
 
 def stored(storage: StorageBackend) -> set[str]:
-    return {info.key for info in storage.list()}
+    return keys_of(storage)
 
 
 def assert_sound(storage: StorageBackend, catalog: Catalog, product: Product, runner: FlaskCliRunner) -> None:

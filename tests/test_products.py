@@ -21,21 +21,12 @@ from catalog.identity import Plan, Workspace
 from config import Settings
 from products import ImageUrlsRefused, NotInPlan, Products
 from storage.base import StorageBackend, StorageUnavailable
-from tests.catalog.contract import externals, new_product, new_workspace
+from tests.factories import current, externals, new_product, new_workspace
+from tests.faults import before_the_next, fail_with
 from tests.pictures import jpeg
-from tests.storage.contract import read
+from tests.storage.contract import keys_of, read
 from uploads import Uploads
-from validators.base import FilePart, Limits, Upload
-
-
-@pytest.fixture
-def workspace(catalog: Catalog) -> Workspace:
-    return new_workspace(catalog)
-
-
-@pytest.fixture
-def uploads(storage: StorageBackend, catalog: Catalog) -> Uploads:
-    return Uploads(storage, catalog, Limits())
+from validators.base import FilePart, Upload
 
 
 @pytest.fixture
@@ -61,37 +52,8 @@ def replace_list(products: Products, product: Product, urls: list[str], **option
     return products.change(product.workspace_id, product.id, {}, image_urls=urls, **options)
 
 
-def current(catalog: Catalog, product: Product) -> Product:
-    return catalog.get_product(product.workspace_id, product.id)
-
-
-def keys(storage: StorageBackend) -> set[str]:
-    return {info.key for info in storage.list()}
-
-
-def keys_of(product: Product) -> set[str]:
+def image_keys(product: Product) -> set[str]:
     return {image.key for image in product.images if image.key}
-
-
-def fail_with(error: Exception) -> Callable[..., Any]:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    return fail
-
-
-def before_the_next(
-    monkeypatch: pytest.MonkeyPatch, owner: object, method: str, happens: Callable[[], object]
-) -> None:
-    """Lets something happen before the next call of a method."""
-    original = getattr(owner, method)
-
-    def call(*args: Any, **options: Any) -> Any:
-        monkeypatch.setattr(owner, method, original)
-        happens()
-        return original(*args, **options)
-
-    monkeypatch.setattr(owner, method, call)
 
 
 # --- another list of images
@@ -107,13 +69,13 @@ def test_the_bytes_of_a_dropped_image_are_deleted_after_the_catalog_has_changed(
     delete, seen = storage.delete, []
 
     def look_then_delete(key: str) -> None:
-        seen.append(key in keys_of(current(catalog, product)))
+        seen.append(key in image_keys(current(catalog, product)))
         delete(key)
 
     monkeypatch.setattr(storage, "delete", look_then_delete)
     replace_list(products, product, product.image_urls[:1])
     assert seen == [False, False]
-    assert keys(storage) == set()
+    assert keys_of(storage) == set()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +92,7 @@ def test_a_list_that_the_catalog_does_not_confirm_deletes_no_bytes(
     monkeypatch.setattr(catalog, "update_product", fail_with(error))
     with pytest.raises(type(error)):
         replace_list(products, product, [])
-    assert keys(storage) == keys_of(product)
+    assert keys_of(storage) == image_keys(product)
     assert current(catalog, product) == product
 
 
@@ -151,7 +113,7 @@ def test_a_list_whose_dropped_bytes_can_not_be_deleted_is_done_and_the_store_is_
     after = replace_list(products, product, [])
     assert after.images == current(catalog, product).images == ()
     assert len(asked) == 1
-    assert keys(storage) == keys_of(product)  # for the sweep
+    assert keys_of(storage) == image_keys(product)  # for the sweep
 
 
 def test_an_upload_that_commits_before_the_list_is_applied_is_dropped_with_its_object(
@@ -166,7 +128,7 @@ def test_an_upload_that_commits_before_the_list_is_applied_is_dropped_with_its_o
     urls = product.image_urls[::-1]
     after = replace_list(products, product, urls)
     assert after.image_urls == current(catalog, product).image_urls == urls
-    assert keys(storage) == keys_of(product)
+    assert keys_of(storage) == image_keys(product)
 
 
 def test_an_upload_that_commits_after_the_list_was_applied_stays(
@@ -181,7 +143,7 @@ def test_an_upload_that_commits_after_the_list_was_applied_stays(
     replace_list(products, product, product.image_urls[:1])
     after = current(catalog, product)
     assert len(after.images) == 2
-    assert keys(storage) == keys_of(after)
+    assert keys_of(storage) == image_keys(after)
 
 
 def test_an_image_that_is_removed_before_the_list_is_applied_is_refused(
@@ -199,7 +161,7 @@ def test_an_image_that_is_removed_before_the_list_is_applied_is_refused(
     with pytest.raises(ImageUrlsRefused, match="another product"):
         replace_list(products, product, product.image_urls)
     after = current(catalog, product)
-    assert keys(storage) == keys_of(after) == {product.images[2].key}
+    assert keys_of(storage) == image_keys(after) == {product.images[2].key}
 
 
 def test_with_an_expected_version_a_change_in_between_is_not_overridden(
@@ -217,7 +179,7 @@ def test_with_an_expected_version_a_change_in_between_is_not_overridden(
         replace_list(products, product, [], expected_version=product.version)
     after = current(catalog, product)
     assert len(after.images) == 4
-    assert keys(storage) == keys_of(after)
+    assert keys_of(storage) == image_keys(after)
 
 
 def test_among_uploads_and_lists_at_once_every_url_has_its_object_and_no_object_is_left(
@@ -233,8 +195,8 @@ def test_among_uploads_and_lists_at_once_every_url_has_its_object_and_no_object_
             outcome.result()
     after = current(catalog, product)
     assert after.image_urls[0] == kept
-    assert keys(storage) == keys_of(after)
-    assert all(read(storage, key) for key in keys_of(after))
+    assert keys_of(storage) == image_keys(after)
+    assert all(read(storage, key) for key in image_keys(after))
 
 
 # --- the end of a product
@@ -271,7 +233,7 @@ def test_a_deletion_that_the_catalog_does_not_confirm_deletes_no_bytes(
     monkeypatch.setattr(catalog, "delete_product", fail_with(error))
     with pytest.raises(type(error)):
         products.delete(product.workspace_id, product.id)
-    assert keys(storage) == keys_of(product)
+    assert keys_of(storage) == image_keys(product)
 
 
 @pytest.mark.parametrize("method", ["list", "delete"])
@@ -289,7 +251,7 @@ def test_a_deletion_whose_bytes_can_not_be_deleted_is_done(
     monkeypatch.undo()
     with pytest.raises(ProductNotFound):
         current(catalog, product)
-    assert keys(storage) == keys_of(product)  # for the sweep
+    assert keys_of(storage) == image_keys(product)  # for the sweep
 
 
 def test_what_could_be_deleted_before_the_store_failed_is_counted(
@@ -306,7 +268,7 @@ def test_what_could_be_deleted_before_the_store_failed_is_counted(
 
     monkeypatch.setattr(storage, "delete", delete_one)
     assert products.delete(product.workspace_id, product.id).objects == 1
-    assert keys(storage) == keys_of(product) - set(done)
+    assert keys_of(storage) == image_keys(product) - set(done)
 
 
 def test_an_upload_that_is_about_to_be_appended_leaves_no_object(
@@ -323,7 +285,7 @@ def test_an_upload_that_is_about_to_be_appended_leaves_no_object(
     before_the_next(monkeypatch, catalog, "append_image", delete)
     with pytest.raises(ProductNotFound):
         upload(uploads, product)
-    assert keys(storage) == set()
+    assert keys_of(storage) == set()
 
 
 def test_an_upload_whose_bytes_are_being_written_finds_no_product(
@@ -341,7 +303,7 @@ def test_an_upload_whose_bytes_are_being_written_finds_no_product(
     before_the_next(monkeypatch, os, "rename", delete)
     with pytest.raises(ProductNotFound):
         upload(uploads, product)
-    assert keys(storage) == set()
+    assert keys_of(storage) == set()
 
 
 def test_of_deletions_and_uploads_at_once_nothing_is_left(
@@ -361,7 +323,7 @@ def test_of_deletions_and_uploads_at_once_nothing_is_left(
     with ThreadPoolExecutor(6) as pool:
         outcomes = list(pool.map(attempt, [*uploading[:3], *deleting, *uploading[3:]]))
     assert sum(outcomes[3:6]) == 1
-    assert keys(storage) == set()
+    assert keys_of(storage) == set()
 
 
 def test_the_free_plan_deletes_nothing(products: Products, catalog: Catalog) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,26 +10,17 @@ from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable, OutcomeUnknown, ProductFull, ProductNotFound, VersionMismatch
 from catalog.identity import Workspace
 from storage.base import StorageBackend, StorageUnavailable
-from tests.catalog.contract import externals, new_product, new_workspace
+from tests.factories import current, externals, new_product
+from tests.faults import fail_with
 from tests.pictures import jpeg
-from tests.storage.contract import read
+from tests.storage.contract import keys_of, read
 from uploads import Uploads
-from validators.base import FilePart, Limits, Rejected, Upload
-
-
-@pytest.fixture
-def workspace(catalog: Catalog) -> Workspace:
-    return new_workspace(catalog)
+from validators.base import FilePart, Rejected, Upload
 
 
 @pytest.fixture
 def product(catalog: Catalog, workspace: Workspace) -> Product:
     return new_product(catalog, workspace, images=externals(1))
-
-
-@pytest.fixture
-def uploads(storage: StorageBackend, catalog: Catalog) -> Uploads:
-    return Uploads(storage, catalog, Limits())
 
 
 def an_upload(data: bytes | None = None) -> Upload:
@@ -41,23 +31,8 @@ def add(uploads: Uploads, product: Product, *, skip_present: bool = False) -> An
     return uploads.add(product.workspace_id, product.id, an_upload(), skip_present=skip_present)
 
 
-def keys(storage: StorageBackend) -> set[str]:
-    return {info.key for info in storage.list()}
-
-
-def current(catalog: Catalog, product: Product) -> Product:
-    return catalog.get_product(product.workspace_id, product.id)
-
-
 def every_url_resolves(catalog: Catalog, storage: StorageBackend, product: Product) -> bool:
     return all(read(storage, image.key) for image in current(catalog, product).images if image.key)
-
-
-def fail_with(error: Exception) -> Callable[..., Any]:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    return fail
 
 
 def test_the_bytes_are_there_when_the_catalog_is_asked(
@@ -85,7 +60,7 @@ def test_a_refused_file_reaches_no_store(
     with pytest.raises(Rejected) as caught:
         uploads.add(product.workspace_id, product.id, an_upload(b"no image"), skip_present=False)
     assert caught.value.__notes__ == ["signature"]
-    assert keys(storage) == set()
+    assert keys_of(storage) == set()
     assert current(catalog, product) == product
 
 
@@ -114,7 +89,7 @@ def test_when_the_catalog_refuses_the_object_is_deleted_again(
     monkeypatch.setattr(catalog, "append_image", fail_with(refusal))
     with pytest.raises(type(refusal)):
         add(uploads, product)
-    assert keys(storage) == set()
+    assert keys_of(storage) == set()
     assert current(catalog, product) == product
 
 
@@ -129,7 +104,7 @@ def test_when_that_fails_too_the_refusal_is_what_is_told(
     monkeypatch.setattr(storage, "delete", fail_with(StorageUnavailable()))
     with pytest.raises(ProductFull):
         add(uploads, product)
-    assert len(keys(storage)) == 1  # for the sweep
+    assert len(keys_of(storage)) == 1  # for the sweep
     assert current(catalog, product) == product
 
 
@@ -170,7 +145,7 @@ def test_when_the_same_bytes_came_in_meanwhile_the_second_object_is_deleted(
     monkeypatch.setattr(storage, "put", put_while_another_upload_wins)
     added = add(uploads, product, skip_present=True)
     assert not added.created
-    assert len(keys(storage)) == 1
+    assert len(keys_of(storage)) == 1
     assert [image.url for image in current(catalog, product).images[1:]] == [added.image_url]
 
 
@@ -180,7 +155,7 @@ def test_a_removal_that_the_catalog_refuses_deletes_nothing(
     version = add(uploads, product).product.version
     with pytest.raises(VersionMismatch):
         uploads.remove(product.workspace_id, product.id, 1, expected_version=version - 1)
-    assert len(keys(storage)) == 1
+    assert len(keys_of(storage)) == 1
     assert every_url_resolves(catalog, storage, product)
 
 
@@ -197,7 +172,7 @@ def test_a_removal_that_the_catalog_does_not_confirm_deletes_no_bytes(
     monkeypatch.setattr(catalog, "remove_image", fail_with(error))
     with pytest.raises(CatalogUnavailable):
         uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
-    assert len(keys(storage)) == 1
+    assert len(keys_of(storage)) == 1
     assert every_url_resolves(catalog, storage, product)
 
 
@@ -220,4 +195,4 @@ def test_removing_an_external_image_touches_no_object(
 ) -> None:
     add(uploads, product)
     uploads.remove(product.workspace_id, product.id, 0, expected_version=None)
-    assert len(keys(storage)) == 1
+    assert len(keys_of(storage)) == 1

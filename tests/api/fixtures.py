@@ -9,6 +9,7 @@ from werkzeug.test import TestResponse
 
 from storage.base import StorageBackend
 from tests.pictures import jpeg
+from tests.storage.contract import keys_of
 
 #: Runs a test twice: with the records in SQLite, and in MongoDB. It belongs on a test whose result depends on
 #: what the catalog does. A request that is refused before the catalog is called needs SQLite alone.
@@ -73,4 +74,4 @@ def upload(client: FlaskClient) -> Post:
 
 @pytest.fixture
 def stored_keys(storage: StorageBackend) -> Callable[[], set[str]]:
-    return lambda: {info.key for info in storage.list()}
+    return lambda: keys_of(storage)

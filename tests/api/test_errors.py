@@ -13,6 +13,7 @@ from catalog.errors import CatalogError, CatalogUnavailable
 from storage.base import StorageBackend, StorageUnavailable
 from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
 from tests.conftest import Tenant
+from tests.faults import fail_with
 from tests.pictures import jpeg
 
 
@@ -84,13 +85,6 @@ def test_a_strange_request_id_is_replaced(anonymous: FlaskClient, sent: str) -> 
 
 
 UNAVAILABLE = {"error": "Service temporarily unavailable"}
-
-
-def fail_with(error: Exception) -> Any:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    return fail
 
 
 def test_a_store_that_is_down_is_a_503_that_says_when_to_come_back(

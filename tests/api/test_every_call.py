@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,14 +12,15 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from auth.budgets import DAILY_WRITES
-from auth.tokens import ALL_SCOPES, READ, WRITE, new_api_key
+from auth.tokens import ALL_SCOPES, READ, WRITE
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
 from catalog.identity import Plan
 from catalog.ids import now
 from tests.api.fixtures import FORM_TYPE, NewProduct, form, on_both_catalogs
-from tests.catalog.contract import new_workspace
-from tests.conftest import Tenant
+from tests.conftest import NewTenant, Tenant
+from tests.factories import issue_key
+from tests.faults import fail_with
 from tests.pictures import jpeg
 
 NOBODYS = "6650a1b2c3d4e5f6a7b8c9d0"
@@ -116,8 +117,7 @@ def test_without_a_token_that_is_known_it_is_a_401(anonymous: FlaskClient, call:
 def test_with_a_token_that_has_ended_it_is_the_same_401(
     tenant: Tenant, catalog: Catalog, anonymous: FlaskClient, call: Call, ended: dict[str, Any]
 ) -> None:
-    secret, credential = new_api_key(tenant.workspace.id)
-    catalog.create_credential(replace(credential, **ended))
+    secret = issue_key(catalog, tenant.workspace, **ended)
     response = call.send(anonymous, token=secret)
     assert told(response) == as_json(401, {"error": "Unauthorized"})
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="vetrina", error="invalid_token"'
@@ -127,8 +127,7 @@ def test_with_a_token_that_has_ended_it_is_the_same_401(
 def test_without_its_scope_it_is_a_403(
     tenant: Tenant, catalog: Catalog, anonymous: FlaskClient, call: Call
 ) -> None:
-    secret, credential = new_api_key(tenant.workspace.id)
-    catalog.create_credential(replace(credential, scopes=ALL_SCOPES - {call.scope}))
+    secret = issue_key(catalog, tenant.workspace, scopes=ALL_SCOPES - {call.scope})
     response = call.send(anonymous, token=secret)
     expected = {"error": "Insufficient scope", "details": {"requiredScope": call.scope}}
     assert told(response) == as_json(403, expected)
@@ -157,14 +156,11 @@ def test_a_catalog_that_is_down_is_a_503(
     monkeypatch: pytest.MonkeyPatch,
     call: Call,
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise CatalogUnavailable("no route to host")
-
     for method in (
         *("create_product", "list_products", "get_product", "update_product", "delete_product"),
         *("append_image", "remove_image"),
     ):
-        monkeypatch.setattr(catalog, method, fail)
+        monkeypatch.setattr(catalog, method, fail_with(CatalogUnavailable("no route to host")))
     response = call.send(client, stocked["_id"])
     assert told(response) == as_json(503, {"error": "Service temporarily unavailable"})
     assert int(response.headers["Retry-After"]) > 0
@@ -176,12 +172,10 @@ def test_a_catalog_that_is_down_is_a_503(
 
 @pytest.mark.parametrize("call", WRITES, ids=str)
 def test_a_write_beyond_the_days_budget_is_a_429(
-    app: Flask, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, call: Call
+    new_tenant: NewTenant, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     monkeypatch.setitem(DAILY_WRITES, Plan.FREE, 0)
-    secret, credential = new_api_key(new_workspace(catalog, plan=Plan.FREE).id)
-    catalog.create_credential(credential)
-    response = call.send(app.test_client(), token=secret)
+    response = call.send(new_tenant(Plan.FREE).client)
     spent = {"error": "Daily write limit reached. It resets at midnight UTC."}
     assert told(response) == as_json(429, spent)
     assert 0 < int(response.headers["Retry-After"]) <= 24 * 3600

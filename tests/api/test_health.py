@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -10,14 +9,8 @@ from flask.testing import FlaskClient
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
 from storage.base import StorageBackend, StorageUnavailable
+from tests.faults import fail_with
 from version import VERSION
-
-
-def fail_with(error: Exception) -> Any:
-    def fail() -> None:
-        raise error
-
-    return fail
 
 
 def test_a_process_that_lives_says_so_whatever_its_stores_do(

@@ -20,6 +20,8 @@ from config import Settings
 from storage.base import StorageBackend
 from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path, on_both_catalogs
 from tests.conftest import Tenant
+from tests.factories import client_with
+from tests.faults import fail_with
 from tests.pictures import jpeg
 
 BODY = {"name": "48V Li-Ion Pack", "model": "BP-48V-100", "category": "battery"}
@@ -142,10 +144,7 @@ def test_any_other_string_is_a_key(client: FlaskClient, key: str) -> None:
 def test_a_failure_of_a_store_is_not_kept(
     client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> None:
-        raise CatalogUnavailable
-
-    monkeypatch.setattr(catalog, "create_product", fail)
+    monkeypatch.setattr(catalog, "create_product", fail_with(CatalogUnavailable()))
     assert create(client).status_code == 503
     monkeypatch.undo()
     again = create(client)
@@ -155,10 +154,7 @@ def test_a_failure_of_a_store_is_not_kept(
 def test_an_answer_that_can_not_be_kept_is_sent_all_the_same(
     client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise CatalogUnavailable
-
-    monkeypatch.setattr(catalog, "complete_idempotency_key", fail)
+    monkeypatch.setattr(catalog, "complete_idempotency_key", fail_with(CatalogUnavailable()))
     assert create(client).status_code == 201
 
 
@@ -178,7 +174,7 @@ def test_an_answer_survives_a_restart(
     first = create(client)
     with closing(make_catalog(settings)) as catalog:
         app = create_app(settings, storage=storage, catalog=catalog)
-        assert_replayed(create(new_client(app, tenant)), first)
+        assert_replayed(create(client_with(app, tenant.key)), first)
         app.extensions["last_used"].flush()
 
 
@@ -197,21 +193,15 @@ def slow(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.E
     return begun, may_go_on
 
 
-def new_client(app: Flask, tenant: Tenant) -> FlaskClient:
-    client = app.test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {tenant.key}"
-    return client
-
-
 @on_both_catalogs
 def test_a_second_request_waits_a_moment_for_the_first(
     app: Flask, tenant: Tenant, slow: tuple[threading.Event, threading.Event]
 ) -> None:
     begun, may_go_on = slow
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(create, new_client(app, tenant))
+        first = pool.submit(create, client_with(app, tenant.key))
         assert begun.wait(10)
-        second = pool.submit(create, new_client(app, tenant))
+        second = pool.submit(create, client_with(app, tenant.key))
         threading.Timer(0.2, may_go_on.set).start()
         assert_replayed(second.result(10), first.result(10))
 
@@ -226,9 +216,9 @@ def test_a_second_request_does_not_wait_for_long(
     monkeypatch.setattr("api.idempotency.WAIT", 0.1)
     begun, may_go_on = slow
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(create, new_client(app, tenant))
+        first = pool.submit(create, client_with(app, tenant.key))
         assert begun.wait(10)
-        second = create(new_client(app, tenant))
+        second = create(client_with(app, tenant.key))
         may_go_on.set()
         assert first.result(10).status_code == 201
     assert (second.status_code, second.json) == (
@@ -240,7 +230,7 @@ def test_a_second_request_does_not_wait_for_long(
 @on_both_catalogs
 def test_of_many_at_once_one_runs(app: Flask, tenant: Tenant, client: FlaskClient) -> None:
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: create(new_client(app, tenant)), range(8)))
+        answers = list(pool.map(lambda _: create(client_with(app, tenant.key)), range(8)))
     assert {answer.data for answer in answers} == {answers[0].data}
     assert sorted("Idempotency-Replayed" in answer.headers for answer in answers) == [False] + [True] * 7
     assert total(client) == 1
@@ -250,10 +240,8 @@ def test_of_many_at_once_one_runs(app: Flask, tenant: Tenant, client: FlaskClien
 def test_a_request_that_died_blocks_its_key_for_its_lease_only(
     client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(_: object) -> None:
-        raise KeyboardInterrupt  # as a killed process, it neither completes nor releases
-
-    monkeypatch.setattr(catalog, "create_product", die)
+    # Like a killed process, a request that ends so neither completes nor releases its key.
+    monkeypatch.setattr(catalog, "create_product", fail_with(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         create(client)
     monkeypatch.undo()
@@ -271,8 +259,5 @@ def test_a_key_without_a_token_is_a_401(anonymous: FlaskClient) -> None:
 def test_an_upload_is_not_touched_by_a_broken_key_store(
     product: dict[str, Any], upload: Post, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise CatalogUnavailable
-
-    monkeypatch.setattr(catalog, "claim_idempotency_key", fail)
+    monkeypatch.setattr(catalog, "claim_idempotency_key", fail_with(CatalogUnavailable()))
     assert upload(product).status_code == 201

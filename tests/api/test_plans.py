@@ -9,19 +9,17 @@ from typing import Any
 
 import pytest
 import requests
-from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import create_app
 from auth.budgets import DAILY_WRITES
-from auth.tokens import new_api_key
 from catalog.base import Catalog
 from catalog.identity import Plan
 from config import Settings
 from storage.base import StorageBackend
 from tests.api.fixtures import on_both_catalogs
-from tests.catalog.contract import new_workspace
+from tests.conftest import NewTenant
 from tests.servers import gunicorn
 
 SPENT = {"error": "Daily write limit reached. It resets at midnight UTC."}
@@ -33,17 +31,10 @@ NewClient = Callable[[Plan], FlaskClient]
 
 
 @pytest.fixture
-def on_plan(app: Flask, catalog: Catalog) -> NewClient:
+def on_plan(new_tenant: NewTenant) -> NewClient:
     """Makes a client of a new workspace on a plan."""
 
-    def make(plan: Plan) -> FlaskClient:
-        key, credential = new_api_key(new_workspace(catalog, plan=plan).id)
-        catalog.create_credential(credential)
-        client = app.test_client()
-        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
-        return client
-
-    return make
+    return lambda plan: new_tenant(plan).client
 
 
 def budget(response: TestResponse) -> tuple[str | None, ...]:

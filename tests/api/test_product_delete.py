@@ -4,16 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 
-from auth.tokens import new_api_key
-from catalog.base import Catalog
 from catalog.identity import Plan
 from storage.base import StorageBackend
 from tests.api.fixtures import NewProduct, Post, on_both_catalogs
-from tests.catalog.contract import new_workspace
-from tests.conftest import Tenant
+from tests.conftest import NewTenant, Tenant
 
 NOT_FOUND = (404, {"error": "Product not found"})
 NEEDS_A_PAID_PLAN = (
@@ -41,18 +37,6 @@ def gone(product: dict[str, Any], objects: int) -> tuple[int, Any]:
             "deletedCounts": {"r2ObjectsDeleted": objects},
         },
     }
-
-
-@pytest.fixture
-def client_on(app: Flask, catalog: Catalog) -> Callable[[Plan], FlaskClient]:
-    def make(plan: Plan) -> FlaskClient:
-        key, credential = new_api_key(new_workspace(catalog, plan=plan).id)
-        catalog.create_credential(credential)
-        client = app.test_client()
-        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
-        return client
-
-    return make
 
 
 @on_both_catalogs
@@ -109,12 +93,12 @@ def test_an_archived_product_can_be_deleted(client: FlaskClient, product: dict[s
 
 
 def test_the_free_plan_does_not_delete(
-    client_on: Callable[[Plan], FlaskClient],
+    new_tenant: NewTenant,
     new_product: NewProduct,
     upload: Post,
     stored_keys: Callable[[], set[str]],
 ) -> None:
-    client = client_on(Plan.FREE)
+    client = new_tenant(Plan.FREE).client
     product = new_product(client)
     upload(product, client=client)
     assert delete(client, product) == NEEDS_A_PAID_PLAN
@@ -124,17 +108,15 @@ def test_the_free_plan_does_not_delete(
 
 
 @pytest.mark.parametrize("plan", [plan for plan in Plan if plan is not Plan.FREE])
-def test_every_other_plan_does(
-    client_on: Callable[[Plan], FlaskClient], new_product: NewProduct, plan: Plan
-) -> None:
-    client = client_on(plan)
+def test_every_other_plan_does(new_tenant: NewTenant, new_product: NewProduct, plan: Plan) -> None:
+    client = new_tenant(plan).client
     product = new_product(client)
     assert delete(client, product) == gone(product, 0)
 
 
 @on_both_catalogs
 def test_only_a_product_of_ones_own_can_be_deleted(
-    product: dict[str, Any], client: FlaskClient, new_tenant: Callable[[], Tenant]
+    product: dict[str, Any], client: FlaskClient, new_tenant: NewTenant
 ) -> None:
     assert delete(new_tenant().client, product) == NOT_FOUND
     assert client.get(path(product)).json == product

@@ -14,6 +14,8 @@ from config import Settings
 from storage.base import StorageBackend
 from tests.api.fixtures import NewProduct, Post, on_both_catalogs
 from tests.conftest import Tenant
+from tests.factories import client_with
+from tests.storage.contract import keys_of
 
 NOT_FOUND = (404, {"error": "Product not found"})
 CHANGED = (412, {"error": "The product has changed since: If-Match does not hold"})
@@ -224,8 +226,7 @@ def test_an_image_of_another_product_is_told_by_its_url_at_the_other_store_too(
 ) -> None:
     r2_url = "https://r2.example.com"
     app = create_app(replace(settings, r2_public_url=r2_url), catalog=catalog)
-    client = app.test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {tenant.key}"
+    client = client_with(app, tenant.key)
     key = f"{tenant.workspace.id}/products/{new_id()}/images/{'0' * 32}.jpg"
     body = {"name": "A", "model": "1", "category": "toys", "imageUrls": [f"{r2_url}/{key}"]}
     response = client.post("/api/v1/products", json=body)
@@ -375,4 +376,4 @@ def test_the_objects_are_those_of_the_list(
 ) -> None:
     urls = uploaded(upload, product, 3)
     patch(client, product, {"imageUrls": urls[1:]})
-    assert {info.key for info in storage.list()} == {storage.key_of(url) for url in urls[1:]}
+    assert keys_of(storage) == {storage.key_of(url) for url in urls[1:]}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from catalog.base import Catalog
 from catalog.ids import now
 from tests.api.fixtures import FORM_TYPE
 from tests.conftest import Tenant
+from tests.factories import issue_key
 
 PATH = "/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0"
 UNAUTHORIZED = {"error": "Unauthorized"}
@@ -116,14 +116,12 @@ def test_a_revoked_key_opens_nothing_from_the_next_request_on(tenant: Tenant, ca
 
 def test_an_expired_token_opens_nothing(tenant: Tenant, catalog: Catalog, anonymous: FlaskClient) -> None:
     for offset, status in ((timedelta(hours=1), 404), (timedelta(seconds=-1), 401)):
-        secret, credential = new_api_key(tenant.workspace.id)
-        catalog.create_credential(replace(credential, expires_at=now() + offset))
+        secret = issue_key(catalog, tenant.workspace, expires_at=now() + offset)
         assert ask(anonymous, f"Bearer {secret}").status_code == status
 
 
 def test_a_token_without_the_scope_is_a_403(tenant: Tenant, catalog: Catalog, anonymous: FlaskClient) -> None:
-    secret, credential = new_api_key(tenant.workspace.id)
-    catalog.create_credential(replace(credential, scopes=frozenset({READ})))
+    secret = issue_key(catalog, tenant.workspace, scopes=frozenset({READ}))
     authorization = {"Authorization": f"Bearer {secret}"}
     assert anonymous.get(PATH, headers=authorization).status_code == 404
     response = anonymous.post(f"{PATH}/images", headers=authorization)

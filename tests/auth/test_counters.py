@@ -27,12 +27,11 @@ from redis import Redis
 from app import create_app
 from auth.counters import REST, Counters, make_limiter
 from auth.counters.sqlite import SQLiteCounters
-from auth.tokens import new_api_key
 from catalog.base import Catalog
 from catalog.identity import Plan
 from config import ConfigError, Settings
 from storage.base import StorageBackend
-from tests.catalog.contract import new_workspace
+from tests.factories import issue_key, new_workspace
 from tests.mongo import Fault, MongoServer, connect, database_uri, new_database, proxy_of
 from tests.servers import ROOT, free_port
 
@@ -158,8 +157,7 @@ def no_server() -> Iterator[int]:
 
 
 def on_plan(client: FlaskClient, catalog: Catalog, plan: Plan) -> FlaskClient:
-    key, credential = new_api_key(new_workspace(catalog, plan=plan).id)
-    catalog.create_credential(credential)
+    key = issue_key(catalog, new_workspace(catalog, plan=plan))
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
     return client
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import timedelta
 
 import pytest
@@ -13,19 +12,10 @@ from auth.tokens import ALL_SCOPES, READ, digest, new_api_key
 from catalog.base import Catalog
 from catalog.identity import CredentialKind, Grant, Role, User
 from catalog.ids import now
-from tests.auth.oauth.conftest import new_user
-from tests.catalog.identity_contract import a_client, a_credential, a_grant
 from tests.conftest import Tenant
+from tests.factories import issue_token, new_grant, new_user
 
 PATH = "/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0"
-
-
-def new_grant(catalog: Catalog, user: User) -> Grant:
-    client = a_client()
-    catalog.create_client(client)
-    grant = a_grant(user, client)
-    catalog.create_grant(grant)
-    return grant
 
 
 def new_token(
@@ -36,18 +26,7 @@ def new_token(
     kind: CredentialKind = CredentialKind.ACCESS_TOKEN,
     scopes: frozenset[str] = ALL_SCOPES,
 ) -> str:
-    secret = secrets.token_urlsafe(32)
-    credential = a_credential(
-        kind,
-        digest=digest(secret),
-        workspace_id=user.workspace_id,
-        scopes=scopes,
-        user_id=user.id,
-        grant_id=grant.id if grant else None,
-        expires_at=now() + timedelta(hours=1),
-    )
-    catalog.create_credential(credential)
-    return secret
+    return issue_token(catalog, user, kind, scopes=scopes, grant_id=grant.id if grant else None)
 
 
 def statuses(client: FlaskClient, token: str) -> tuple[int, int]:

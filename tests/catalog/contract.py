@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from auth.tokens import digest, new_api_key
-from catalog.base import MAX_IMAGES, Catalog, Image, Product, ProductChanges, ProductPage, ProductQuery
+from catalog.base import MAX_IMAGES, Catalog, Image, ProductChanges, ProductPage, ProductQuery
 from catalog.errors import (
     CredentialNotFound,
     DuplicateModel,
@@ -24,53 +23,7 @@ from catalog.errors import (
 )
 from catalog.identity import Plan, Workspace
 from catalog.ids import new_id, now
-
-
-def new_workspace(catalog: Catalog, name: str = "Acme", plan: Plan = Plan.ENTERPRISE) -> Workspace:
-    workspace = Workspace(id=new_id(), name=name, plan=plan, created_at=now())
-    catalog.create_workspace(workspace)
-    return workspace
-
-
-def a_product(workspace: Workspace, **fields: Any) -> Product:
-    created_at = now()
-    product = Product(
-        id=new_id(),
-        workspace_id=workspace.id,
-        name="48V Li-Ion Pack",
-        model=secrets.token_hex(4),
-        category="batteries",
-        created_at=created_at,
-        updated_at=created_at,
-    )
-    return replace(product, **fields)
-
-
-def new_product(catalog: Catalog, workspace: Workspace, **fields: Any) -> Product:
-    product = a_product(workspace, **fields)
-    catalog.create_product(product)
-    return product
-
-
-def hosted_image(**fields: Any) -> Image:
-    name = secrets.token_hex(16)
-    image = Image(
-        url=f"https://images.example.com/{name}.png",
-        key=f"w/products/p/images/{name}.png",
-        sha256=secrets.token_hex(32),
-        content_type="image/png",
-        size=1234,
-        width=640,
-        height=480,
-        created_at=now(),
-        metadata_removed=("exif", "gps"),
-    )
-    return replace(image, **fields)
-
-
-def externals(count: int) -> tuple[Image, ...]:
-    return tuple(Image(url=f"https://cdn.example.com/{index}.png") for index in range(count))
-
+from tests.factories import a_product, externals, hosted_image, new_product, new_workspace
 
 #: Names of products, whose models are M-0, M-1 and so on.
 NAMES: Final = [
@@ -145,10 +98,6 @@ FOUND: dict[str, list[str]] = {
 
 class CatalogContract:
     """The suite."""
-
-    @pytest.fixture
-    def workspace(self, catalog: Catalog) -> Workspace:
-        return new_workspace(catalog)
 
     # --- workspaces
 

@@ -6,11 +6,10 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from auth.tokens import ALL_SCOPES, READ, digest, new_api_key
+from auth.tokens import digest, new_api_key
 from catalog.base import Catalog
 from catalog.errors import (
     ClientNotFound,
@@ -20,79 +19,28 @@ from catalog.errors import (
     WorkspaceNotFound,
 )
 from catalog.identity import (
-    Credential,
     CredentialKind,
-    Grant,
-    OAuthClient,
     Plan,
-    Role,
-    User,
     Workspace,
 )
 from catalog.ids import new_id, now
-
-
-def a_user(workspace: Workspace, **fields: Any) -> User:
-    user = User(
-        id=new_id(),
-        workspace_id=workspace.id,
-        email=f"{secrets.token_hex(4)}@example.com",
-        role=Role.EDITOR,
-        password_hash="$argon2id$not-a-hash",  # noqa: S106
-        password_set_at=now(),
-        created_at=now(),
-    )
-    return replace(user, **fields)
-
-
-def a_client(**fields: Any) -> OAuthClient:
-    client = OAuthClient(
-        id=new_id(),
-        name="n8n",
-        redirect_uris=("https://app.example.com/callback", "http://127.0.0.1/callback"),
-        scopes=ALL_SCOPES,
-        created_at=now(),
-    )
-    return replace(client, **fields)
-
-
-def a_grant(user: User, client: OAuthClient, **fields: Any) -> Grant:
-    grant = Grant(
-        id=new_id(),
-        workspace_id=user.workspace_id,
-        user_id=user.id,
-        client_id=client.id,
-        scopes=frozenset({READ}),
-        created_at=now(),
-        expires_at=now() + timedelta(minutes=1),
-    )
-    return replace(grant, **fields)
-
-
-def a_credential(kind: CredentialKind, **fields: Any) -> Credential:
-    credential = Credential(
-        id=new_id(),
-        digest=secrets.token_bytes(32),
-        kind=kind,
-        workspace_id="",
-        scopes=frozenset({READ}),
-        created_at=now(),
-    )
-    return replace(credential, **fields)
+from tests.factories import (
+    a_client,
+    a_credential,
+    a_grant,
+    a_user,
+    new_grant,
+    new_oauth_client,
+    new_user,
+    new_workspace,
+)
 
 
 class IdentitiesContract:
-    @pytest.fixture
-    def workspace(self, catalog: Catalog) -> Workspace:
-        workspace = Workspace(id=new_id(), name="Acme", plan=Plan.ENTERPRISE, created_at=now())
-        catalog.create_workspace(workspace)
-        return workspace
-
     # --- users
 
     def test_a_user_is_found_by_id_and_by_address(self, catalog: Catalog, workspace: Workspace) -> None:
-        user = a_user(workspace)
-        catalog.create_user(user)
+        user = new_user(catalog, workspace)
         assert catalog.get_user(user.id) == user
         assert catalog.find_user(user.email) == user
 
@@ -108,8 +56,7 @@ class IdentitiesContract:
     def test_users_are_listed_oldest_first_by_workspace_or_all(
         self, catalog: Catalog, workspace: Workspace
     ) -> None:
-        other = Workspace(id=new_id(), name="Other", plan=Plan.FREE, created_at=now())
-        catalog.create_workspace(other)
+        other = new_workspace(catalog)
         users = [a_user(workspace), a_user(other), a_user(workspace)]
         for user in users:
             catalog.create_user(user)
@@ -119,10 +66,8 @@ class IdentitiesContract:
     def test_an_address_is_one_users_also_in_another_workspace(
         self, catalog: Catalog, workspace: Workspace
     ) -> None:
-        other = Workspace(id=new_id(), name="Other", plan=Plan.FREE, created_at=now())
-        catalog.create_workspace(other)
-        user = a_user(workspace)
-        catalog.create_user(user)
+        other = new_workspace(catalog)
+        user = new_user(catalog, workspace)
         with pytest.raises(DuplicateEmail):
             catalog.create_user(a_user(other, email=user.email))
         assert catalog.list_users() == [user]
@@ -132,16 +77,14 @@ class IdentitiesContract:
             catalog.create_user(a_user(workspace, workspace_id=new_id()))
 
     def test_a_user_is_disabled_once(self, catalog: Catalog, workspace: Workspace) -> None:
-        user = a_user(workspace)
-        catalog.create_user(user)
+        user = new_user(catalog, workspace)
         first = now()
         catalog.disable_user(user.id, first)
         catalog.disable_user(user.id, first + timedelta(days=1))
         assert catalog.get_user(user.id) == replace(user, disabled_at=first)
 
     def test_a_password_is_replaced(self, catalog: Catalog, workspace: Workspace) -> None:
-        user = a_user(workspace)
-        catalog.create_user(user)
+        user = new_user(catalog, workspace)
         later = now() + timedelta(days=1)
         catalog.set_password(user.id, "another", later)
         assert catalog.get_user(user.id) == replace(user, password_hash="another", password_set_at=later)  # noqa: S106
@@ -155,10 +98,8 @@ class IdentitiesContract:
     # --- clients
 
     def test_a_client_is_found_and_listed(self, catalog: Catalog, workspace: Workspace) -> None:
-        mine = a_client(workspace_id=workspace.id, secret_digest=secrets.token_bytes(32))
-        registered = a_client()
-        catalog.create_client(mine)
-        catalog.create_client(registered)
+        mine = new_oauth_client(catalog, workspace_id=workspace.id, secret_digest=secrets.token_bytes(32))
+        registered = new_oauth_client(catalog)
         assert catalog.find_client(mine.id) == mine
         assert catalog.find_client(registered.id) == registered
         assert catalog.find_client(new_id()) is None
@@ -172,8 +113,7 @@ class IdentitiesContract:
     def test_only_its_workspace_changes_and_deletes_a_client(
         self, catalog: Catalog, workspace: Workspace
     ) -> None:
-        client = a_client(workspace_id=workspace.id)
-        catalog.create_client(client)
+        client = new_oauth_client(catalog, workspace_id=workspace.id)
         with pytest.raises(ClientNotFound):
             catalog.set_client_secret(new_id(), client.id, b"x" * 32)
         with pytest.raises(ClientNotFound):
@@ -187,8 +127,7 @@ class IdentitiesContract:
 
     def test_unused_registrations_are_forgotten(self, catalog: Catalog, workspace: Workspace) -> None:
         long_ago = now() - timedelta(days=2)
-        user = a_user(workspace)
-        catalog.create_user(user)
+        user = new_user(catalog, workspace)
         clients = [
             a_client(created_at=long_ago),
             used := a_client(created_at=long_ago),
@@ -197,7 +136,7 @@ class IdentitiesContract:
         ]
         for client in clients:
             catalog.create_client(client)
-        catalog.create_grant(a_grant(user, used))
+        new_grant(catalog, user, used)
         assert catalog.delete_unused_clients(now() - timedelta(days=1)) == 1
         assert [catalog.find_client(client.id) is not None for client in clients] == [False, True, True, True]
 
@@ -206,13 +145,9 @@ class IdentitiesContract:
     def test_a_grant_is_found_and_listed_and_its_client_is_used(
         self, catalog: Catalog, workspace: Workspace
     ) -> None:
-        user, other, client = a_user(workspace), a_user(workspace), a_client()
-        catalog.create_user(user)
-        catalog.create_user(other)
-        catalog.create_client(client)
-        grants = [a_grant(user, client), a_grant(user, client)]
-        for grant in grants:
-            catalog.create_grant(grant)
+        user, other = new_user(catalog, workspace), new_user(catalog, workspace)
+        client = new_oauth_client(catalog)
+        grants = [new_grant(catalog, user, client), new_grant(catalog, user, client)]
         assert catalog.find_grant(grants[0].id) == grants[0]
         assert catalog.find_grant(new_id()) is None
         assert catalog.list_grants(user.id) == grants
@@ -220,19 +155,15 @@ class IdentitiesContract:
         assert catalog.find_client(client.id) == replace(client, used_at=grants[0].created_at)
 
     def test_a_grant_needs_a_client(self, catalog: Catalog, workspace: Workspace) -> None:
-        user = a_user(workspace)
-        catalog.create_user(user)
+        user = new_user(catalog, workspace)
         with pytest.raises(ClientNotFound):
             catalog.create_grant(a_grant(user, a_client()))
 
     def test_a_grant_lives_longer_but_never_shorter_and_not_after_its_revocation(
         self, catalog: Catalog, workspace: Workspace
     ) -> None:
-        user, client = a_user(workspace), a_client()
-        catalog.create_user(user)
-        catalog.create_client(client)
-        grant = a_grant(user, client)
-        catalog.create_grant(grant)
+        user, client = new_user(catalog, workspace), new_oauth_client(catalog)
+        grant = new_grant(catalog, user, client)
         later = grant.expires_at + timedelta(hours=1)
         assert catalog.extend_grant(grant.id, later)
         assert catalog.extend_grant(grant.id, grant.expires_at)
@@ -245,14 +176,10 @@ class IdentitiesContract:
         assert catalog.find_grant(grant.id) == replace(grant, expires_at=later, revoked_at=at)
 
     def test_a_client_takes_its_grants_with_it(self, catalog: Catalog, workspace: Workspace) -> None:
-        user = a_user(workspace)
-        client, other = a_client(workspace_id=workspace.id), a_client(workspace_id=workspace.id)
-        catalog.create_user(user)
-        catalog.create_client(client)
-        catalog.create_client(other)
-        grants = [a_grant(user, client), a_grant(user, other)]
-        for grant in grants:
-            catalog.create_grant(grant)
+        user = new_user(catalog, workspace)
+        client, other = (new_oauth_client(catalog, workspace_id=workspace.id) for _ in range(2))
+        for granted in (client, other):
+            new_grant(catalog, user, granted)
         catalog.delete_client(workspace.id, client.id)
         assert [grant.is_live(now()) for grant in catalog.list_grants(user.id)] == [False, True]
 

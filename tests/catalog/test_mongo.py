@@ -16,16 +16,10 @@ from catalog.base import ProductQuery
 from catalog.errors import CatalogUnavailable, DuplicateModel
 from catalog.ids import new_id, now
 from catalog.mongo import TIMEOUT, MongoCatalog
-from tests.catalog.contract import (
-    CatalogContract,
-    a_product,
-    externals,
-    hosted_image,
-    new_product,
-    new_workspace,
-)
+from tests.catalog.contract import CatalogContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
+from tests.factories import a_product, externals, hosted_image, new_product, new_workspace
 from tests.mongo import MongoServer, connect, database_uri, new_database
 
 

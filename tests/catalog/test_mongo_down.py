@@ -12,8 +12,8 @@ from pymongo.synchronous import srv_resolver
 
 from catalog.errors import CatalogUnavailable
 from catalog.mongo import MongoCatalog
-from tests.catalog.contract import hosted_image, new_product, new_workspace
-from tests.catalog.test_mongo_faults import SHORT_TIMEOUT, current, raises_exactly, soon
+from tests.catalog.test_mongo_faults import SHORT_TIMEOUT, raises_exactly, soon
+from tests.factories import current, hosted_image, new_product, new_workspace
 from tests.mongo import MongoServer, database_uri
 
 

@@ -17,8 +17,8 @@ from catalog.errors import CatalogUnavailable, DuplicateModel, OutcomeUnknown
 from catalog.identity import Plan
 from catalog.ids import new_id
 from catalog.mongo import TIMEOUT, MongoCatalog
-from tests.catalog.contract import a_product, externals, hosted_image, new_product, new_workspace
 from tests.catalog.idempotency_contract import AT, CREATED, a_claim, later
+from tests.factories import a_product, current, externals, hosted_image, new_product, new_workspace
 from tests.mongo import Fault, MongoServer, Proxy, connect, database_uri, new_database, proxy_of
 
 #: For what lasts as long as the catalog waits, in seconds.
@@ -75,10 +75,6 @@ def hasty(uri: str) -> Iterator[MongoCatalog]:
 @pytest.fixture
 def product(catalog: MongoCatalog) -> Product:
     return new_product(catalog, new_workspace(catalog), images=externals(1))
-
-
-def current(catalog: MongoCatalog, product: Product) -> Product:
-    return catalog.get_product(product.workspace_id, product.id)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from app import make_catalog
 from catalog.errors import CatalogUnavailable
 from catalog.mongo import MongoCatalog
 from config import ConfigError, Settings
-from tests.catalog.contract import new_workspace
+from tests.factories import new_workspace
 from tests.mongo import MongoServer, new_database
 
 

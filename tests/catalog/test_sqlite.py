@@ -20,16 +20,10 @@ from catalog.sqlite import SQLiteCatalog
 from catalog.sqlite.records import PRODUCT, insert
 from catalog.sqlite.schema import MIGRATIONS
 from catalog.sqlite.search import add_to_index
-from tests.catalog.contract import (
-    CatalogContract,
-    a_product,
-    externals,
-    hosted_image,
-    new_product,
-    new_workspace,
-)
+from tests.catalog.contract import CatalogContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
+from tests.factories import a_product, externals, hosted_image, new_product, new_workspace
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -11,16 +10,17 @@ from click.testing import Result
 from flask.testing import FlaskCliRunner
 
 from app import create_app, make_storage
-from catalog.base import Catalog, Image, Product
+from catalog.base import Catalog, Image
 from catalog.errors import CatalogUnavailable
 from catalog.identity import Workspace
 from config import Settings
 from storage.base import StorageBackend, StorageUnavailable
 from storage.r2 import R2Storage
-from tests.catalog.contract import externals, hosted_image, new_product, new_workspace
 from tests.cli.conftest import r2_settings
+from tests.factories import current, externals, hosted_image, new_product, new_workspace
+from tests.faults import before_the_next
 from tests.servers import free_port
-from tests.storage.contract import new_key, put, read
+from tests.storage.contract import keys_of, new_key, put, read
 
 
 @pytest.fixture
@@ -38,11 +38,6 @@ def r2(settings: Settings) -> StorageBackend:
     return make_storage(settings, "r2")
 
 
-@pytest.fixture
-def workspace(catalog: Catalog) -> Workspace:
-    return new_workspace(catalog)
-
-
 Migrate = Callable[..., Result]
 
 
@@ -57,28 +52,6 @@ def stored_image(storage: StorageBackend) -> Image:
     put(storage, key, key.encode())
     as_sent = sha256(b"as sent" + key.encode()).hexdigest()
     return hosted_image(key=key, url=storage.public_url(key), sha256=as_sent, size=len(key))
-
-
-def current(catalog: Catalog, product: Product) -> Product:
-    return catalog.get_product(product.workspace_id, product.id)
-
-
-def keys(storage: StorageBackend) -> set[str]:
-    return {info.key for info in storage.list()}
-
-
-def before_the_next(
-    monkeypatch: pytest.MonkeyPatch, owner: object, method: str, happens: Callable[[], object]
-) -> None:
-    """Lets something happen before the next call of a method."""
-    original = getattr(owner, method)
-
-    def call(*args: Any, **options: Any) -> Any:
-        monkeypatch.setattr(owner, method, original)
-        happens()
-        return original(*args, **options)
-
-    monkeypatch.setattr(owner, method, call)
 
 
 def test_every_hosted_image_is_copied_and_its_url_changed(
@@ -103,7 +76,7 @@ def test_every_hosted_image_is_copied_and_its_url_changed(
                 assert requests.get(image.url, timeout=10).content == image.key.encode()
     assert current(catalog, first).images[1] == external
     assert current(catalog, untouched) == untouched
-    assert keys(disk) == keys(r2)
+    assert keys_of(disk) == keys_of(r2)
 
 
 def test_it_goes_back_too(
@@ -138,7 +111,7 @@ def test_a_dry_run_counts_and_changes_nothing(
     assert result.exit_code == 0
     assert result.stdout == "2 images of 1 products are to be copied to r2.\n"
     assert current(catalog, product) == product
-    assert keys(r2) == set()
+    assert keys_of(r2) == set()
 
 
 def test_an_upload_that_comes_meanwhile_is_kept_and_migrated(
@@ -322,4 +295,4 @@ def test_an_original_that_is_damaged_is_not_copied(
     assert result.exit_code == 1
     assert f"{image.key} has 3 bytes, and should have {image.size}" in result.stderr
     assert current(catalog, product) == product
-    assert keys(r2) == set()
+    assert keys_of(r2) == set()

@@ -12,18 +12,19 @@ from flask.testing import FlaskCliRunner
 from app import create_app
 from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable
+from catalog.identity import Workspace
 from catalog.sqlite import SQLiteCatalog
 from config import Settings
 from storage.base import StorageBackend, StorageUnavailable
-from tests.catalog.contract import new_product, new_workspace
-from tests.storage.contract import put
+from tests.factories import new_product, new_workspace
+from tests.storage.contract import keys_of, put
 
 Make = Callable[..., str]
 
 
 @pytest.fixture
-def product(catalog: Catalog) -> Product:
-    return new_product(catalog, new_workspace(catalog))
+def product(catalog: Catalog, workspace: Workspace) -> Product:
+    return new_product(catalog, workspace)
 
 
 @pytest.fixture
@@ -55,17 +56,13 @@ def reference(catalog: Catalog, storage: StorageBackend, product: Product, key: 
     catalog.append_image(product.workspace_id, product.id, image)
 
 
-def keys(storage: StorageBackend) -> set[str]:
-    return {info.key for info in storage.list()}
-
-
 def test_an_old_object_that_nothing_references_is_removed(
     runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
 ) -> None:
     key = an_object()
     result = runner.invoke(args=["storage", "sweep"])
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"{key}\n", "removed 1 objects, 5 bytes\n")
-    assert keys(storage) == set()
+    assert keys_of(storage) == set()
 
 
 def test_a_referenced_object_stays_however_old(
@@ -75,7 +72,7 @@ def test_a_referenced_object_stays_however_old(
     reference(catalog, storage, product, key)
     left = an_object(name="1" * 32 + ".png")
     assert runner.invoke(args=["storage", "sweep"]).stdout == f"{left}\n"
-    assert keys(storage) == {key}
+    assert keys_of(storage) == {key}
 
 
 def test_a_young_object_stays_for_the_append_that_may_come(
@@ -83,7 +80,7 @@ def test_a_young_object_stays_for_the_append_that_may_come(
 ) -> None:
     key = an_object(hours=23)
     assert runner.invoke(args=["storage", "sweep"]).stdout == ""
-    assert keys(storage) == {key}
+    assert keys_of(storage) == {key}
     assert runner.invoke(args=["storage", "sweep", "--older-than", "22h"]).stdout == f"{key}\n"
 
 
@@ -93,7 +90,7 @@ def test_the_grace_period_is_a_duration(
 ) -> None:
     an_object(hours=1)
     runner.invoke(args=["storage", "sweep", "--older-than", text])
-    assert (keys(storage) == set()) is removed
+    assert (keys_of(storage) == set()) is removed
 
 
 @pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1.5h", "1w", "1 h", "999999d"])
@@ -103,7 +100,7 @@ def test_what_is_no_duration_is_refused(
     an_object()
     result = runner.invoke(args=["storage", "sweep", "--older-than", text])
     assert result.exit_code == 2
-    assert len(keys(storage)) == 1
+    assert len(keys_of(storage)) == 1
 
 
 def test_a_dry_run_lists_and_removes_nothing(
@@ -112,7 +109,7 @@ def test_a_dry_run_lists_and_removes_nothing(
     key = an_object()
     result = runner.invoke(args=["storage", "sweep", "--dry-run"])
     assert (result.stdout, result.stderr) == (f"{key}\n", "would remove 1 objects, 5 bytes\n")
-    assert keys(storage) == {key}
+    assert keys_of(storage) == {key}
 
 
 def test_the_objects_of_a_product_that_is_gone_are_removed(
@@ -120,7 +117,7 @@ def test_the_objects_of_a_product_that_is_gone_are_removed(
 ) -> None:
     an_object(folder=f"{product.workspace_id}/products/6650a1b2c3d4e5f6a7b8c9d1/images")
     runner.invoke(args=["storage", "sweep"])
-    assert keys(storage) == set()
+    assert keys_of(storage) == set()
 
 
 @pytest.mark.parametrize("args", [[], ["--dry-run"]])
@@ -138,7 +135,7 @@ def test_beside_a_catalog_that_must_be_anothers_nothing_is_removed(
         "Error: The catalog knows none of the workspaces whose images are stored: is CATALOG_URL right? "
         "Nothing was removed.\n",
     )
-    assert keys(storage) == {key}
+    assert keys_of(storage) == {key}
 
 
 def test_what_an_interrupted_write_or_doctor_left_is_removed(
@@ -147,7 +144,7 @@ def test_what_an_interrupted_write_or_doctor_left_is_removed(
     an_object(name="0" * 32 + ".incoming")
     an_object(folder="doctor")
     runner.invoke(args=["storage", "sweep"])
-    assert keys(storage) == set()
+    assert keys_of(storage) == set()
 
 
 def test_what_other_programs_left_holds_up_nothing(
@@ -162,7 +159,7 @@ def test_what_other_programs_left_holds_up_nothing(
 def test_what_is_not_ours_stays(runner: FlaskCliRunner, storage: StorageBackend, an_object: Make) -> None:
     key = an_object(folder="backups/2026")
     runner.invoke(args=["storage", "sweep"])
-    assert keys(storage) == {key}
+    assert keys_of(storage) == {key}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +186,7 @@ def test_a_store_that_is_down_ends_it_with_an_error_and_removes_nothing(
     monkeypatch.setattr({"catalog": catalog, "storage": storage}[store], method, fail)
     result = runner.invoke(args=["storage", "sweep"])
     assert (result.exit_code, result.stderr) == (1, f"Error: stopped after 0 objects: {error}\n")
-    assert len(keys(storage)) == 1
+    assert len(keys_of(storage)) == 1
 
 
 def test_a_long_run_shows_that_it_lives(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -14,10 +13,8 @@ from werkzeug.test import TestResponse
 from auth.passwords import hash_password
 from auth.sessions import COOKIE
 from catalog.base import Catalog, Product
-from catalog.identity import Plan, Role, User, Workspace
-from catalog.ids import new_id, now
-from tests.auth.oauth.conftest import new_session
-from tests.catalog.contract import new_workspace
+from catalog.identity import Role, User, Workspace
+from tests.factories import new_product, new_session, new_user
 
 PASSWORD = "correct horse battery"  # noqa: S105  # of users that live for a test
 
@@ -62,25 +59,11 @@ NewPerson = Callable[..., Person]
 
 
 @pytest.fixture
-def workspace(catalog: Catalog) -> Workspace:
-    return new_workspace(catalog, plan=Plan.ENTERPRISE)
-
-
-@pytest.fixture
 def new_person(app: Flask, catalog: Catalog, workspace: Workspace) -> NewPerson:
     """Creates users, by default signed in."""
 
     def make(role: Role = Role.ADMIN, *, of: Workspace = workspace, signed_in: bool = True) -> Person:
-        user = User(
-            id=new_id(),
-            workspace_id=of.id,
-            email=f"{secrets.token_hex(4)}@example.com",
-            role=role,
-            password_hash=password_hash(),
-            password_set_at=now(),
-            created_at=now(),
-        )
-        catalog.create_user(user)
+        user = new_user(catalog, of, role, password_hash=password_hash())
         person = Person(user, app.test_client())
         if signed_in:  # without a password check, which is slow by design
             person.browser.set_cookie(COOKIE, new_session(catalog, user))
@@ -97,14 +80,4 @@ def admin(new_person: NewPerson) -> Person:
 @pytest.fixture
 def shelved(catalog: Catalog, workspace: Workspace) -> Product:
     """A product of the workspace."""
-    product = Product(
-        id=new_id(),
-        workspace_id=workspace.id,
-        name="Lamp <b>Aurora</b>",
-        model="AU-1",
-        category="furniture",
-        created_at=now(),
-        updated_at=now(),
-    )
-    catalog.create_product(product)
-    return product
+    return new_product(catalog, workspace, name="Lamp <b>Aurora</b>", model="AU-1", category="furniture")

@@ -11,12 +11,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from auth.budgets import Budgets
-from auth.tokens import READ, digest, new_api_key
+from auth.tokens import READ, digest
 from catalog.base import Catalog
-from catalog.identity import CredentialKind, Grant, OAuthClient, Plan, Role, User, Workspace
-from catalog.ids import new_id, now
-from tests.catalog.contract import new_workspace
+from catalog.identity import CredentialKind, OAuthClient, Plan, Role, User, Workspace
+from catalog.ids import now
 from tests.console.conftest import NewPerson, Person
+from tests.factories import issue_key, new_grant, new_oauth_client, new_workspace
 
 KEYS = "/console/keys"
 APPS = "/console/apps"
@@ -51,7 +51,7 @@ def test_keys_are_listed_with_their_state_and_last_use(
 ) -> None:
     assert "No keys yet." in admin.browser.get(KEYS).text
     for label in ("used", "revoked"):
-        catalog.create_credential(new_api_key(workspace.id, label)[1])
+        issue_key(catalog, workspace, label)
     used, revoked = catalog.list_api_keys(workspace.id)
     catalog.touch_credential(used.id, datetime(2026, 4, 10, 14, 30, tzinfo=UTC))
     catalog.revoke_credential(revoked.id, now())
@@ -81,7 +81,7 @@ def test_an_invalid_label_is_refused(admin: Person, catalog: Catalog, label: str
 
 def test_another_workspaces_key_can_not_be_seen_or_revoked(admin: Person, catalog: Catalog) -> None:
     other = new_workspace(catalog)
-    catalog.create_credential(new_api_key(other.id, "theirs")[1])
+    issue_key(catalog, other, "theirs")
     (key,) = catalog.list_api_keys(other.id)
     assert "theirs" not in admin.browser.get(KEYS).text
     assert admin.post(f"{KEYS}/{key.id}/revoke", KEYS).status_code == 404
@@ -183,21 +183,8 @@ def connect(
     catalog: Catalog, user: User, name: str, *scopes: str, client: OAuthClient | None = None
 ) -> OAuthClient:
     if client is None:
-        client = OAuthClient(
-            id=new_id(), name=name, redirect_uris=(), scopes=frozenset(scopes), created_at=now()
-        )
-        catalog.create_client(client)
-    catalog.create_grant(
-        Grant(
-            id=new_id(),
-            workspace_id=user.workspace_id,
-            user_id=user.id,
-            client_id=client.id,
-            scopes=frozenset(scopes),
-            created_at=now(),
-            expires_at=now() + timedelta(hours=1),
-        )
-    )
+        client = new_oauth_client(catalog, name=name, scopes=frozenset(scopes))
+    new_grant(catalog, user, client, scopes=frozenset(scopes))
     return client
 
 

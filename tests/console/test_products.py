@@ -11,8 +11,8 @@ from catalog.base import Catalog, Image, Product
 from catalog.identity import Role
 from catalog.ids import new_id
 from console.products import PER_PAGE
-from tests.catalog.contract import new_workspace
 from tests.console.conftest import NewPerson, Person
+from tests.factories import new_workspace
 
 CONTROLS = ('id="drop"', 'id="uploads"', 'data-do="delete"', 'data-do="earlier"', "data-may-write")
 

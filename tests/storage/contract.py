@@ -46,6 +46,11 @@ def read(storage: StorageBackend, key: str) -> bytes:
         return stored.stream.read()
 
 
+def keys_of(storage: StorageBackend) -> set[str]:
+    """The keys of all stored objects."""
+    return {info.key for info in storage.list()}
+
+
 class StorageContract:
     """The suite."""
 

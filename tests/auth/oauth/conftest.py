@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -20,35 +19,13 @@ from werkzeug.test import TestResponse
 
 from auth.oauth.clients import new_client
 from auth.sessions import COOKIE
-from auth.tokens import digest
 from catalog.base import Catalog
-from catalog.identity import CredentialKind, OAuthClient, Role, User, Workspace
-from catalog.ids import now
-from tests.catalog.identity_contract import a_credential, a_user
+from catalog.identity import OAuthClient, User
 from tests.conftest import Tenant
+from tests.factories import new_session, new_user
 
 CALLBACK = "https://app.example.com/callback"
 ALL = "products:read products:write offline_access"
-
-
-def new_user(catalog: Catalog, workspace: Workspace, role: Role = Role.EDITOR) -> User:
-    user = a_user(workspace, role=role)
-    catalog.create_user(user)
-    return user
-
-
-def new_session(catalog: Catalog, user: User) -> str:
-    """Creates a session of a user. Returns the value of the session cookie."""
-    secret = secrets.token_urlsafe(32)
-    credential = a_credential(
-        CredentialKind.SESSION,
-        digest=digest(secret),
-        workspace_id=user.workspace_id,
-        user_id=user.id,
-        expires_at=now() + timedelta(hours=1),
-    )
-    catalog.create_credential(credential)
-    return secret
 
 
 @dataclass

@@ -17,7 +17,7 @@ from auth.sessions import COOKIE
 from catalog.base import Catalog
 from catalog.mongo import MongoCatalog
 from catalog.sqlite import SQLiteCatalog
-from tests.auth.oauth.conftest import new_session
+from tests.factories import new_session
 from tests.mongo import MongoServer, database_uri
 from tests.servers import Server, gunicorn
 

@@ -15,8 +15,9 @@ from auth.tokens import digest
 from catalog.base import Catalog
 from catalog.identity import CredentialKind, Role, User
 from catalog.ids import now
-from tests.auth.oauth.conftest import ALL, CALLBACK, App, NewApp, new_user, parameters_of
+from tests.auth.oauth.conftest import ALL, CALLBACK, App, NewApp, parameters_of
 from tests.conftest import PUBLIC_URL, Tenant
+from tests.factories import new_user
 
 
 @pytest.mark.parametrize("confidential", [False, True])
