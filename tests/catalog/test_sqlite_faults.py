@@ -15,9 +15,8 @@ from catalog.errors import CatalogUnavailable, OutcomeUnknown
 from catalog.identity import Plan
 from catalog.ids import now
 from catalog.sqlite import SQLiteCatalog
-from tests.catalog.contract import a_product, externals, hosted_image, new_product, new_workspace
 from tests.catalog.idempotency_contract import AT, a_claim
-from tests.catalog.identity_contract import a_user
+from tests.factories import a_product, a_user, externals, hosted_image, new_product, new_workspace
 
 
 @pytest.fixture
