@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from typing import Final
 from PIL import features
 
 from bench import plot, serving, stages, throughput, upload
-from bench.targets import WORKERS, has_node
+from bench.targets import WORKERS
 from bench.throughput import CLIENTS, PICTURES, Throughput
 from tests.servers import ROOT
 
@@ -61,7 +62,7 @@ def machine() -> str:
     ]
     if Path(serving.NGINX).exists():
         parts.append(_output(serving.NGINX, "-v").rpartition(": ")[2].replace("/", " "))
-    if has_node():
+    if shutil.which("node"):
         parts.append(f"Node {_output('node', '--version').lstrip('v')}")
     return ", ".join(parts)
 
@@ -71,7 +72,7 @@ def throughput_section(result: Throughput) -> str:
         [
             f"{picture}, {clients}",
             *(f"{result.rate(picture, clients, name):.0f}" for name in result.names),
-            f"{result.ratio(picture, clients):.2f}",
+            "–" if (ratio := result.ratio(picture, clients)) is None else f"{ratio:.2f}",
         ]
         for picture in PICTURES
         for clients in CLIENTS
@@ -79,7 +80,7 @@ def throughput_section(result: Throughput) -> str:
     cpu = [[picture, *(milliseconds(result.cpu(picture, n)) for n in result.names)] for picture in PICTURES]
     memory = ["peak memory, MB", *(f"{result.peak_memory[name] / 1e6:.0f}" for name in result.names)]
     busiest = max(cell.clients_share for cell in result.cells.values())
-    skipped = "" if has_node() else "\nExpress was skipped: there was no Node.\n"
+    missing = "".join(f"\n{name} is missing from this run: {why}.\n" for name, why in result.missing.items())
     return f"""## Uploads a second
 
 ![Uploads a second by picture and number of clients](performance.svg)
@@ -91,7 +92,7 @@ removes metadata and writes a log line a request; the peers do not. The peers ar
 [FastAPI](../bench/peers/fastapi_app.py) with python-multipart and Pillow under uvicorn, and
 [Express 5](../bench/peers/express_app.js) with multer, sharp and better-sqlite3. The last column is
 Vetrina's rate over the better peer's; the aim is 1.3 for JPEG, and more than 1 for the others.
-{skipped}
+{missing}
 {table(["picture, clients", *result.names, "ratio"], rows)}
 
 CPU milliseconds an upload, over all numbers of clients, and the most memory that each server's processes

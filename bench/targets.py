@@ -29,6 +29,20 @@ PEERS: Final = ROOT / "bench" / "peers"
 SCRATCH: Final = ROOT / ".venv"
 
 
+class PeerUnavailable(Exception):
+    """A peer can't run on this machine.
+
+    Attributes:
+        name: of the peer.
+        reason: part of a sentence that follows the name and a colon.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A server that takes uploads.
@@ -125,7 +139,7 @@ def _peer(name: str, command: list[str], folder: Path) -> Iterator[Target]:
         deadline = time.monotonic() + START_SECONDS
         while not accepts(port):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(log.read_text())
+                raise PeerUnavailable(name, f"it does not start: {_last_line(log.read_text())}")
             time.sleep(0.05)
         yield Target(name, port, process.pid, key, folder / "media", new_products)
     finally:
@@ -134,28 +148,63 @@ def _peer(name: str, command: list[str], folder: Path) -> Iterator[Target]:
             process.wait(40)
 
 
-def _install(stamp: Path, wanted: Path, *commands: list[str]) -> None:
-    """Installs unless it was done since ``wanted`` changed."""
-    if stamp.exists() and stamp.read_text() == wanted.read_text():
+def _last_line(output: str) -> str:
+    lines = output.split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "without a message")
+
+
+def _install(name: str, folder: Path, lock: Path, *commands: list[str], **environ: str) -> None:
+    """Runs the commands in ``folder``, unless that was done since ``lock`` changed.
+
+    Raises:
+        PeerUnavailable: a command failed.
+    """
+    stamp = folder / "installed"
+    if stamp.exists() and stamp.read_text() == lock.read_text():
         return
-    print(f"installing what {wanted.relative_to(ROOT)} names", file=sys.stderr)
+    print(f"Installing {name} from {lock.relative_to(ROOT)}", file=sys.stderr)
     for command in commands:
-        subprocess.run(command, cwd=stamp.parent if stamp.parent.exists() else ROOT, check=True)
-    stamp.write_text(wanted.read_text())
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            print(done.stdout, file=sys.stderr)
+            raise PeerUnavailable(
+                name, f"`{Path(command[0]).name} {command[1]}` failed: {_reason(done.stdout)}"
+            )
+    stamp.write_text(lock.read_text())
+
+
+def _reason(output: str) -> str:
+    """The line of an installer's output that says most: its first error, or else its last line."""
+    errors = [line for line in output.split("\n") if "error" in line.lower()]
+    return _last_line(errors[0] if errors else output)
 
 
 @contextmanager
 def fastapi(folder: Path) -> Iterator[Target]:
-    """FastAPI, python-multipart, Pillow and SQLite under uvicorn, in an environment of their own."""
-    environment, wanted = SCRATCH / "peers", PEERS / "requirements.txt"
+    """FastAPI, python-multipart, Pillow and SQLite under uvicorn, in an environment of their own.
+
+    Raises:
+        PeerUnavailable: its packages can't be installed, or it does not start.
+    """
+    environment, lock = SCRATCH / "peers", PEERS / "requirements.lock"
+    environment.mkdir(exist_ok=True)
     python = str(environment / "bin" / "python")
+    options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(lock)]
     _install(
-        environment / "installed",
-        wanted,
+        *("FastAPI", environment, lock),
         [sys.executable, "-m", "venv", str(environment)],
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)],
+        [python, "-m", "pip", "install", *options],
     )
-    # Without a line a request: it is faster so.
+    # Without a log line a request, which makes it faster.
     options = ["--host", "127.0.0.1", "--port", "{port}", "--workers", str(WORKERS), "--no-access-log"]
     command = [python, "-m", "uvicorn", "fastapi_app:app", *options]
     with _peer("FastAPI", command, folder) as target:
@@ -164,18 +213,37 @@ def fastapi(folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def express(folder: Path) -> Iterator[Target]:
-    """Express, multer, sharp and better-sqlite3 under Node's cluster. Only where ``has_node()``."""
-    packages, wanted = SCRATCH / "peers-node", PEERS / "package.json"
+    """Express, multer, sharp and better-sqlite3 under Node's cluster.
+
+    Raises:
+        PeerUnavailable: there is no Node or npm, its packages can't be installed, or it does not start.
+    """
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            raise PeerUnavailable("Express", f"{program} is not installed")
+    packages, lock = SCRATCH / "peers-node", PEERS / "package-lock.json"
     packages.mkdir(exist_ok=True)
-    shutil.copy(wanted, packages)
-    # Node looks for packages beside the program, links followed.
-    program = shutil.copy(PEERS / "express_app.js", packages)
-    npm = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel", "error"]
-    _install(packages / "installed", wanted, npm)
-    with _peer("Express", ["node", str(program)], folder) as target:
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(PEERS / name, packages)
+    # Node looks for packages beside the program, after it has followed links.
+    application = shutil.copy(PEERS / "express_app.js", packages)
+    npm = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel", "error"]
+    _install("Express", packages, lock, npm, **node_headers())
+    with _peer("Express", ["node", str(application)], folder) as target:
         yield target
 
 
-def has_node() -> bool:
-    """Whether the Express peer can run."""
-    return shutil.which("node") is not None and shutil.which("npm") is not None
+def node_headers() -> dict[str, str]:
+    """The variable that tells node-gyp where the headers of the installed Node are, if they are there.
+
+    Without it node-gyp downloads them when it compiles a package (better-sqlite3).
+    """
+    node = shutil.which("node")
+    prefix = Path(node).resolve().parent.parent if node else None
+    if prefix and (prefix / "include" / "node" / "node.h").exists():
+        return {"npm_config_nodedir": str(prefix)}
+    return {}
+
+
+#: The peers by name. Each raises PeerUnavailable where it can't run.
+PEER_SERVERS: Final = {"FastAPI": fastapi, "Express": express}

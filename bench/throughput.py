@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from bench import targets
 from bench.load import Load, Outcome
 from bench.pictures import all_pictures
 from bench.processes import PeakMemory, cpu_seconds
-from bench.targets import Target
+from bench.targets import PeerUnavailable, Target
 from bench.upload import BOUNDARY, form
 from catalog.base import MAX_IMAGES
 
@@ -65,19 +66,21 @@ class Throughput:
         names: of the servers, Vetrina first.
         cells: by picture, number of clients and server.
         peak_memory: by server, in bytes.
+        missing: the peers that could not run, and why.
     """
 
     names: Sequence[str]
     cells: dict[tuple[str, int, str], Cell]
     peak_memory: dict[str, int]
+    missing: dict[str, str]
 
     def rate(self, picture: str, clients: int, name: str) -> float:
         return self.cells[picture, clients, name].rate
 
-    def ratio(self, picture: str, clients: int) -> float:
-        """Vetrina's rate over the better peer's."""
+    def ratio(self, picture: str, clients: int) -> float | None:
+        """Vetrina's rate over the better peer's; None without a peer."""
         ours, *others = (self.rate(picture, clients, name) for name in self.names)
-        return ours / max(others)
+        return ours / max(others) if others else None
 
     def cpu(self, picture: str, name: str) -> float:
         """CPU seconds an upload, over all numbers of clients."""
@@ -114,14 +117,14 @@ def measure_round(load: Load, target: Target, clients: int, body: bytes, cell: C
 
 def measure(folder: Path, rounds: int = ROUNDS) -> Throughput:
     with ExitStack() as stack:
-        servers = [
-            stack.enter_context(targets.vetrina(folder)),
-            stack.enter_context(targets.fastapi(folder / "fastapi")),
-        ]
-        if targets.has_node():
-            servers.append(stack.enter_context(targets.express(folder / "express")))
-        else:
-            print("Express is skipped: there is no Node here.")
+        servers = [stack.enter_context(targets.vetrina(folder))]
+        missing: dict[str, str] = {}
+        for name, peer in targets.PEER_SERVERS.items():
+            try:
+                servers.append(stack.enter_context(peer(folder / name.lower())))
+            except PeerUnavailable as error:
+                missing[name] = error.reason
+                print(f"{name} is left out: {error.reason}", file=sys.stderr)
         load = stack.enter_context(Load(max(CLIENTS)))
         memory = {server.name: stack.enter_context(PeakMemory(server.pid)) for server in servers}
         pictures = all_pictures()
@@ -136,4 +139,4 @@ def measure(folder: Path, rounds: int = ROUNDS) -> Throughput:
                 print(picture, clients, {name: round(cell.rate) for name, cell in row.items()}, flush=True)
                 cells |= {(picture, clients, name): cell for name, cell in row.items()}
         peaks = {name: peak.bytes for name, peak in memory.items()}
-    return Throughput([server.name for server in servers], cells, peaks)
+    return Throughput([server.name for server in servers], cells, peaks, missing)
