@@ -30,6 +30,7 @@ STATUS: Final = {
     "several_files": 400,
     "bad_digest": 400,
     "corrupt_image": 400,
+    "too_many_parts": 400,
     "too_many_pixels": 400,
     "too_large": 413,
     "unsupported_type": 415,

@@ -206,6 +206,10 @@ def international_text(keyword: bytes, content: bytes) -> tuple[bytes, bytes]:
     return b"iTXt", keyword + b"\0\0\0\0\0" + content
 
 
+def compressed_text(keyword: bytes, content: bytes) -> tuple[bytes, bytes]:
+    return b"iTXt", keyword + b"\0\1\0en\0\0" + zlib.compress(content)
+
+
 # --- WebP
 
 Chunk = tuple[bytes, bytes]

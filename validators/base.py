@@ -59,6 +59,11 @@ def over_budget(reason: str) -> Rejected:
     return Rejected("too_many_pixels", "Image has too many pixels", reason)
 
 
+def too_many_parts(reason: str) -> Rejected:
+    """The refusal of a picture that is cut into more chunks, segments or scans than the budget allows."""
+    return Rejected("too_many_parts", "Image has too many chunks, segments or scans", reason)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What pictures may cost.

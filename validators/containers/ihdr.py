@@ -40,7 +40,7 @@ class PngHeader:
         return 1 + -(-width * self.bits_per_pixel // 8)
 
 
-def read_header(body: memoryview) -> PngHeader:
+def read_header(body: bytes) -> PngHeader:
     """Reads the data of IHDR. Raises Rejected."""
     if len(body) != 13:
         raise corrupt("IHDR has not 13 bytes")

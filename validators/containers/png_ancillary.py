@@ -1,0 +1,119 @@
+"""The ancillary chunks of a PNG that are stored: PNG (W3C, third edition) section 11.3."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+from validators.base import Limits
+from validators.containers.exif import OrientationKeeper
+from validators.containers.icc import inflate_profile, read_profile
+from validators.containers.ihdr import PALETTE, PngHeader
+from validators.containers.png_text import TEXT_CHUNKS, TextReader
+
+#: Sizes of the chunks about colours and the size of a pixel. They come before the image data (table 5.3).
+_COLOR_CHUNKS: Final = {
+    b"cHRM": 32,
+    b"cICP": 4,
+    b"cLLI": 8,
+    b"gAMA": 4,
+    b"mDCV": 24,
+    b"pHYs": 9,
+    b"sRGB": 1,
+}
+#: Sizes of chunks that depend on the colour type.
+_SIGNIFICANT_BITS: Final = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+_BACKGROUND: Final = {0: 2, 2: 6, 3: 1, 4: 2, 6: 6}
+_TRANSPARENCY: Final = {0: 2, 2: 6}
+
+#: Names that common programs (Pillow, libpng, ImageMagick, Photoshop) give to every profile. Any other name
+#: could hold anything, and no viewer reads it.
+_NEUTRAL_NAMES: Final = (b"ICC Profile", b"ICC profile", b"icc", b"Photoshop ICC profile")
+
+#: Names of what a dropped chunk holds.
+_DROPPED: Final = {b"tIME": "time", b"iCCP": "icc"}
+
+
+class AncillaryChunks:
+    """Decides, chunk after chunk, what is stored of the ancillary chunks of one file.
+
+    Attributes:
+        removed: names of the kinds of metadata that were dropped.
+    """
+
+    def __init__(self, header: PngHeader, limits: Limits) -> None:
+        self._header = header
+        self._limits = limits
+        self._seen: set[bytes] = set()
+        self._texts = TextReader()
+        self._orientation = OrientationKeeper()
+        self.removed: set[str] = set()
+
+    def stored(
+        self, kind: bytes, body: memoryview, *, palette_entries: int, before_data: bool
+    ) -> bytes | memoryview | None:
+        """Returns the body that is stored: ``body`` itself, another one, or None if the chunk is dropped.
+
+        Args:
+            kind, body: the type and data of the chunk, whose checksum is right.
+            palette_entries: the number of entries in PLTE; 0 before it.
+            before_data: whether the chunk comes before the first IDAT.
+        """
+        if kind in TEXT_CHUNKS:
+            self.removed |= self._texts.kinds(kind, body)
+            return None
+        if kind == b"eXIf":
+            smallest = self._orientation.replace(body, self.removed)
+            unchanged = smallest is not None and bytes(body[: len(smallest) + 1]) == smallest
+            return body if unchanged else smallest
+        if not before_data or kind in self._seen:
+            self._drop(kind)
+            return None
+        if kind == b"iCCP":
+            self._seen.add(kind)  # viewers do not look at a second one, whatever the first one holds
+            return self._profile(body)
+        if not self._has_right_size(kind, len(body), palette_entries):
+            self._drop(kind)
+            return None
+        self._seen.add(kind)
+        return body
+
+    def drop_damaged(self, kind: bytes) -> None:
+        """Notes a chunk that is dropped unread: its checksum is wrong, or its type is no valid name."""
+        self.removed.add("comment" if kind in TEXT_CHUNKS else "exif" if kind == b"eXIf" else _name_of(kind))
+
+    def _drop(self, kind: bytes) -> None:
+        self.removed.add(_name_of(kind))
+
+    def _has_right_size(self, kind: bytes, size: int, palette_entries: int) -> bool:
+        color = self._header.color
+        if kind == b"tRNS":
+            return 0 < size <= palette_entries if color == PALETTE else size == _TRANSPARENCY.get(color)
+        sizes = {b"sBIT": _SIGNIFICANT_BITS[color], b"bKGD": _BACKGROUND[color], **_COLOR_CHUNKS}
+        return size == sizes.get(kind)
+
+    def _profile(self, body: memoryview) -> bytes | memoryview | None:
+        """An iCCP chunk with a neutral name and a clean stream; None without a profile that viewers use."""
+        name, _, rest = bytes(body[:81]).partition(b"\0")
+        if not 0 < len(name) < 80 or rest[:1] != b"\0":
+            self._drop(b"iCCP")
+            return None
+        stream = body[len(name) + 2 :]
+        inflated, clean = inflate_profile(stream, self._limits.max_icc_bytes)
+        profile = read_profile(inflated)
+        if profile is None:
+            self._drop(b"iCCP")
+            return None
+        self.removed |= profile.removed
+        if clean and profile.data is inflated:
+            if name in _NEUTRAL_NAMES:
+                return body
+            self.removed.add("other")
+            return _NEUTRAL_NAMES[0] + b"\0\0" + stream
+        if not clean or name not in _NEUTRAL_NAMES:
+            self.removed.add("other")
+        return _NEUTRAL_NAMES[0] + b"\0\0" + zlib.compress(profile.data)
+
+
+def _name_of(kind: bytes) -> str:
+    return _DROPPED.get(kind, "other")
