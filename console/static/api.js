@@ -31,6 +31,7 @@ export class Problem extends Error {
 const BY_TEXT = {
   "Image is corrupt or incomplete": "corrupt",
   "Image has too many pixels": "tooManyPixels",
+  "Image has too many chunks, segments or scans": "tooManyParts",
   "No file provided. Send as multipart/form-data with field name 'file'.": "empty",
   "Daily write limit reached. It resets at midnight UTC.": "budget",
 };

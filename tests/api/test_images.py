@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from storage.base import StorageBackend
 from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path, on_both_catalogs
 from tests.conftest import PUBLIC_URL, Tenant
-from tests.pictures import encoded, jpeg, padded_jpeg, picture, png, png_with_rows, webp
+from tests.pictures import encoded, jpeg, padded_jpeg, picture, png, png_chunk, png_with_rows, webp
 from tests.storage.contract import read
 
 NO_FILE = {"error": "No file provided. Send as multipart/form-data with field name 'file'."}
@@ -24,6 +24,7 @@ UNSUPPORTED = {"error": "Unsupported MIME type \u2014 accepts image/png, image/j
 FULL = {"error": "Product already has 20 images (max). Delete one first."}
 CORRUPT = {"error": "Image is corrupt or incomplete"}
 TOO_MANY_PIXELS = {"error": "Image has too many pixels"}
+TOO_MANY_PARTS = {"error": "Image has too many chunks, segments or scans"}
 SEVERAL = {"error": "Send exactly one file per request, in the field 'file'."}
 MALFORMED = {"error": "Malformed multipart/form-data body"}
 NO_PRODUCT = {"error": "Product not found"}
@@ -314,6 +315,12 @@ def test_a_body_shorter_than_it_says_is_a_400(product: dict[str, Any], client: F
 
 def test_too_many_pixels_are_refused(product: dict[str, Any], upload: Post) -> None:
     assert error(upload(product, encoded(Image.new("1", (9000, 6000)), "PNG"))) == (400, TOO_MANY_PIXELS)
+
+
+def test_too_many_chunks_are_refused(product: dict[str, Any], upload: Post) -> None:
+    data = png()
+    crowded = data[:33] + png_chunk(b"teSt", b"") * 20_000 + data[33:]
+    assert error(upload(product, crowded)) == (400, TOO_MANY_PARTS)
 
 
 @on_both_catalogs

@@ -83,6 +83,7 @@ def test_every_quoted_error_text_has_its_example(described: Any) -> None:
         "Product already has 20 images (max). Delete one first.",
         "Image is corrupt or incomplete",
         "Image has too many pixels",
+        "Image has too many chunks, segments or scans",
         "Send exactly one file per request, in the field 'file'.",
     ):
         assert quoted in text
