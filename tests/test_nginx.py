@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 import requests
 
 from tests.pictures import jpeg
+from tests.programs import require_program
 from tests.servers import ROOT, Server, accepts, free_port, gunicorn
 from tests.test_worker import PICTURE, Shop, open_shop
 
@@ -47,7 +47,7 @@ def nginx(folder: Path, server: Server, port: int) -> Iterator[None]:
         site = site.replace(shipped, here)
     (folder / "site.conf").write_text(site)
     (folder / "nginx.conf").write_text(MAIN.format(folder=folder))
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    program = require_program("nginx")
     # As root nginx would run its workers as another user, who may not look into the test's folder.
     user = ["-g", "user root;"] if os.geteuid() == 0 else []
     process = subprocess.Popen([program, "-p", str(folder), "-c", str(folder / "nginx.conf"), *user])
@@ -65,8 +65,7 @@ def nginx(folder: Path, server: Server, port: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    if not (shutil.which("nginx") or Path("/usr/sbin/nginx").exists()) and not os.environ.get("CI"):
-        pytest.skip("nginx is not installed")
+    require_program("nginx")  # before the server starts
     folder, port = tmp_path_factory.mktemp("nginx"), free_port()
     public_url = f"http://127.0.0.1:{port}"
     with gunicorn(folder, PUBLIC_URL=public_url, MEDIA_ACCEL_PREFIX="/_media/") as server:
@@ -134,6 +133,7 @@ def test_several_ranges_are_the_whole(image_url: str) -> None:
 
 
 def test_a_server_that_is_down_is_a_503_that_says_when_to_come_back(tmp_path: Path) -> None:
+    require_program("nginx")  # before the server starts
     port = free_port()
     with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server, nginx(tmp_path, server, port):
         server.stop()

@@ -8,7 +8,6 @@ import os
 import re
 import resource
 import shlex
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ import requests
 
 from tests.api.fixtures import FORM_TYPE, form
 from tests.pictures import jpeg
+from tests.programs import require_program
 from tests.servers import Server, gunicorn
 
 TOO_LARGE = {"error": "Image must be under 5MB"}
@@ -120,7 +120,7 @@ def assert_uploaded(shop: Shop, product_url: str, body: Any) -> None:
 
 
 def test_curl_uploads(shop: Shop, product_url: str, picture_file: Path) -> None:
-    command = ["curl", "-sS", "-X", "POST", f"{product_url}/images"]
+    command = [require_program("curl"), "-sS", "-X", "POST", f"{product_url}/images"]
     command += ["-H", f"Authorization: Bearer {shop.key}", "-F", f"file=@{picture_file}"]
     assert_uploaded(shop, product_url, run(command))
 
@@ -150,10 +150,7 @@ const { readFile } = require("node:fs/promises");
 
 
 def test_node_fetch_uploads(shop: Shop, product_url: str, picture_file: Path) -> None:
-    node = shutil.which("node")
-    if node is None and not os.environ.get("CI"):
-        pytest.skip("Node.js is not installed")
-    assert node is not None
+    node = require_program("node")
     environ = {"PICTURE": str(picture_file), "IMAGES": f"{product_url}/images", "KEY": shop.key}
     assert_uploaded(shop, product_url, run([node, "-e", NODE], **environ))
 
@@ -167,7 +164,13 @@ def test_curl_reads_the_413_of_a_large_file(
 ) -> None:
     large = tmp_path / "large.jpg"
     large.write_bytes(bytes(9_000_000))
-    command = ["curl", "-sS", f"{product_url}/images", "-H", f"Authorization: Bearer {shop.key}"]
+    command = [
+        require_program("curl"),
+        "-sS",
+        f"{product_url}/images",
+        "-H",
+        f"Authorization: Bearer {shop.key}",
+    ]
     assert run([*command, "-F", f"file=@{large}", *extra]) == TOO_LARGE
     assert shop.product(product_url)["imageUrls"] == []
 
@@ -359,6 +362,7 @@ def test_an_upload_in_flight_is_finished_by_a_server_that_stops(tmp_path: Path) 
 
 def test_the_printed_request_works_as_pasted(tmp_path: Path) -> None:
     with gunicorn(tmp_path, DEMO="1", WEB_CONCURRENCY="1") as server:
+        require_program("curl")
         line = server.wait_for_line("curl ")
         result = subprocess.run(
             ["bash", "-c", line], capture_output=True, text=True, timeout=30, check=True, cwd=tmp_path

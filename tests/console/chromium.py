@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+from tests.programs import require_program
 
 _ARGUMENTS = [
     "--no-sandbox",
@@ -24,11 +23,7 @@ _ARGUMENTS = [
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Runs a browser until the block ends. Without Chromium the test is skipped, or fails on CI."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("There is no Chromium: .ci/run installs it.")
-        pytest.skip("There is no Chromium on this machine: apt-get install chromium")
+    path = require_program("chromium", "chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
         yield browser

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 import struct
 import subprocess
 import warnings
@@ -18,6 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from tests import carriers as c
 from tests.pictures import animation, encoded, jpeg, picture, png, png_chunk, webp
+from tests.programs import require_program
 from tests.validators.conftest import accepted, upload_of
 from validators.base import Limits
 from validators.structure import WellFormed
@@ -189,11 +188,7 @@ def test_a_picture_without_metadata_stays_as_it_is(data: bytes) -> None:
 
 
 def exiftool(*files: Path) -> list[dict[str, Any]]:
-    program = shutil.which("exiftool")
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("exiftool is missing: install libimage-exiftool-perl")
-        pytest.skip("exiftool is not installed (Debian: libimage-exiftool-perl)")
+    program = require_program("exiftool")
     done = subprocess.run(
         [program, "-json", "-G1", "-a", "-u", "-ee", *files], capture_output=True, check=True, timeout=60
     )
