@@ -189,7 +189,7 @@ def _configure(app: Flask, settings: Settings) -> None:
     if settings.cors_origins:
         allow_browsers(app, settings.cors_origins)
     register_request_log(app)
-    register_errors(app)
+    register_errors(app, settings.public_url)
     app.after_request(tell_budget)
 
 

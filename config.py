@@ -93,6 +93,17 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _public_url(text: str) -> str:
+    url = _http_url(text)
+    # Clients look for the OAuth metadata at the root of the host (RFC 8414 section 3, RFC 9728 section 3),
+    # and the console's links and cookies need the root too.
+    if urlsplit(url).path:
+        raise ValueError(
+            "must have no path: Vetrina needs a host name of its own, such as https://images.example.com"
+        )
+    return url
+
+
 def _s3_url(text: str) -> str:
     url = _http_url(text)
     # Cloudflare's dashboard shows the bucket at the end of it.
@@ -150,7 +161,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "host": str,
     "port": _at_least(1, 65535),
     "web_concurrency": _at_least(1, 1000),
-    "public_url": _http_url,
+    "public_url": _public_url,
     "storage_backend": _one_of("disk", "r2"),
     "r2_account_id": _matching("[A-Za-z0-9-]+", "an account id, letters and digits"),
     "r2_endpoint_url": _s3_url,

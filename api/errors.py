@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from flask import Flask, Response, g, jsonify
@@ -48,6 +49,7 @@ STATUS: Final = {
     "user_not_found": 404,
     "product_not_found": 404,
     "image_not_found": 404,
+    "duplicate_credential": 409,
     "duplicate_email": 409,
     "duplicate_model": 409,
     "version_mismatch": 412,
@@ -83,11 +85,13 @@ def _rejected(error: Rejected) -> Response:
     return error_response(STATUS[error.code], error.message)
 
 
-def _unauthenticated(error: Unauthenticated) -> Response:
+def _unauthenticated(resource_metadata: str, error: Unauthenticated) -> Response:
     response = error_response(STATUS[error.code], error.message)
     challenge = 'Bearer realm="vetrina"'
     if error.token_sent:
         challenge += ', error="invalid_token"'
+    # A client that has no token finds the authorization server by this URL: RFC 9728 section 5.1.
+    challenge += f', resource_metadata="{resource_metadata}"'
     response.headers["WWW-Authenticate"] = challenge
     return response
 
@@ -166,11 +170,17 @@ def _unexpected(error: Exception) -> Response:
     return error_response(500, "Internal server error", {"requestId": g.request_id})
 
 
-def register_errors(app: Flask) -> None:
-    """Makes every error of the app, whoever raises it, an answer in the contract's JSON."""
+def register_errors(app: Flask, public_url: str) -> None:
+    """Makes every error of the app, whoever raises it, an answer in the contract's JSON.
+
+    Args:
+        app: the application.
+        public_url: the server's base URL, where clients find its metadata.
+    """
+    resource_metadata = f"{public_url}/.well-known/oauth-protected-resource"
     handlers: dict[type[Exception], Callable[[Any], Response]] = {
         Rejected: _rejected,
-        Unauthenticated: _unauthenticated,
+        Unauthenticated: partial(_unauthenticated, resource_metadata),
         InsufficientScope: _insufficient_scope,
         BudgetSpent: _too_many,
         TooManyFailures: _too_many,

@@ -113,6 +113,11 @@ class BearerAuth:
         credential = self._catalog.find_credential(digest(token))
         if credential is None or not self._opens_the_api(credential):
             return None
+        grant = None
+        if credential.grant_id is not None:
+            grant = self._catalog.find_grant(credential.grant_id)
+            if grant is None or not grant.is_live(now()):
+                return None
         if credential.user_id is None:
             if self._last_used:
                 self._last_used.note(credential.id)
@@ -121,7 +126,8 @@ class BearerAuth:
             user = self._catalog.get_user(credential.user_id)
         except UserNotFound:
             return None
-        if user.disabled_at is not None:
+        # The time of the grant counts, not that of the token: a refresh does not outlast a new password.
+        if not user.admits(grant.created_at if grant else credential.created_at):
             return None
         return Principal(credential.workspace_id, credential.scopes & ROLE_SCOPES[user.role], user.id)
 
@@ -129,9 +135,6 @@ class BearerAuth:
         """Whether it is for that, and lives, and so does what it hangs on."""
         if credential.kind not in _OPEN_THE_API or not credential.is_live(now()):
             return False
-        if credential.grant_id is not None:
-            grant = self._catalog.find_grant(credential.grant_id)
-            return grant is not None and grant.is_live(now())
         if credential.session_digest is not None:
             return find_session(self._catalog, credential.session_digest) is not None
         return True

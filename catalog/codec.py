@@ -7,7 +7,7 @@ dataclass, so that a new field of a record needs no further line unless its type
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from operator import attrgetter, itemgetter
 from types import NoneType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, Union, get_args, get_type_hints
@@ -70,7 +70,9 @@ class Codec(Generic[T]):
         self._derived = dict(derived or {})
         self._attributes = [field.name for field in fields(record)]  # type: ignore[arg-type]  # T is a dataclass
         self._names = [rename(attribute) for attribute in self._attributes]
-        self._missing = dict.fromkeys(self._names)
+        # A document that was stored before a field existed has the field's default.
+        defaults = [None if field.default is MISSING else field.default for field in fields(record)]  # type: ignore[arg-type]  # T is a dataclass
+        self._missing = dict(zip(self._names, defaults, strict=True))
         # The values of all fields at once: these functions are in C.
         self._attributes_of = attrgetter(*self._attributes)
         self._items_of = itemgetter(*self._names)

@@ -27,6 +27,13 @@ class CredentialNotFound(CatalogError):
     message = "Key not found"
 
 
+class DuplicateCredential(CatalogError):
+    """Another credential has this digest."""
+
+    code = "duplicate_credential"
+    message = "This credential exists already"
+
+
 class UserNotFound(CatalogError):
     """No user has this id."""
 

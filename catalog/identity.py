@@ -19,7 +19,7 @@ _MAX_EMAIL: Final = 254
 
 
 class Plan(StrEnum):
-    """What a workspace may do: docs/contract.md "Plans"."""
+    """What a workspace may do: CONTRACT "Plans"."""
 
     FREE = "free"
     BASIC = "basic"
@@ -31,10 +31,7 @@ class Plan(StrEnum):
 
 
 class Role(StrEnum):
-    """What a user may do in the workspace: docs/contract.md "OAuth 2.0".
-
-    A viewer reads. The others read and write.
-    """
+    """What a user may do in the workspace: CONTRACT "OAuth 2.0". A viewer reads, the others write too."""
 
     VIEWER = "viewer"
     EDITOR = "editor"
@@ -68,8 +65,10 @@ class User:
     Attributes:
         email: in lower case; names the user, in all workspaces together.
         password_hash: as a memory-hard function wrote it, its parameters included.
-        password_set_at: UTC; a session from before it is over.
+        password_set_at: UTC; sessions and grants from before it are over.
         disabled_at: UTC; None: the user may sign in.
+        enabled_at: UTC; when the user was last enabled again, if ever; sessions and grants from before it are
+            over.
     """
 
     id: str
@@ -80,6 +79,12 @@ class User:
     password_set_at: datetime
     created_at: datetime
     disabled_at: datetime | None = None
+    enabled_at: datetime | None = None
+
+    def admits(self, created_at: datetime) -> bool:
+        """Whether a session or a grant that was created at this time still gives access."""
+        since = max(self.password_set_at, self.enabled_at or self.password_set_at)
+        return self.disabled_at is None and created_at >= since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,8 @@ class OAuthClient:
         scopes: the most that it may ask for.
         secret_digest: the SHA-256 of its secret; None: a public client, which has none.
         workspace_id: whose admins manage it; None: it has registered itself.
+        pkce_required: whether a confidential client that an admin registered must use PKCE (RFC 7636); all
+            other clients must in any case.
         used_at: UTC; when a user first granted it something.
     """
 
@@ -102,6 +109,7 @@ class OAuthClient:
     scopes: frozenset[str]
     secret_digest: bytes | None = None
     workspace_id: str | None = None
+    pkce_required: bool = False
     created_at: datetime
     used_at: datetime | None = None
 
@@ -213,7 +221,19 @@ class Identities(Protocol):
         """The users of a workspace, or of all, oldest first."""
 
     def set_password(self, user_id: str, password_hash: str, at: datetime) -> None:
-        """Gives a user another password, which ends the sessions from before. Raises UserNotFound."""
+        """Sets a new password, which ends the user's earlier sessions and grants. Raises UserNotFound."""
+
+    def set_role(self, user_id: str, role: Role) -> None:
+        """Gives a user another role. Raises UserNotFound."""
+
+    def enable_user(self, user_id: str, at: datetime) -> None:
+        """Lets a disabled user sign in again; sessions and grants from before this time stay over.
+
+        A user who is not disabled stays as they are.
+
+        Raises:
+            UserNotFound
+        """
 
     def disable_user(self, user_id: str, at: datetime) -> None:
         """Keeps a user out from now on; if that was so already, the earlier time stands.
@@ -228,20 +248,31 @@ class Identities(Protocol):
     def find_client(self, client_id: str) -> OAuthClient | None:
         """The client of this id."""
 
-    def list_clients(self, workspace_id: str) -> list[OAuthClient]:
-        """The clients that a workspace manages, oldest first."""
+    def list_clients(self, workspace_id: str | None) -> list[OAuthClient]:
+        """The clients that a workspace manages, or for None the self-registered ones, oldest first."""
 
     def set_client_secret(self, workspace_id: str, client_id: str, secret_digest: bytes) -> None:
         """Gives a workspace's client another secret. Raises ClientNotFound."""
 
-    def delete_client(self, workspace_id: str, client_id: str) -> None:
-        """Removes a workspace's client, then revokes all that was granted to it. Raises ClientNotFound."""
+    def set_client_pkce(self, workspace_id: str, client_id: str, *, required: bool) -> None:
+        """Sets whether a workspace's client must use PKCE. Raises ClientNotFound."""
+
+    def delete_client(self, workspace_id: str | None, client_id: str) -> None:
+        """Removes a client, then revokes all grants to it.
+
+        Args:
+            workspace_id: the workspace that manages the client; None for a self-registered one.
+            client_id: its id.
+
+        Raises:
+            ClientNotFound
+        """
 
     def count_registered_clients(self) -> int:
         """How many clients have registered themselves."""
 
     def delete_unused_clients(self, created_before: datetime) -> int:
-        """Removes the clients that registered themselves before this time and were never granted anything.
+        """Removes the clients that registered themselves before this time and have no live grant.
 
         Returns:
             How many there were.
@@ -267,7 +298,7 @@ class Identities(Protocol):
         """Ends a grant, and so all tokens of its family, if it is there and has not ended."""
 
     def create_credential(self, credential: Credential) -> None:
-        """Adds a credential. Raises WorkspaceNotFound."""
+        """Adds a credential. Raises WorkspaceNotFound, DuplicateCredential (the digest is taken)."""
 
     def find_credential(self, digest: bytes) -> Credential | None:
         """The credential whose secret has this SHA-256, live or not."""

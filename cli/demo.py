@@ -50,7 +50,7 @@ def _make_user(catalog: Catalog) -> str | None:
             workspace_id=WORKSPACE_ID,
             email=EMAIL,
             role=Role.ADMIN,
-            password_hash=hash_password(password),
+            password_hash=hash_password(password, EMAIL),
             password_set_at=now(),
             created_at=now(),
         )

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from auth.passwords import hash_password
+from auth.passwords import PasswordRefused, hash_password
 from catalog.base import Catalog
 from catalog.errors import DuplicateEmail, UserNotFound, WorkspaceNotFound
 from catalog.identity import Role, User, normalized_email
@@ -23,7 +23,7 @@ def user_commands(catalog: Catalog) -> click.Group:
 
     @click.group("user", cls=Group)
     def group() -> None:
-        """Create, list and disable users."""
+        """Create, list and change users."""
 
     @group.command()
     @click.argument("email")
@@ -39,7 +39,7 @@ def user_commands(catalog: Catalog) -> click.Group:
             workspace_id=workspace_id,
             email=_email(email),
             role=Role(role),
-            password_hash=_new_password_hash(from_stdin=password_stdin),
+            password_hash=_new_password_hash(_email(email), from_stdin=password_stdin),
             password_set_at=now(),
             created_at=now(),
         )
@@ -51,6 +51,12 @@ def user_commands(catalog: Catalog) -> click.Group:
             raise click.ClickException(f"The user {user.email} already exists.") from None
         click.echo(user.id)
 
+    _add_listing(group, catalog)
+    _add_changes(group, catalog)
+    return group
+
+
+def _add_listing(group: click.Group, catalog: Catalog) -> None:
     @group.command("list")
     @click.option("--workspace", "workspace_id", metavar="ID", help="Only the users of this workspace.")
     def list_(workspace_id: str | None) -> None:
@@ -60,13 +66,16 @@ def user_commands(catalog: Catalog) -> click.Group:
             created = user.created_at.isoformat(timespec="seconds")
             click.echo(f"{user.id}  {user.workspace_id}  {user.role:<6}  {state:<8}  {created}  {user.email}")
 
+
+def _add_changes(group: click.Group, catalog: Catalog) -> None:
     @group.command()
     @click.argument("email")
     @_password_stdin
     def password(email: str, *, password_stdin: bool) -> None:
-        """Set a new password for the user EMAIL, which ends their sessions."""
+        """Set a new password for the user EMAIL, which ends their sessions and their apps' access."""
         user = _user(catalog, email)
-        catalog.set_password(user.id, _new_password_hash(from_stdin=password_stdin), now())
+        password_hash = _new_password_hash(user.email, from_stdin=password_stdin)
+        catalog.set_password(user.id, password_hash, now())
 
     @group.command()
     @click.argument("email")
@@ -74,7 +83,18 @@ def user_commands(catalog: Catalog) -> click.Group:
         """Disable the user EMAIL. Their sessions and tokens stop working at the next request."""
         catalog.disable_user(_user(catalog, email).id, now())
 
-    return group
+    @group.command()
+    @click.argument("email")
+    def enable(email: str) -> None:
+        """Let the disabled user EMAIL sign in again. Earlier sessions and tokens stay revoked."""
+        catalog.enable_user(_user(catalog, email).id, now())
+
+    @group.command()
+    @click.argument("email")
+    @click.argument("role", type=click.Choice([role.value for role in Role]))
+    def role(email: str, role: str) -> None:
+        """Give the user EMAIL the role ROLE, which holds from the next request on."""
+        catalog.set_role(_user(catalog, email).id, Role(role))
 
 
 def _email(text: str) -> str:
@@ -94,12 +114,12 @@ def _user(catalog: Catalog, email_or_id: str) -> User:
         raise click.ClickException(f"The user {email_or_id} does not exist.") from None
 
 
-def _new_password_hash(*, from_stdin: bool) -> str:
+def _new_password_hash(email: str, *, from_stdin: bool) -> str:
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     try:
-        return hash_password(password)
-    except ValueError as error:
+        return hash_password(password, email)
+    except PasswordRefused as error:
         raise click.ClickException(str(error)) from None

@@ -16,6 +16,7 @@ from console.connections import add_connections
 from console.guards import HOME, Guards, SignInNeeded
 from console.keys import add_keys
 from console.oauth_apps import add_apps
+from console.password import add_password
 from console.products import add_products
 from console.rendering import Pages
 from console.sign_in import add_sign_in
@@ -48,6 +49,7 @@ def console_blueprint(catalog: Catalog, sessions: Sessions, budgets: Budgets, pa
     add_apps(blueprint, pages, guards, catalog)
     add_connections(blueprint, pages, guards, catalog)
     add_usage(blueprint, pages, guards, catalog, budgets)
+    add_password(blueprint, pages, guards, sessions)
     _add_errors(blueprint, pages, sessions)
     return blueprint
 

@@ -11,7 +11,7 @@ from werkzeug.exceptions import NotFound
 
 from auth.sessions import Session
 from catalog.base import Catalog
-from catalog.identity import Grant
+from catalog.identity import Grant, User
 from catalog.ids import now
 from console.guards import Guards
 from console.rendering import Pages
@@ -37,13 +37,13 @@ def add_connections(blueprint: Blueprint, pages: Pages, guards: Guards, catalog:
     @blueprint.get("/connections")
     @guards.signed_in
     def connections(session: Session) -> ResponseReturnValue:
-        grants = _live_grants(catalog, session)
+        grants = live_grants(catalog, session.user)
         return pages.render("connections.html", session=session, connections=_connections(catalog, grants))
 
     @blueprint.post("/connections/<client_id>/revoke")
     @guards.signed_in
     def revoke_connection(session: Session, client_id: str) -> ResponseReturnValue:
-        grants = [grant for grant in _live_grants(catalog, session) if grant.client_id == client_id]
+        grants = [grant for grant in live_grants(catalog, session.user) if grant.client_id == client_id]
         if not grants:
             raise NotFound
         for grant in grants:
@@ -51,8 +51,10 @@ def add_connections(blueprint: Blueprint, pages: Pages, guards: Guards, catalog:
         return redirect("/console/connections", 303)
 
 
-def _live_grants(catalog: Catalog, session: Session) -> list[Grant]:
-    return [grant for grant in catalog.list_grants(session.user.id) if grant.is_live(now())]
+def live_grants(catalog: Catalog, user: User) -> list[Grant]:
+    """The grants of a user that give access now, oldest first. Raises CatalogUnavailable."""
+    grants = catalog.list_grants(user.id)
+    return [grant for grant in grants if grant.is_live(now()) and user.admits(grant.created_at)]
 
 
 def _connections(catalog: Catalog, grants: list[Grant]) -> list[Connection]:

@@ -11,7 +11,7 @@ from flask import g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, Forbidden
 
-from auth.sessions import COOKIE, Session, Sessions, csrf_holds
+from auth.sessions import Session, Sessions, csrf_holds
 from catalog.identity import Role
 
 P = ParamSpec("P")
@@ -32,14 +32,14 @@ def return_path(text: str) -> str:
     return text if _RETURN.fullmatch(text) else HOME
 
 
-def check_csrf(secret: str) -> None:
-    """Verifies that the request carries the CSRF token that belongs to this cookie.
+def check_csrf(expected: str) -> None:
+    """Verifies that the request carries the expected CSRF token.
 
     Raises:
         BadRequest: it does not; another site may have sent the request.
     """
     token = request.headers.get("X-CSRF-Token") or request.form.get("csrf", "")
-    if not secret or not csrf_holds(secret, token):
+    if not csrf_holds(expected, token):
         raise BadRequest
 
 
@@ -67,7 +67,7 @@ class Guards:
                 raise SignInNeeded
             g.session = session  # for the header of an error page
             if request.method == "POST":
-                check_csrf(request.cookies.get(COOKIE, ""))
+                check_csrf(session.csrf)
             return view(session, *args, **kwargs)
 
         return guarded

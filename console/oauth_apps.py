@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, redirect, request
@@ -41,7 +42,7 @@ def add_apps(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalo
             )
         except ClientRefused as error:
             return page(session, 400, problem=error.code, form=request.form)
-        catalog.create_client(client)
+        catalog.create_client(replace(client, pkce_required=_pkce_required()))
         return page(session, 201, new_app=client, secret=secret)
 
     @blueprint.post("/apps/<client_id>/rotate")
@@ -54,8 +55,18 @@ def add_apps(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalo
         catalog.set_client_secret(session.user.workspace_id, client_id, secret_digest)
         return page(session, 201, new_app=clients[client_id], secret=secret)
 
+    @blueprint.post("/apps/<client_id>/pkce")
+    @guards.admin
+    def set_pkce(session: Session, client_id: str) -> ResponseReturnValue:
+        catalog.set_client_pkce(session.user.workspace_id, client_id, required=_pkce_required())
+        return redirect("/console/apps", 303)
+
     @blueprint.post("/apps/<client_id>/delete")
     @guards.admin
     def delete_app(session: Session, client_id: str) -> ResponseReturnValue:
         catalog.delete_client(session.user.workspace_id, client_id)
         return redirect("/console/apps", 303)
+
+
+def _pkce_required() -> bool:
+    return request.form.get("pkce") == "required"

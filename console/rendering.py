@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from flask import Response, render_template, request
+from flask import Response, render_template
 
-from auth.sessions import COOKIE, Session, csrf_token
+from auth.sessions import Session
 from catalog.identity import Role
 from catalog.ids import now
 from console.languages import asked_for
@@ -58,7 +58,7 @@ class Pages:
             "time": phrasebook.time,
             "now": now(),
             "lang": phrasebook.language,
-            "csrf": csrf_token(request.cookies.get(COOKIE, "")) if session else "",
+            "csrf": session.csrf if session else "",
             "user": session.user if session else None,
             "is_admin": session is not None and session.user.role is Role.ADMIN,
         }

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from authlib.oauth2.rfc6749 import InvalidScopeError
 from flask import Blueprint, Response, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 
 from auth.budgets import TooManyFailures
-from auth.oauth.records import OFFLINE
+from auth.oauth.scopes import DISPLAYED_SCOPES, known_scopes
+from auth.passwords import HashingBusy
 from auth.sessions import Session, Sessions, WrongPassword, csrf_token
-from auth.tokens import READ, WRITE
+from auth.tokens import READ
 from catalog.base import Catalog
 from console.guards import Guards, check_csrf, return_path
 from console.rendering import Pages
@@ -49,7 +51,7 @@ def add_sign_in(
     @blueprint.post("/sign-in")
     def sign_in() -> ResponseReturnValue:
         try:
-            check_csrf(sessions.visitor())
+            check_csrf(csrf_token(sessions.visitor()))
             secret, _ = sessions.sign_in(request.form.get("email", ""), request.form.get("password", ""))
         except BadRequest:
             if sessions.current():  # the user signed in in another tab in the meantime
@@ -57,8 +59,9 @@ def add_sign_in(
             return page(400, problem="csrf")
         except WrongPassword:
             return page(401, problem="wrong")
-        except TooManyFailures as error:
-            answer = page(429, problem="often")
+        except (TooManyFailures, HashingBusy) as error:
+            often = isinstance(error, TooManyFailures)
+            answer = page(429 if often else 503, problem="often" if often else "busy")
             answer.headers["Retry-After"] = str(error.retry_after)
             return answer
         response = Response(status=303, headers={"Location": return_path(request.args.get("next", ""))})
@@ -93,5 +96,8 @@ def _asking(catalog: Catalog, target: str) -> dict[str, Any]:
         return {}
     asked = dict(parse_qsl(urlsplit(target).query))
     client = catalog.find_client(asked.get("client_id", ""))
-    scopes = asked.get("scope", READ).split()
-    return {"client": client, "scopes": [scope for scope in (READ, WRITE, OFFLINE) if scope in scopes]}
+    try:
+        scopes = known_scopes(asked.get("scope", READ))
+    except InvalidScopeError:
+        scopes = frozenset()
+    return {"client": client, "scopes": [scope for scope in DISPLAYED_SCOPES if scope in scopes]}

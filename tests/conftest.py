@@ -30,6 +30,10 @@ from validators.base import Limits
 pytest_plugins = ["tests.api.fixtures"]
 
 PUBLIC_URL = "https://images.example.com"
+_METADATA = f'resource_metadata="{PUBLIC_URL}/.well-known/oauth-protected-resource"'
+#: ``WWW-Authenticate`` of the answer to a request without a token, and of the one to a bad token.
+NO_TOKEN = f'Bearer realm="vetrina", {_METADATA}'
+INVALID_TOKEN = f'Bearer realm="vetrina", error="invalid_token", {_METADATA}'
 
 
 @pytest.fixture

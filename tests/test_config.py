@@ -157,6 +157,12 @@ def test_an_empty_variable_means_the_default() -> None:
             "but is 'https://x/?a=b'.",
         ),
         (
+            "PUBLIC_URL",
+            "https://example.com/vetrina/",
+            "PUBLIC_URL must have no path: Vetrina needs a host name of its own, such as "
+            "https://images.example.com, but is 'https://example.com/vetrina/'.",
+        ),
+        (
             "MAX_IMAGE_PIXELS",
             "-1",
             "MAX_IMAGE_PIXELS must be a whole number from 1 to 1000000000, but is '-1'.",

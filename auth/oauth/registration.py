@@ -13,8 +13,7 @@ from authlib.oauth2.rfc7591 import (
 )
 
 from auth.oauth.clients import ClientRefused, new_client
-from auth.oauth.records import OFFLINE, SCOPES, scope_text
-from auth.tokens import ALL_SCOPES
+from auth.oauth.scopes import SCOPES, known_scopes, scope_text
 from catalog.ids import now
 
 if TYPE_CHECKING:
@@ -54,7 +53,14 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
         return "anyone"
 
     def extract_client_metadata(self, request: Any) -> dict[str, Any]:
-        """The client's metadata with defaults applied; unknown fields are ignored (RFC 7591 section 2)."""
+        """The client's metadata with defaults applied.
+
+        Unknown fields are ignored (RFC 7591 section 2), and unknown scopes left out.
+
+        Raises:
+            InvalidClientMetadataError: a field is not acceptable.
+            InvalidScopeError: no known scope is left.
+        """
         sent = request.payload.data
         if not isinstance(sent, dict):
             raise InvalidClientMetadataError("The client metadata must be a JSON object.")
@@ -69,9 +75,8 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
                 raise InvalidClientMetadataError(f"{name} has a value that is not supported.")
         if metadata["token_endpoint_auth_method"] not in {"none", *_SECRET_METHODS}:
             raise InvalidClientMetadataError("token_endpoint_auth_method is not supported.")
-        metadata["scope"] = metadata["scope"].strip() or scope_text(SCOPES)
-        if not set(metadata["scope"].split()) <= SCOPES:
-            raise InvalidClientMetadataError("scope has a value that is not supported.")
+        requested = metadata["scope"].strip()
+        metadata["scope"] = scope_text(known_scopes(requested) if requested else SCOPES)
         return metadata
 
     def create_registration_response(self, request: Any) -> Any:
@@ -82,7 +87,7 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
                 metadata["client_name"],
                 metadata["redirect_uris"],
                 confidential=metadata["token_endpoint_auth_method"] in _SECRET_METHODS,
-                scopes=frozenset(metadata["scope"].split()) & (ALL_SCOPES | {OFFLINE}),
+                scopes=frozenset(metadata["scope"].split()),
             )
         except ClientRefused as error:
             if error.code == "invalid_redirect_uri":

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, cast
 
 from authlib.oauth2 import AuthorizationServer, JsonRequest, OAuth2Error, OAuth2Request
 from authlib.oauth2.rfc6749 import (
     InvalidGrantError,
     InvalidRequestError,
-    InvalidScopeError,
     JsonPayload,
     OAuth2Payload,
     UnsupportedResponseTypeError,
@@ -19,9 +18,11 @@ from authlib.oauth2.rfc6749 import (
 from authlib.oauth2.rfc9207 import IssuerParameter
 
 from auth.oauth.grants import PKCE, AuthorizationCodeGrant, RefreshTokenGrant
-from auth.oauth.records import OFFLINE, SCOPES, Client, Code, Token
+from auth.oauth.records import Client, Code, Token
 from auth.oauth.registration import RegistrationEndpoint
+from auth.oauth.resources import ResourceIndicators, check_resources
 from auth.oauth.revocation import RevocationEndpoint
+from auth.oauth.scopes import OFFLINE, known_scopes, scope_text
 from auth.tokens import digest
 from catalog.identity import Credential, CredentialKind, Identities, User
 from catalog.ids import new_id, now
@@ -81,7 +82,9 @@ class Request(OAuth2Request):
         super().__init__(method, uri, headers=headers)
         self.payload: OAuth2Payload = _Payload(parameters)
         self._parameters = {name: values[0] for name, values in parameters.items()}
-        if method == "POST" and any(len(values) > 1 for values in parameters.values()):
+        # RFC 8707 section 2 alone allows its parameter to be repeated.
+        repeated = {name for name, values in parameters.items() if len(values) > 1}
+        if method == "POST" and repeated - {"resource"}:
             raise InvalidRequestError("A parameter is repeated.")
         if "client_secret" in parameters and any(name.lower() == "authorization" for name in headers):
             raise InvalidRequestError("The client authenticates in two ways.")  # RFC 6749 section 2.3
@@ -109,7 +112,7 @@ class _Issuer(IssuerParameter):
 
 
 class OAuthServer(AuthorizationServer):
-    """Implements the endpoints of docs/contract.md "OAuth 2.0".
+    """Implements the endpoints of CONTRACT "OAuth 2.0".
 
     Args:
         catalog: stores clients, grants and credentials.
@@ -118,11 +121,12 @@ class OAuthServer(AuthorizationServer):
     """
 
     def __init__(self, catalog: Identities, issuer: str, *, max_registered_clients: int) -> None:
-        super().__init__(scopes_supported=sorted(SCOPES))
+        # Authlib refuses unknown scopes itself if it is given the known ones; here they are left out instead.
+        super().__init__(scopes_supported=None)
         self.catalog = catalog
         self.issuer = issuer
         self.max_registered_clients = max_registered_clients
-        self.register_grant(AuthorizationCodeGrant, [PKCE()])
+        self.register_grant(AuthorizationCodeGrant, [PKCE(), ResourceIndicators(issuer)])
         self.register_grant(RefreshTokenGrant)
         self.register_endpoint(RevocationEndpoint)
 
@@ -156,13 +160,15 @@ class OAuthServer(AuthorizationServer):
             missing.redirect_uri = error.redirect_uri
             raise missing from None
 
-    def decide(self, grant: AuthorizationCodeGrant, user: User | None) -> Answer:
+    def decide(self, grant: AuthorizationCodeGrant, user: User | None, at: datetime) -> Answer:
         """Redirects the browser back to the client.
 
         Args:
             grant: the validated request.
             user: the user who consents, for whom a code is issued; None if the user refuses.
+            at: UTC; a time before the user's session was checked.
         """
+        grant.consented_at = at
         answer = self.create_authorization_response(grant.request, grant_user=user, grant=grant)
         return self._with_issuer(cast("Answer", answer))
 
@@ -177,8 +183,9 @@ class OAuthServer(AuthorizationServer):
             request = Request("POST", f"{self.issuer}/api/oauth/token", headers, parameters)
             if not request.payload.grant_type:
                 raise InvalidRequestError("Missing 'grant_type' in request.")
-            if (scope := request.payload.scope) and not scope.split():
-                raise InvalidScopeError("The scope is empty.")
+            check_resources(parameters.get("resource", []), self.issuer)
+            if scope := request.payload.scope:
+                request.payload.data["scope"] = scope_text(known_scopes(scope))
             return cast("Answer", self.create_token_response(request))
 
         return _answer(answer)

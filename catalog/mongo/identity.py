@@ -11,6 +11,7 @@ from pymongo.database import Database
 from catalog.errors import (
     ClientNotFound,
     CredentialNotFound,
+    DuplicateCredential,
     DuplicateEmail,
     OutcomeUnknown,
     UserNotFound,
@@ -23,6 +24,7 @@ from catalog.identity import (
     Grant,
     OAuthClient,
     Plan,
+    Role,
     User,
     Workspace,
 )
@@ -58,6 +60,7 @@ IDENTITY_INDEXES: Final = {
 }
 
 _USER_REFUSALS: Final[Refusals] = {("email",): DuplicateEmail}
+_CREDENTIAL_REFUSALS: Final[Refusals] = {("digest",): DuplicateCredential}
 
 
 def require_workspace(database: Database[Document], workspace_id: str) -> None:
@@ -138,6 +141,21 @@ class MongoIdentities:
             if not database.users.update_one({"_id": user_id}, change).matched_count:
                 raise UserNotFound
 
+    def set_role(self, user_id: str, role: Role) -> None:
+        change = {"$set": {"role": role.value}}
+        with self._mongo.call() as database:
+            if not database.users.update_one({"_id": user_id}, change).matched_count:
+                raise UserNotFound
+
+    def enable_user(self, user_id: str, at: datetime) -> None:
+        disabled = {"_id": user_id, "disabledAt": {"$ne": None}}
+        change = {"$unset": {"disabledAt": ""}, "$set": {"enabledAt": at}}
+        with self._mongo.call() as database:
+            if database.users.update_one(disabled, change).matched_count:
+                return
+            if latest(database.users).find_one({"_id": user_id}, {"_id": True}) is None:
+                raise UserNotFound
+
     def disable_user(self, user_id: str, at: datetime) -> None:
         with self._mongo.call() as database:
             if not database.users.update_one({"_id": user_id}, _set_once("disabledAt", at)).matched_count:
@@ -156,7 +174,7 @@ class MongoIdentities:
             document = self._mongo.linearizable(database.clients).find_one({"_id": client_id})
         return None if document is None else CLIENT.decode(document)
 
-    def list_clients(self, workspace_id: str) -> list[OAuthClient]:
+    def list_clients(self, workspace_id: str | None) -> list[OAuthClient]:
         with self._mongo.call() as database:
             found = database.clients.find({"companyId": workspace_id}).sort(_OLDEST_FIRST)
             return [CLIENT.decode(document) for document in found]
@@ -168,7 +186,13 @@ class MongoIdentities:
             if not changed.matched_count:
                 raise ClientNotFound
 
-    def delete_client(self, workspace_id: str, client_id: str) -> None:
+    def set_client_pkce(self, workspace_id: str, client_id: str, *, required: bool) -> None:
+        mine = {"_id": client_id, "companyId": workspace_id}
+        with self._mongo.call() as database:
+            if not database.clients.update_one(mine, {"$set": {"pkceRequired": required}}).matched_count:
+                raise ClientNotFound
+
+    def delete_client(self, workspace_id: str | None, client_id: str) -> None:
         mine = {"_id": client_id, "companyId": workspace_id}
         with self._mongo.call() as database:
             if database.clients.find_one(mine, {"_id": True}) is None:
@@ -185,9 +209,12 @@ class MongoIdentities:
             return database.clients.count_documents({"companyId": None})
 
     def delete_unused_clients(self, created_before: datetime) -> int:
-        unused = {"companyId": None, "usedAt": None, "createdAt": {"$lt": created_before}}
+        old = {"companyId": None, "createdAt": {"$lt": created_before}}
         with self._mongo.call() as database:
-            return database.clients.delete_many(unused).deleted_count
+            ids = [document["_id"] for document in database.clients.find(old, {"_id": True})]
+            live = {"clientId": {"$in": ids}, "revokedAt": None, "expiresAt": {"$gt": now()}}
+            used = database.grants.distinct("clientId", live)
+            return database.clients.delete_many({"_id": {"$in": ids, "$nin": used}}).deleted_count
 
     def create_grant(self, grant: Grant) -> None:
         used = _set_once("usedAt", grant.created_at)
@@ -218,7 +245,7 @@ class MongoIdentities:
     # --- credentials
 
     def create_credential(self, credential: Credential) -> None:
-        with self._mongo.call() as database:
+        with self._mongo.call(_CREDENTIAL_REFUSALS) as database:
             require_workspace(database, credential.workspace_id)
             self._mongo.insert(database.credentials, CREDENTIAL.encode(credential))
 

@@ -6,7 +6,14 @@ import sqlite3
 from datetime import datetime
 from typing import Final
 
-from catalog.errors import ClientNotFound, CredentialNotFound, DuplicateEmail, UserNotFound, WorkspaceNotFound
+from catalog.errors import (
+    ClientNotFound,
+    CredentialNotFound,
+    DuplicateCredential,
+    DuplicateEmail,
+    UserNotFound,
+    WorkspaceNotFound,
+)
 from catalog.identity import (
     EXPIRED_KEPT_FOR,
     Credential,
@@ -14,6 +21,7 @@ from catalog.identity import (
     Grant,
     OAuthClient,
     Plan,
+    Role,
     User,
     Workspace,
 )
@@ -22,6 +30,10 @@ from catalog.sqlite.connection import NO_WORKSPACE, Refusals, SQLiteConnections
 from catalog.sqlite.records import CLIENT, CREDENTIAL, GRANT, USER, WORKSPACE, insert, to_ms
 
 _USER_REFUSALS: Final[Refusals] = {**NO_WORKSPACE, "UNIQUE constraint failed: users.email": DuplicateEmail}
+_CREDENTIAL_REFUSALS: Final[Refusals] = {
+    **NO_WORKSPACE,
+    "UNIQUE constraint failed: credentials.digest": DuplicateCredential,
+}
 
 
 def _forget_expired(connection: sqlite3.Connection, table: str) -> None:
@@ -87,6 +99,18 @@ class SQLiteIdentities:
         if not self._execute(update, password_hash, to_ms(at), user_id):
             raise UserNotFound
 
+    def set_role(self, user_id: str, role: Role) -> None:
+        if not self._execute("UPDATE users SET role = ? WHERE id = ?", role, user_id):
+            raise UserNotFound
+
+    def enable_user(self, user_id: str, at: datetime) -> None:
+        update = (
+            "UPDATE users SET disabled_at = NULL, enabled_at = iif(disabled_at IS NULL, enabled_at, ?)"
+            " WHERE id = ?"
+        )
+        if not self._execute(update, to_ms(at), user_id):
+            raise UserNotFound
+
     def disable_user(self, user_id: str, at: datetime) -> None:
         update = "UPDATE users SET disabled_at = coalesce(disabled_at, ?) WHERE id = ?"
         if not self._execute(update, to_ms(at), user_id):
@@ -103,9 +127,9 @@ class SQLiteIdentities:
             return CLIENT.decode(row)
         return None
 
-    def list_clients(self, workspace_id: str) -> list[OAuthClient]:
+    def list_clients(self, workspace_id: str | None) -> list[OAuthClient]:
         rows = self._rows(
-            "SELECT * FROM clients WHERE workspace_id = ? ORDER BY created_at, rowid", workspace_id
+            "SELECT * FROM clients WHERE workspace_id IS ? ORDER BY created_at, rowid", workspace_id
         )
         return [CLIENT.decode(row) for row in rows]
 
@@ -114,10 +138,17 @@ class SQLiteIdentities:
         if not self._execute(update, secret_digest, client_id, workspace_id):
             raise ClientNotFound
 
-    def delete_client(self, workspace_id: str, client_id: str) -> None:
+    def set_client_pkce(self, workspace_id: str, client_id: str, *, required: bool) -> None:
+        update = "UPDATE clients SET pkce_required = ? WHERE id = ? AND workspace_id = ?"
+        if not self._execute(update, required, client_id, workspace_id):
+            raise ClientNotFound
+
+    def delete_client(self, workspace_id: str | None, client_id: str) -> None:
         mine = (client_id, workspace_id)
         with self._file.write() as connection:
-            if not connection.execute("DELETE FROM clients WHERE id = ? AND workspace_id = ?", mine).rowcount:
+            if not connection.execute(
+                "DELETE FROM clients WHERE id = ? AND workspace_id IS ?", mine
+            ).rowcount:
                 raise ClientNotFound
             connection.execute(
                 "UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE client_id = ?",
@@ -130,8 +161,9 @@ class SQLiteIdentities:
 
     def delete_unused_clients(self, created_before: datetime) -> int:
         return self._execute(
-            "DELETE FROM clients WHERE workspace_id IS NULL AND used_at IS NULL AND created_at < ?",
-            to_ms(created_before),
+            "DELETE FROM clients WHERE workspace_id IS NULL AND created_at < ? AND NOT EXISTS ("
+            "SELECT 1 FROM grants WHERE client_id = clients.id AND revoked_at IS NULL AND expires_at > ?)",
+            *(to_ms(created_before), to_ms(now())),
         )
 
     def create_grant(self, grant: Grant) -> None:
@@ -163,7 +195,7 @@ class SQLiteIdentities:
     # --- credentials
 
     def create_credential(self, credential: Credential) -> None:
-        with self._file.write() as connection:
+        with self._file.write(_CREDENTIAL_REFUSALS) as connection:
             insert(connection, "credentials", CREDENTIAL.encode(credential))
             _forget_expired(connection, "credentials")
 

@@ -55,6 +55,7 @@ def _object_to_text(values: Mapping[str, Any]) -> str:
 
 _CONVERSIONS: Final = {
     datetime: _TIME,
+    bool: Conversion(int, bool),
     Plan: _member_of(Plan),
     Role: _member_of(Role),
     CredentialKind: _member_of(CredentialKind),

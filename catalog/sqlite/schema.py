@@ -214,6 +214,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX credentials_by_expiry ON credentials (expires_at)",
     ),
     ("ALTER TABLE credentials ADD COLUMN session_digest BLOB",),
+    (
+        "ALTER TABLE clients ADD COLUMN pkce_required INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE users ADD COLUMN enabled_at INTEGER",
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""docs/contract.md "Everywhere": what holds for each call of the API, row by row."""
+"""CONTRACT "Everywhere": what holds for each call of the API, row by row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from catalog.errors import CatalogUnavailable
 from catalog.identity import Plan
 from catalog.ids import now
 from tests.api.fixtures import FORM_TYPE, NewProduct, form, on_both_catalogs
-from tests.conftest import NewTenant, Tenant
+from tests.conftest import INVALID_TOKEN, NO_TOKEN, NewTenant, Tenant
 from tests.factories import issue_key
 from tests.faults import fail_with
 from tests.pictures import jpeg
@@ -106,10 +106,10 @@ def test_it_answers_in_json(client: FlaskClient, stocked: dict[str, Any], call: 
 def test_without_a_token_that_is_known_it_is_a_401(anonymous: FlaskClient, call: Call) -> None:
     response = call.send(anonymous)
     assert told(response) == as_json(401, {"error": "Unauthorized"})
-    assert response.headers["WWW-Authenticate"] == 'Bearer realm="vetrina"'
+    assert response.headers["WWW-Authenticate"] == NO_TOKEN
     response = call.send(anonymous, token="tp_unknown")  # noqa: S106  # opens nothing
     assert told(response) == as_json(401, {"error": "Unauthorized"})
-    assert response.headers["WWW-Authenticate"] == 'Bearer realm="vetrina", error="invalid_token"'
+    assert response.headers["WWW-Authenticate"] == INVALID_TOKEN
 
 
 @each_call
@@ -120,7 +120,7 @@ def test_with_a_token_that_has_ended_it_is_the_same_401(
     secret = issue_key(catalog, tenant.workspace, **ended)
     response = call.send(anonymous, token=secret)
     assert told(response) == as_json(401, {"error": "Unauthorized"})
-    assert response.headers["WWW-Authenticate"] == 'Bearer realm="vetrina", error="invalid_token"'
+    assert response.headers["WWW-Authenticate"] == INVALID_TOKEN
 
 
 @each_call

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
+
 import pytest
 
-from auth.passwords import hash_password, verify_password
+import auth.passwords
+from auth.passwords import HashingBusy, PasswordRefused, hash_password, verify_password
 
-PASSWORD = "correct horse battery"  # noqa: S105  # of nobody
+PASSWORD = "correct horse battery"  # noqa: S105  # a test value
+EMAIL = "anna.rossi.fischer@example.com"
 
 
 def test_a_password_is_hashed_by_argon2id_with_a_salt() -> None:
-    first, second = hash_password(PASSWORD), hash_password(PASSWORD)
+    first, second = hash_password(PASSWORD, EMAIL), hash_password(PASSWORD, EMAIL)
     assert first.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert first != second
     assert verify_password(first, PASSWORD)
@@ -17,7 +23,7 @@ def test_a_password_is_hashed_by_argon2id_with_a_salt() -> None:
 
 @pytest.mark.parametrize("wrong", ["", "Correct horse battery", PASSWORD + " ", "x" * 5000])
 def test_a_wrong_password_does_not_match(wrong: str) -> None:
-    assert not verify_password(hash_password(PASSWORD), wrong)
+    assert not verify_password(hash_password(PASSWORD, EMAIL), wrong)
 
 
 @pytest.mark.parametrize("password_hash", [None, "", "plain", PASSWORD])
@@ -26,12 +32,48 @@ def test_no_password_matches_a_missing_or_malformed_hash(password_hash: str | No
     assert not verify_password(password_hash, "nobody's password")
 
 
-@pytest.mark.parametrize("password", ["", "7 chars", "x" * 1025])
-def test_a_password_that_is_too_short_or_too_long_is_refused(password: str) -> None:
-    with pytest.raises(ValueError, match="A password has 8 to 1024 characters"):
-        hash_password(password)
+@pytest.mark.parametrize(
+    ("password", "code", "sentence"),
+    [
+        ("", "length", "A password has 12 to 1024 characters."),
+        ("11 letters!", "length", "A password has 12 to 1024 characters."),
+        ("x" * 1025, "length", "A password has 12 to 1024 characters."),
+        (" " * 12, "blank", "A password has other characters than blanks."),
+        ("\u00a0\u2003\t" * 6, "blank", "A password has other characters than blanks."),
+        (EMAIL, "address", "A password is not the user's email address."),
+        (f" {EMAIL.upper()} ", "address", "A password is not the user's email address."),
+        ("Anna.Rossi.Fischer", "address", "A password is not the user's email address."),
+        ("qwerty123456", "common", "This password is one of the most common ones. Choose another."),
+        ("1QAZ2wsx3edc", "common", "This password is one of the most common ones. Choose another."),
+        ("administrator", "common", "This password is one of the most common ones. Choose another."),
+        ("112233445566", "common", "This password is one of the most common ones. Choose another."),
+    ],
+)
+def test_an_unacceptable_password_is_refused_with_the_reason(password: str, code: str, sentence: str) -> None:
+    with pytest.raises(PasswordRefused) as refused:
+        hash_password(password, EMAIL)
+    assert (refused.value.code, str(refused.value)) == (code, sentence)
 
 
-@pytest.mark.parametrize("password", ["8 charac", "x" * 1024, "pässwörd ☕"])
+@pytest.mark.parametrize("password", ["12 letters!!", "x" * 1024, "pässwörd ☕ più", "a" + " " * 11])
 def test_a_password_may_contain_any_characters(password: str) -> None:
-    assert verify_password(hash_password(password), password)
+    assert verify_password(hash_password(password, EMAIL), password)
+
+
+def test_the_number_of_waiting_password_checks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of sign-ins is refused at once instead of holding all threads of the worker."""
+    release = threading.Event()
+
+    class SlowHasher:
+        def verify(self, *_: object) -> None:
+            assert release.wait(30)
+
+    monkeypatch.setattr(auth.passwords, "_HASHER", SlowHasher())
+    with ThreadPoolExecutor(40) as threads:
+        checks = [threads.submit(verify_password, "hash", PASSWORD) for _ in range(40)]
+        # Two compute and eight wait until the event is set; all others end before it.
+        ended = list(islice(as_completed(checks, timeout=30), 30))
+        assert all(isinstance(check.exception(), HashingBusy) for check in ended)
+        release.set()
+    assert sum(check.exception() is None for check in checks) == 10
+    assert verify_password("hash", PASSWORD), "the turns are free again"

@@ -14,6 +14,7 @@ from catalog.base import Catalog
 from catalog.errors import (
     ClientNotFound,
     CredentialNotFound,
+    DuplicateCredential,
     DuplicateEmail,
     UserNotFound,
     WorkspaceNotFound,
@@ -21,6 +22,7 @@ from catalog.errors import (
 from catalog.identity import (
     CredentialKind,
     Plan,
+    Role,
     Workspace,
 )
 from catalog.ids import new_id, now
@@ -83,6 +85,32 @@ class IdentitiesContract:
         catalog.disable_user(user.id, first + timedelta(days=1))
         assert catalog.get_user(user.id) == replace(user, disabled_at=first)
 
+    def test_a_disabled_user_is_enabled_again(self, catalog: Catalog, workspace: Workspace) -> None:
+        user, other = a_user(workspace), a_user(workspace)
+        catalog.create_user(user)
+        catalog.create_user(other)
+        disabled, enabled = now(), now() + timedelta(hours=1)
+        catalog.disable_user(user.id, disabled)
+        catalog.enable_user(user.id, enabled)
+        assert catalog.get_user(user.id) == replace(user, enabled_at=enabled)
+        catalog.enable_user(user.id, enabled + timedelta(hours=1))
+        catalog.enable_user(other.id, enabled)
+        assert catalog.get_user(user.id) == replace(user, enabled_at=enabled)
+        assert catalog.get_user(other.id) == other
+        catalog.disable_user(user.id, enabled + timedelta(hours=2))
+        again = replace(user, disabled_at=enabled + timedelta(hours=2), enabled_at=enabled)
+        assert catalog.get_user(user.id) == again
+        with pytest.raises(UserNotFound):
+            catalog.enable_user(new_id(), now())
+
+    def test_a_user_gets_another_role(self, catalog: Catalog, workspace: Workspace) -> None:
+        user = a_user(workspace)
+        catalog.create_user(user)
+        catalog.set_role(user.id, Role.ADMIN)
+        assert catalog.get_user(user.id) == replace(user, role=Role.ADMIN)
+        with pytest.raises(UserNotFound):
+            catalog.set_role(new_id(), Role.ADMIN)
+
     def test_a_password_is_replaced(self, catalog: Catalog, workspace: Workspace) -> None:
         user = new_user(catalog, workspace)
         later = now() + timedelta(days=1)
@@ -104,6 +132,7 @@ class IdentitiesContract:
         assert catalog.find_client(registered.id) == registered
         assert catalog.find_client(new_id()) is None
         assert catalog.list_clients(workspace.id) == [mine]
+        assert catalog.list_clients(None) == [registered]
         assert catalog.count_registered_clients() == 1
 
     def test_a_client_of_a_workspace_needs_the_workspace(self, catalog: Catalog) -> None:
@@ -125,20 +154,56 @@ class IdentitiesContract:
         with pytest.raises(ClientNotFound):
             catalog.delete_client(workspace.id, client.id)
 
-    def test_unused_registrations_are_forgotten(self, catalog: Catalog, workspace: Workspace) -> None:
+    def test_a_client_is_told_to_use_pkce_by_its_workspace_alone(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        client, registered = a_client(workspace_id=workspace.id), a_client()
+        catalog.create_client(client)
+        catalog.create_client(registered)
+        for workspace_id, client_id in ((new_id(), client.id), (workspace.id, registered.id)):
+            with pytest.raises(ClientNotFound):
+                catalog.set_client_pkce(workspace_id, client_id, required=True)
+        assert catalog.find_client(client.id) == client
+        for required in (True, False):
+            catalog.set_client_pkce(workspace.id, client.id, required=required)
+            assert catalog.find_client(client.id) == replace(client, pkce_required=required)
+
+    def test_a_self_registered_client_is_deleted_with_its_grants(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        user, client, managed = a_user(workspace), a_client(), a_client(workspace_id=workspace.id)
+        catalog.create_user(user)
+        catalog.create_client(client)
+        catalog.create_client(managed)
+        catalog.create_grant(a_grant(user, client))
+        with pytest.raises(ClientNotFound):
+            catalog.delete_client(None, managed.id)
+        catalog.delete_client(None, client.id)
+        assert catalog.find_client(client.id) is None
+        assert [grant.is_live(now()) for grant in catalog.list_grants(user.id)] == [False]
+
+    def test_self_registered_clients_without_a_live_grant_are_deleted(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
         long_ago = now() - timedelta(days=2)
         user = new_user(catalog, workspace)
         clients = [
             a_client(created_at=long_ago),
             used := a_client(created_at=long_ago),
+            expired := a_client(created_at=long_ago),
+            revoked := a_client(created_at=long_ago),
             a_client(),
             a_client(created_at=long_ago, workspace_id=workspace.id),
         ]
         for client in clients:
             catalog.create_client(client)
         new_grant(catalog, user, used)
-        assert catalog.delete_unused_clients(now() - timedelta(days=1)) == 1
-        assert [catalog.find_client(client.id) is not None for client in clients] == [False, True, True, True]
+        new_grant(catalog, user, used, expires_at=now())
+        new_grant(catalog, user, expired, expires_at=now())
+        new_grant(catalog, user, revoked, revoked_at=now())
+        assert catalog.delete_unused_clients(now() - timedelta(days=1)) == 3
+        kept = [catalog.find_client(client.id) is not None for client in clients]
+        assert kept == [False, True, False, False, True, True]
 
     # --- grants
 
@@ -207,6 +272,13 @@ class IdentitiesContract:
         assert catalog.list_api_keys(workspace.id) == [
             credential for credential in credentials if credential.kind is CredentialKind.API_KEY
         ]
+
+    def test_a_digest_belongs_to_one_credential(self, catalog: Catalog, workspace: Workspace) -> None:
+        token = a_credential(CredentialKind.ACCESS_TOKEN, workspace_id=workspace.id)
+        catalog.create_credential(token)
+        with pytest.raises(DuplicateCredential):
+            catalog.create_credential(replace(token, id=new_id(), user_id=new_id()))
+        assert catalog.find_credential(token.digest) == token
 
     def test_of_many_who_revoke_a_secret_one_is_told_that_it_did(
         self, catalog: Catalog, workspace: Workspace

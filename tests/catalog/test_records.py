@@ -151,6 +151,7 @@ ROWS: list[tuple[str, object, dict[str, Any]]] = [
             "password_set_at": MS,
             "created_at": MS,
             "disabled_at": None,
+            "enabled_at": None,
         },
     ),
     (
@@ -163,6 +164,7 @@ ROWS: list[tuple[str, object, dict[str, Any]]] = [
             "scopes": "products:read products:write",
             "secret_digest": b"d" * 32,
             "workspace_id": None,
+            "pkce_required": 0,
             "created_at": MS,
             "used_at": MS,
         },
@@ -284,6 +286,7 @@ DOCUMENTS: list[tuple[str, object, dict[str, Any]]] = [
             "redirectUris": ["https://app.example.com/callback", "http://127.0.0.1/"],
             "scopes": ["products:read", "products:write"],
             "secretDigest": b"d" * 32,
+            "pkceRequired": False,
             "createdAt": MOMENT,
             "usedAt": MOMENT,
         },
@@ -348,3 +351,9 @@ def test_a_field_that_is_unknown_to_this_release_is_ignored() -> None:
     images = json.dumps([{"url": "https://cdn.example.com/0.png", "colour": "red"}])
     row = {**ROWS[1][2], "images": images}
     assert catalog.sqlite.records.PRODUCT.decode(row).images == (Image(url="https://cdn.example.com/0.png"),)
+
+
+def test_a_document_from_before_a_field_existed_has_the_fields_default() -> None:
+    document = catalog.mongo.records.CLIENT.encode(CLIENT)
+    del document["pkceRequired"]
+    assert catalog.mongo.records.CLIENT.decode(document) == CLIENT

@@ -52,7 +52,7 @@ def test_create_asks_for_the_password_twice_on_a_terminal(
 @pytest.mark.parametrize(
     ("args", "password", "exit_code", "said"),
     [
-        (["anna@example.com", "--role", "editor"], "short", 1, "A password has 8 to 1024 characters."),
+        (["anna@example.com", "--role", "editor"], "short", 1, "A password has 12 to 1024 characters."),
         (["anna", "--role", "editor"], PASSWORD, 2, "An email address looks like name@example.com."),
         (["anna@example.com", "--role", "king"], PASSWORD, 2, "Invalid value for '--role'"),
         (["anna@example.com"], PASSWORD, 2, "Missing option '--role'"),

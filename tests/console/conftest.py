@@ -11,9 +11,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from auth.passwords import hash_password
-from auth.sessions import COOKIE
 from catalog.base import Catalog, Product
 from catalog.identity import Role, User, Workspace
+from tests.auth.oauth.conftest import COOKIE
 from tests.factories import new_product, new_session, new_user
 
 PASSWORD = "correct horse battery"  # noqa: S105  # of users that live for a test
@@ -21,7 +21,7 @@ PASSWORD = "correct horse battery"  # noqa: S105  # of users that live for a tes
 
 @cache
 def password_hash() -> str:
-    return hash_password(PASSWORD)
+    return hash_password(PASSWORD, "")
 
 
 def csrf_in(page: TestResponse) -> str:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlencode
 
 import pytest
 
+import console.consent
 from auth.oauth.clients import new_client
 from auth.tokens import ALL_SCOPES
 from catalog.base import Catalog
 from catalog.identity import OAuthClient, Role, Workspace
 from tests.console.conftest import NewPerson, Person
+from tests.factories import a_grant, new_workspace
 
 UNCHECKED = "This app has registered itself; nobody has checked its name."
-ONLY_VIEWS = "You may only view this workspace, so the app may only view it too."
+OF_ANOTHER_WORKSPACE = (
+    "This app was registered by another workspace on this server; nobody in yours has checked its name."
+)
+ONLY_VIEWS = (
+    "You may only view this workspace, so the app may only view it too."
+    " If you are given another role, the app can also make changes."
+)
 
 
-def ask(person: Person, app: OAuthClient, *, scope: str = "products:read", language: str = "en") -> str:
+def parameters(app: OAuthClient, scope: str = "products:read") -> str:
+    """The query of an authorization request."""
     asked = {
         "response_type": "code",
         "client_id": app.id,
@@ -25,10 +35,14 @@ def ask(person: Person, app: OAuthClient, *, scope: str = "products:read", langu
         "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
         "code_challenge_method": "S256",
     }
-    path = f"/api/oauth/authorize?{urlencode(asked)}"
+    return urlencode(asked)
+
+
+def ask(person: Person, app: OAuthClient, *, scope: str = "products:read", language: str = "en") -> str:
+    path = f"/api/oauth/authorize?{parameters(app, scope)}"
     page = person.browser.get(path, headers={"Accept-Language": language, "Accept": "text/html"})
     assert page.headers["X-Content-Type-Options"] == "nosniff"
-    assert page.headers["Referrer-Policy"] == ("no-referrer" if page.status_code == 200 else "same-origin")
+    assert page.headers["Referrer-Policy"] == "no-referrer"
     assert "script-src 'self'; style-src 'self'; " in page.headers["Content-Security-Policy"]
     return page.text
 
@@ -93,7 +107,49 @@ def test_the_consent_page_tells_a_viewer_that_the_app_can_only_read(
 def test_a_self_registered_app_is_marked_as_unverified(admin: Person, catalog: Catalog) -> None:
     client, _ = new_client("Stranger", ["https://stranger.example/cb"], confidential=False)
     catalog.create_client(client)
-    assert UNCHECKED in ask(admin, client)
+    text = ask(admin, client)
+    assert UNCHECKED in text
+    assert OF_ANOTHER_WORKSPACE not in text
+
+
+def test_an_app_of_another_workspace_is_marked_as_unverified(
+    admin: Person, new_person: NewPerson, catalog: Catalog, app_of_the_house: OAuthClient
+) -> None:
+    other = new_workspace(catalog)
+    client, _ = new_client(
+        "Vetrina Mobile (official)",
+        ["https://evil.example/cb"],
+        confidential=False,
+        workspace_id=other.id,
+    )
+    catalog.create_client(client)
+    text = ask(admin, client)
+    assert OF_ANOTHER_WORKSPACE in text
+    assert UNCHECKED not in text
+    assert OF_ANOTHER_WORKSPACE not in ask(new_person(of=other), client)
+    assert OF_ANOTHER_WORKSPACE not in ask(admin, app_of_the_house)
+
+
+def test_the_consent_page_lists_what_aliases_grant_and_no_unknown_scopes(
+    admin: Person, app_of_the_house: OAuthClient
+) -> None:
+    text = ask(admin, app_of_the_house, scope="passports:read documents:write offline_access")
+    assert re.findall("<li>(.*)</li>", text) == [
+        "See your products and their pictures",
+        "Keep this access while you are away, until you take it back",
+    ]
+
+
+def test_a_user_can_not_let_in_any_number_of_apps(
+    admin: Person, app_of_the_house: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.consent, "MAX_GRANTS", 1)
+    catalog.create_grant(a_grant(admin.user, app_of_the_house))
+    assert "You have let in as many apps as a user can." in ask(admin, app_of_the_house)
+    path = f"/api/oauth/authorize?{parameters(app_of_the_house)}"
+    answer = admin.browser.post(path, data={"decision": "allow", "csrf": admin.csrf()})
+    assert (answer.status_code, "Location" in answer.headers) == (400, False)
+    assert len(catalog.list_grants(admin.user.id)) == 1
 
 
 def test_a_request_of_a_deleted_app_gets_an_error_page(

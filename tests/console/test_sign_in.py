@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -13,10 +13,12 @@ import auth.sessions
 from app import create_app
 from auth.tokens import digest
 from catalog.base import Catalog
-from catalog.identity import Role
+from catalog.identity import Credential, Role
 from catalog.ids import now
 from config import Settings
 from storage.base import StorageBackend
+from tests.api.fixtures import on_both_catalogs
+from tests.auth.oauth.conftest import COOKIE
 from tests.console.conftest import PASSWORD, NewPerson, Person, csrf_in
 
 WRONG = "The email address or the password is wrong."
@@ -72,12 +74,12 @@ def test_a_new_password_ends_the_session(admin: Person, catalog: Catalog) -> Non
 
 
 def test_signing_out_ends_the_session_on_the_server(admin: Person) -> None:
-    cookie = admin.browser.get_cookie("vetrina_session")
+    cookie = admin.browser.get_cookie(COOKIE)
     assert cookie is not None
     answer = admin.post("/console/sign-out", "/console")
     assert (answer.status_code, answer.location) == (303, "/console/sign-in")
-    assert admin.browser.get_cookie("vetrina_session") is None
-    admin.browser.set_cookie("vetrina_session", cookie.value)
+    assert admin.browser.get_cookie(COOKIE) is None
+    admin.browser.set_cookie(COOKIE, cookie.value)
     assert admin.browser.get("/console").status_code == 303
 
 
@@ -106,7 +108,7 @@ def test_a_sign_in_from_another_site_is_refused(new_person: NewPerson, csrf: str
 def test_a_sign_in_without_the_visitors_cookie_is_refused(new_person: NewPerson) -> None:
     person = new_person(signed_in=False)
     csrf = csrf_in(person.browser.get("/console/sign-in"))
-    person.browser.delete_cookie("vetrina_visitor")
+    person.browser.delete_cookie("__Host-vetrina_visitor")
     form = {"email": person.user.email, "password": PASSWORD, "csrf": csrf}
     assert person.browser.post("/console/sign-in", data=form).status_code == 400
 
@@ -169,7 +171,11 @@ def test_the_cookies_have_protective_attributes(
         person.browser.get("/console/sign-in").headers.getlist("Set-Cookie")[0],
         person.sign_in().headers.getlist("Set-Cookie")[0],
     ]
+    names = [cookie.partition("=")[0] for cookie in set_cookies]
+    prefix = "__Host-" if secure else ""
+    assert names == [f"{prefix}vetrina_visitor", f"{prefix}vetrina_session"]
     for cookie in set_cookies:
+        assert "Domain" not in cookie
         attributes = set(cookie.split("; ")[1:])
         assert attributes >= {"HttpOnly", "Path=/", "SameSite=Lax"}
         assert ("Secure" in attributes) is secure
@@ -178,12 +184,39 @@ def test_the_cookies_have_protective_attributes(
 def test_a_page_receives_a_short_lived_token_for_the_api(admin: Person, catalog: Catalog) -> None:
     answer = admin.browser.post("/console/token", headers={"X-CSRF-Token": admin.csrf()})
     body: dict[str, Any] = answer.json or {}
-    assert (answer.status_code, set(body), body["expiresIn"]) == (200, {"accessToken", "expiresIn"}, 900)
+    assert (answer.status_code, set(body)) == (200, {"accessToken", "expiresIn"})
+    assert 600 <= body["expiresIn"] <= 1200
     assert answer.headers["Cache-Control"] == "no-store"
     credential = catalog.find_credential(digest(body["accessToken"]))
     assert credential is not None
-    assert credential.expires_at == credential.created_at + timedelta(minutes=15)
+    assert credential.expires_at is not None
+    assert credential.expires_at <= credential.created_at + timedelta(minutes=20)
     assert (credential.user_id, credential.workspace_id) == (admin.user.id, admin.user.workspace_id)
+
+
+@on_both_catalogs
+def test_repeated_requests_for_a_page_token_add_no_records(
+    admin: Person, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[Credential] = []
+    create = catalog.create_credential
+
+    def count(credential: Credential) -> None:
+        create(credential)
+        stored.append(credential)
+
+    monkeypatch.setattr(catalog, "create_credential", count)
+    monkeypatch.setattr(auth.sessions, "now", lambda: datetime(2026, 11, 23, 18, 0, tzinfo=UTC))
+    assert len({admin.access_token() for _ in range(20)}) == len(stored) == 1
+    monkeypatch.setattr(auth.sessions, "now", lambda: datetime(2026, 11, 23, 18, 10, tzinfo=UTC))
+    assert admin.access_token()
+    assert len(stored) == 2
+
+
+def test_two_sessions_have_different_page_tokens(new_person: NewPerson, admin: Person) -> None:
+    other = Person(admin.user, new_person(signed_in=False).browser)
+    other.sign_in()
+    assert other.access_token() != admin.access_token()
 
 
 def test_a_page_token_does_not_outlive_the_session(

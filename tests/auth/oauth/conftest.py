@@ -18,7 +18,6 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from auth.oauth.clients import new_client
-from auth.sessions import COOKIE
 from catalog.base import Catalog
 from catalog.identity import OAuthClient, User
 from tests.conftest import Tenant
@@ -26,6 +25,8 @@ from tests.factories import new_session, new_user
 
 CALLBACK = "https://app.example.com/callback"
 ALL = "products:read products:write offline_access"
+#: The session cookie of a server whose public URL is https.
+COOKIE = "__Host-vetrina_session"
 
 
 @dataclass
@@ -97,14 +98,14 @@ class App:
     def refresh(self, refresh_token: str, scope: str | None = None) -> TestResponse:
         return self.post("token", grant_type="refresh_token", refresh_token=refresh_token, scope=scope)
 
-    def at_once(self, form: dict[str, str], times: int = 8) -> list[str]:
-        """Sends one token request many times at once. Returns the access tokens of the successful answers."""
+    def at_once(self, form: dict[str, str], times: int = 8) -> list[dict[str, Any]]:
+        """Sends one token request many times at once. Returns the bodies of the successful answers."""
         flask = self.http.application
         with ThreadPoolExecutor(times) as threads:
             answers = list(
                 threads.map(lambda _: flask.test_client().post("/api/oauth/token", data=form), range(times))
             )
-        return [(answer.json or {})["access_token"] for answer in answers if answer.status_code == 200]
+        return [dict(answer.json or {}) for answer in answers if answer.status_code == 200]
 
     def read(self, access_token: str) -> TestResponse:
         return self.http.get("/api/v1/products?limit=1", headers={"Authorization": f"Bearer {access_token}"})
@@ -139,4 +140,11 @@ def new_app(app: Flask, catalog: Catalog, user: User) -> NewApp:
 
 @pytest.fixture
 def public(new_app: NewApp) -> App:
+    """A public app that registered itself."""
     return new_app()
+
+
+@pytest.fixture
+def trusted(new_app: NewApp, tenant: Tenant) -> App:
+    """A public app that an admin of the user's workspace registered."""
+    return new_app(workspace_id=tenant.workspace.id)

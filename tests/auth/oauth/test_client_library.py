@@ -13,7 +13,6 @@ import requests
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 
-from auth.sessions import COOKIE
 from catalog.base import Catalog
 from catalog.mongo import MongoCatalog
 from catalog.sqlite import SQLiteCatalog
@@ -52,7 +51,7 @@ def browser(server: Server) -> Iterator[requests.Session]:
     with closing(catalog), requests.Session() as browser:
         user = catalog.find_user(email)
         assert user is not None
-        browser.cookies.set(COOKIE, new_session(catalog, user))
+        browser.cookies.set("vetrina_session", new_session(catalog, user))
         yield browser
 
 
@@ -120,7 +119,7 @@ def test_a_client_library_completes_the_whole_flow(
             products, headers={"Authorization": f"Bearer {refreshed['access_token']}"}, timeout=10
         )
         assert answer.status_code == 401
-        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="vetrina", error="invalid_token"'
+        assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
         with pytest.raises(OAuthError, match="invalid_grant"):
             client.refresh_token(metadata["token_endpoint"], refresh_token=refreshed["refresh_token"])
 
