@@ -12,6 +12,7 @@ from api.cors import allow_browsers
 from api.docs import docs_blueprint
 from api.errors import register_errors
 from api.health import health_blueprint
+from api.home import home_blueprint
 from api.idempotency import IdempotencyKeys
 from api.images import images_blueprint
 from api.media import PREFIX, media_blueprint
@@ -28,7 +29,6 @@ from auth.sessions import Sessions
 from catalog.base import Catalog
 from catalog.mongo import MongoCatalog
 from catalog.sqlite import SQLiteCatalog
-from cli.client import client_commands
 from cli.demo import demo_command
 from cli.doctor import doctor_command
 from cli.key import key_commands
@@ -171,6 +171,7 @@ def create_app(
     if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
         app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))
     _add_sign_in(app, settings, catalog, budgets)
+    app.register_blueprint(home_blueprint())
     app.register_blueprint(docs_blueprint())
     app.register_blueprint(health_blueprint(storage, catalog))
     app.register_blueprint(metrics_blueprint(settings.metrics_token))
@@ -219,7 +220,6 @@ def _add_commands(
         workspace_commands(catalog),
         key_commands(catalog),
         user_commands(catalog),
-        client_commands(catalog),
         storage_commands(catalog, storage, storage_named),
         doctor_command(catalog, storage, budgets.can_count, served_here=not isinstance(storage, R2Storage)),
         demo_command(catalog, settings.public_url, store_variables(settings)),

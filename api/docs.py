@@ -1,59 +1,63 @@
-"""The description of the API (``openapi.yaml``, beside this file), and a page to read and try it."""
+"""The OpenAPI document of the API (``openapi.yaml``, beside this file), and a page to read and try it."""
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
+from api.compression import constant_response
+from api.home import PAGE_HEADERS, STATIC
 from version import VERSION
 
 _SPEC: Final = Path(__file__).with_name("openapi.yaml")
 
 # Swagger UI as a package brings it; nothing is fetched from another host.
-_ASSETS: Final = files("flask_openapi3_swagger") / "templates" / "swagger"
-_ASSET_TYPES: Final = {
-    "css/swagger-ui.css": "text/css",
-    "js/swagger-ui-bundle.js": "text/javascript",
+_SWAGGER: Final = files("flask_openapi3_swagger") / "templates" / "swagger"
+
+_ASSETS: Final = {
+    "css/swagger-ui.css": (_SWAGGER / "css" / "swagger-ui.css", "text/css; charset=utf-8"),
+    "js/swagger-ui-bundle.js": (_SWAGGER / "js" / "swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+    "docs.css": (STATIC / "docs.css", "text/css; charset=utf-8"),
+    "docs.js": (STATIC / "docs.js", "text/javascript; charset=utf-8"),
+    "pages.css": (STATIC / "pages.css", "text/css; charset=utf-8"),
 }
 
-_PAGE: Final = """<!doctype html>
+_PAGE: Final = b"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Vetrina API</title>
-<link rel="icon" href="data:,">
+<meta name="color-scheme" content="light dark">
+<title>API documentation \xc2\xb7 Vetrina</title>
+<link rel="icon" href="/console/static/favicon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/docs/css/swagger-ui.css">
+<link rel="stylesheet" href="/docs/pages.css">
+<link rel="stylesheet" href="/docs/docs.css">
 </head>
 <body>
-<div id="page"></div>
+<header class="bar">
+<a href="/"><img src="/console/static/favicon.svg" alt="" width="28" height="28">Vetrina</a>
+</header>
+<main id="page"></main>
 <script src="/docs/js/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
+<script src="/docs/docs.js"></script>
 </body>
 </html>
 """
 
-_START: Final = """SwaggerUIBundle({
-  url: "/api/v1/openapi.json",
-  dom_id: "#page",
-  deepLinking: true,
-  validatorUrl: null,
-});
-"""
-
 _HEADERS: Final = {
+    **PAGE_HEADERS,
     # Swagger UI sets styles of its own on its elements, and draws with data: images.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
 }
 
 
@@ -70,32 +74,42 @@ def spec() -> dict[str, Any]:
     return loaded
 
 
+@cache
+def _json() -> bytes:
+    return json.dumps(spec(), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@cache
+def _asset(name: str) -> bytes:
+    return _ASSETS[name][0].read_bytes()
+
+
 def docs_blueprint() -> Blueprint:
-    """``/docs``, and the two forms of the description."""
+    """``/docs``, and the two forms of the OpenAPI document."""
     blueprint = Blueprint("docs", __name__)
 
     @blueprint.get("/api/v1/openapi.json")
     def openapi_json() -> ResponseReturnValue:
-        return jsonify(spec())
+        return constant_response(_json(), "application/json")
 
     @blueprint.get("/api/v1/openapi.yaml")
     def openapi_yaml() -> ResponseReturnValue:
-        return Response(_text(), content_type="application/yaml")
+        return constant_response(_text().encode(), "application/yaml")
 
     @blueprint.get("/docs")
     def page() -> ResponseReturnValue:
-        return Response(_PAGE, headers=_HEADERS, content_type="text/html; charset=utf-8")
-
-    @blueprint.get("/docs/start.js")
-    def start() -> ResponseReturnValue:
-        return Response(_START, headers=_HEADERS, content_type="text/javascript")
+        response = constant_response(_PAGE, "text/html; charset=utf-8")
+        response.headers.update(_HEADERS)
+        return response
 
     @blueprint.get("/docs/<path:name>")
     def asset(name: str) -> ResponseReturnValue:
-        if name not in _ASSET_TYPES:
+        if name not in _ASSETS:
             raise NotFound
-        response = Response((_ASSETS / name).read_bytes(), headers=_HEADERS, content_type=_ASSET_TYPES[name])
-        response.headers["Cache-Control"] = "public, max-age=86400"
+        response = constant_response(_asset(name), _ASSETS[name][1])
+        response.headers.update(_HEADERS)
+        # A browser asks by ETag before it uses its copy, which may be from an earlier release of the server.
+        response.headers["Cache-Control"] = "no-cache"
         return response
 
     return blueprint

@@ -1,4 +1,4 @@
-"""``/api/v1/products/{id}/images``: docs/contract.md "Images"."""
+"""``/api/v1/products/{id}/images``: CONTRACT "Images"."""
 
 from __future__ import annotations
 

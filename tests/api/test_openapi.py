@@ -108,11 +108,10 @@ def test_the_page_needs_no_other_host_and_no_inline_script(anonymous: FlaskClien
     assert page.content_type == "text/html; charset=utf-8"
     assert "script-src 'self';" in page.headers["Content-Security-Policy"]
     links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert len(links) == 4
+    assert len(links) == 8
     for link in links:
-        assert link.startswith(("/docs/", "data:"))
-        if link.startswith("/"):
-            assert anonymous.get(link).status_code == 200
+        assert re.match(r"/(docs/|console/static/|$)", link)
+        assert anonymous.get(link, buffered=True).status_code == 200
     assert re.search(r"<script>|onload=|<style", page.text) is None
 
 
@@ -178,6 +177,8 @@ def test_every_answer_is_as_described(
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def call(case: schemathesis.Case[Any]) -> None:
-        case.call_and_validate(headers={"Authorization": f"Bearer {tenant.key}"}, checks=checks)
+        # Over WSGI schemathesis says that it accepts gzip, and then does not decode it.
+        headers = {"Authorization": f"Bearer {tenant.key}", "Accept-Encoding": "identity"}
+        case.call_and_validate(headers=headers, checks=checks)
 
     call()

@@ -1,0 +1,37 @@
+"""Answers whose body never changes while the process lives: compressed once, with an entity tag."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from functools import lru_cache
+
+from flask import Response, request
+
+
+@lru_cache(maxsize=32)
+def _gzipped(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)
+
+
+@lru_cache(maxsize=64)
+def _tag(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32]
+
+
+def constant_response(body: bytes, content_type: str) -> Response:
+    """The body, in gzip if the request accepts that (RFC 9110, section 12.5.3); a 304 if the client has it.
+
+    Args:
+        body: must be the same object or value at each call, since its compressed form is kept.
+        content_type: of the body before it is compressed.
+    """
+    compresses = request.accept_encodings["gzip"] > 0
+    sent = _gzipped(body) if compresses else body
+    response = Response(sent, content_type=content_type)
+    if compresses:
+        response.content_encoding = "gzip"
+    response.vary.add("Accept-Encoding")
+    response.set_etag(_tag(sent))
+    response.make_conditional(request)
+    return response

@@ -1,0 +1,82 @@
+"""``GET /``: a small page for a browser, and its links as JSON for other clients."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from api.compression import constant_response
+from version import VERSION
+
+STATIC: Final = Path(__file__).with_name("static")
+
+#: What a page of this folder may load: nothing but files of this server.
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+_LINKS: Final = (
+    ("console", "/console", "Console", "Sign in, and look after products and their pictures."),
+    ("documentation", "/docs", "API documentation", "Read each call, and try it."),
+    ("openapi", "/api/v1/openapi.json", "OpenAPI 3.1", "The same as a document for programs."),
+    ("health", "/healthz", "Health", "Whether the server runs, and its version."),
+)
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Vetrina</title>
+<link rel="icon" href="/console/static/favicon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/docs/pages.css">
+</head>
+<body>
+<main class="start">
+<h1><img src="/console/static/favicon.svg" alt="" width="40" height="40">Vetrina</h1>
+<p>This is a product-image server. It takes one picture a call, checks that it is whole, stores it and answers
+with its public URL.</p>
+<ul>
+{links}
+</ul>
+<p>Version {version}</p>
+</main>
+</body>
+</html>
+"""
+
+
+def _page() -> bytes:
+    links = [
+        f'<li><a href="{path}"><strong>{escape(title)}</strong><span>{escape(text)}</span></a></li>'
+        for _, path, title, text in _LINKS
+    ]
+    return _PAGE.format(links="\n".join(links), version=VERSION).encode()
+
+
+def home_blueprint() -> Blueprint:
+    """``/``. A client that does not prefer HTML gets JSON."""
+    blueprint = Blueprint("home", __name__)
+    page = _page()
+    summary = {"name": "Vetrina", "version": VERSION, **{name: path for name, path, _, _ in _LINKS}}
+
+    @blueprint.get("/")
+    def home() -> ResponseReturnValue:
+        accepted = request.accept_mimetypes
+        if accepted["text/html"] > accepted["application/json"]:
+            response = constant_response(page, "text/html; charset=utf-8")
+            response.headers.update(PAGE_HEADERS)
+        else:
+            response = jsonify(summary)
+        response.vary.add("Accept")
+        return response
+
+    return blueprint
