@@ -29,6 +29,7 @@ from auth.sessions import Sessions
 from catalog.base import Catalog
 from catalog.mongo import MongoCatalog
 from catalog.sqlite import SQLiteCatalog
+from cli.client import client_commands
 from cli.demo import demo_command
 from cli.doctor import doctor_command
 from cli.key import key_commands
@@ -220,6 +221,7 @@ def _add_commands(
         workspace_commands(catalog),
         key_commands(catalog),
         user_commands(catalog),
+        client_commands(catalog),
         storage_commands(catalog, storage, storage_named),
         doctor_command(catalog, storage, budgets.can_count, served_here=not isinstance(storage, R2Storage)),
         demo_command(catalog, settings.public_url, store_variables(settings)),

@@ -1,4 +1,4 @@
-"""``/api/v1/products/{id}/images``: CONTRACT "Images"."""
+"""``/api/v1/products/{id}/images``: docs/contract.md "Images"."""
 
 from __future__ import annotations
 

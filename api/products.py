@@ -1,4 +1,4 @@
-"""``/api/v1/products``: CONTRACT "Products"."""
+"""``/api/v1/products``: docs/contract.md "Products"."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ _BODY: Final = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
 
 class ProductCreate(BaseModel):
-    """The body of ``POST /api/v1/products``: CONTRACT "Products".
+    """The body of ``POST /api/v1/products``: docs/contract.md "Products".
 
     Validate it with the context ``{"products": Products}``, which tells hosted URLs.
     """

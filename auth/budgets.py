@@ -20,7 +20,7 @@ from auth.counters import Counters
 from catalog.base import Catalog
 from catalog.identity import Plan
 
-#: Writes a UTC day: CONTRACT "Plans". Other plans have no limit.
+#: Writes a UTC day: docs/contract.md "Plans". Other plans have no limit.
 DAILY_WRITES: Final = {Plan.FREE: 100, Plan.BASIC: 200}
 
 #: For how long a process goes by the plan that it has seen, in seconds.

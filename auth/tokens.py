@@ -15,7 +15,7 @@ WRITE: Final = "products:write"
 #: The scopes of an API key: full access to its workspace.
 ALL_SCOPES: Final = frozenset({READ, WRITE})
 
-#: The most that a user's role allows, whatever scopes a token has: CONTRACT "OAuth 2.0".
+#: The most that a user's role allows, whatever scopes a token has: docs/contract.md "OAuth 2.0".
 ROLE_SCOPES: Final = {
     Role.VIEWER: frozenset({READ}),
     Role.EDITOR: ALL_SCOPES,

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TypedDict
 
 from catalog.identity import Identities
 
-#: The most images of a product, external URLs included: CONTRACT "at most 20 images a product".
+#: The most images of a product, external URLs included: docs/contract.md "Upload one image".
 MAX_IMAGES: Final = 20
 
 #: How many products are read at once by what goes through all of them.

@@ -19,7 +19,7 @@ _MAX_EMAIL: Final = 254
 
 
 class Plan(StrEnum):
-    """What a workspace may do: CONTRACT "Plans"."""
+    """What a workspace may do: docs/contract.md "Plans"."""
 
     FREE = "free"
     BASIC = "basic"
@@ -31,7 +31,10 @@ class Plan(StrEnum):
 
 
 class Role(StrEnum):
-    """What a user may do in the workspace: CONTRACT "OAuth 2.0". A viewer reads, the others write too."""
+    """What a user may do in the workspace: docs/contract.md "OAuth 2.0".
+
+    A viewer reads. The others read and write.
+    """
 
     VIEWER = "viewer"
     EDITOR = "editor"

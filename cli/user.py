@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import click
@@ -59,12 +60,15 @@ def user_commands(catalog: Catalog) -> click.Group:
 def _add_listing(group: click.Group, catalog: Catalog) -> None:
     @group.command("list")
     @click.option("--workspace", "workspace_id", metavar="ID", help="Only the users of this workspace.")
-    def list_(workspace_id: str | None) -> None:
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+    def list_(workspace_id: str | None, *, as_json: bool) -> None:
         """List the users: id, workspace, role, state, creation time, email."""
-        for user in catalog.list_users(workspace_id):
-            state = "live" if user.disabled_at is None else "disabled"
-            created = user.created_at.isoformat(timespec="seconds")
-            click.echo(f"{user.id}  {user.workspace_id}  {user.role:<6}  {state:<8}  {created}  {user.email}")
+        users = catalog.list_users(workspace_id)
+        if as_json:
+            click.echo(json.dumps([_fields(user) for user in users], indent=2, ensure_ascii=False))
+        else:
+            for user in users:
+                click.echo(_line(user))
 
 
 def _add_changes(group: click.Group, catalog: Catalog) -> None:
@@ -95,6 +99,26 @@ def _add_changes(group: click.Group, catalog: Catalog) -> None:
     def role(email: str, role: str) -> None:
         """Give the user EMAIL the role ROLE, which holds from the next request on."""
         catalog.set_role(_user(catalog, email).id, Role(role))
+
+
+def _fields(user: User) -> dict[str, object]:
+    return {
+        "id": user.id,
+        "workspaceId": user.workspace_id,
+        "role": user.role.value,
+        "state": _state(user),
+        "createdAt": user.created_at.isoformat(timespec="seconds"),
+        "email": user.email,
+    }
+
+
+def _line(user: User) -> str:
+    created = user.created_at.isoformat(timespec="seconds")
+    return f"{user.id}  {user.workspace_id}  {user.role:<6}  {_state(user):<8}  {created}  {user.email}"
+
+
+def _state(user: User) -> str:
+    return "live" if user.disabled_at is None else "disabled"
 
 
 def _email(text: str) -> str:

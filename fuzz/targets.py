@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
-import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
-
 from app import create_app
-from auth.tokens import new_api_key
-from catalog.identity import Plan, Workspace
-from catalog.ids import new_id, now
 from catalog.sqlite import SQLiteCatalog
 from config import Settings
 from storage.memory import MemoryStorage
+from tests.factories import client_with, issue_key, new_workspace
+from tests.pictures import assert_decodes
 from validators.base import FilePart, Limits, Rejected, Upload
 from validators.containers.png import SIGNATURE
 from validators.decode import FullDecode
@@ -65,16 +60,7 @@ def _try(data: bytes) -> None:
     except Rejected:
         return
     stored = upload.structure.stripped
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        Image.open(io.BytesIO(stored)).verify()
-        with Image.open(io.BytesIO(stored)) as image:
-            if image.size != (upload.structure.width, upload.structure.height):
-                raise AssertionError("the dimensions differ")
-            for index in range(getattr(image, "n_frames", 1)):
-                image.seek(index)
-                image.load()
-            image.getexif()
+    assert_decodes(stored, (upload.structure.width, upload.structure.height))
     again = Upload([FilePart("file", stored)])
     for check in CHAIN:
         check(again, LIMITS)
@@ -88,12 +74,7 @@ def new_post() -> Target:
     catalog = SQLiteCatalog(folder / "catalog.sqlite3")
     settings = Settings(data_dir=folder, max_image_pixels=LIMITS.max_pixels, log_level="CRITICAL")
     app = create_app(settings, storage=MemoryStorage(settings.public_url), catalog=catalog)
-    workspace = Workspace(id=new_id(), name="fuzz", plan=Plan.ENTERPRISE, created_at=now())
-    key, credential = new_api_key(workspace.id)
-    catalog.create_workspace(workspace)
-    catalog.create_credential(credential)
-    client = app.test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
+    client = client_with(app, issue_key(catalog, new_workspace(catalog)))
     product = client.post(
         "/api/v1/products", json={"name": "Fuzz", "model": "F-1", "category": "toys"}
     ).get_json()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from typing import Any
 
@@ -21,6 +22,20 @@ def encoded(image: Image.Image, pillow_format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, pillow_format, **options)
     return buffer.getvalue()
+
+
+def assert_decodes(data: bytes, size: tuple[int, int]) -> None:
+    """Every frame decodes without an error or warning of Pillow, and the picture has this size in pixels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Image.open(io.BytesIO(data)).verify()
+        with Image.open(io.BytesIO(data)) as image:
+            if image.size != size:
+                raise AssertionError(f"the picture is {image.size}, its structure says {size}")
+            for index in range(getattr(image, "n_frames", 1)):
+                image.seek(index)
+                image.load()
+            image.getexif()
 
 
 def jpeg(width: int = 64, height: int = 48, **options: Any) -> bytes:

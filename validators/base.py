@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from validators.containers.structure import Structure
 
-#: The most bytes of one image, inclusive: CONTRACT "at most 5 MB".
+#: The most bytes of one image, inclusive: docs/contract.md "Upload one image".
 MAX_IMAGE_BYTES: Final = 5 * 1024 * 1024
 
 

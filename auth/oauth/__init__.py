@@ -1,4 +1,4 @@
-"""OAuth 2.0: an app obtains a scoped, revocable token on behalf of a user. CONTRACT "OAuth 2.0".
+"""OAuth 2.0: an app obtains a scoped, revocable token on behalf of a user. docs/contract.md "OAuth 2.0".
 
 Authlib implements the protocol. This package adds Vetrina's rules and stores grants and digests of the
 secrets in the catalog.

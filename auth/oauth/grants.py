@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from auth.oauth.server import OAuthServer
 
 CODE_LIFETIME: Final = timedelta(seconds=60)
-#: For this long after its rotation a refresh token is still accepted: CONTRACT "OAuth 2.0".
+#: For this long after its rotation a refresh token is still accepted: docs/contract.md "OAuth 2.0".
 REUSE_WINDOW: Final = timedelta(seconds=10)
 
 # RFC 7636 section 4.2: a SHA-256 digest in base64url without padding.

@@ -37,7 +37,7 @@ class Client(ClientMixin):
 
     @property
     def must_use_pkce(self) -> bool:
-        """Whether an authorization request needs a code challenge: CONTRACT "OAuth 2.0".
+        """Whether an authorization request needs a code challenge: docs/contract.md "OAuth 2.0".
 
         Public and self-registered clients always need one. A confidential client that an admin registered
         needs one if its registration says so.

@@ -19,8 +19,12 @@ from catalog.ids import now
 if TYPE_CHECKING:
     from auth.oauth.server import OAuthServer
 
-#: A self-registered client to which no user grants access within this time is deleted.
+#: A self-registered client that has no live grant is deleted after this time.
 UNUSED_KEPT_FOR: Final = timedelta(days=1)
+#: If the maximum number of clients is reached, one without a live grant is deleted after this time already.
+#: It suffices for a user to sign in and consent, and a flood of registrations can't close the registration
+#: for longer.
+UNUSED_KEPT_FOR_WHEN_FULL: Final = timedelta(minutes=10)
 
 _TEXTS: Final = {
     "client_name": "OAuth client",
@@ -47,10 +51,11 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
 
     def authenticate_token(self, request: Any) -> str:  # Authlib's signature
         server = cast("OAuthServer", self.server)
-        server.catalog.delete_unused_clients(now() - UNUSED_KEPT_FOR)
-        if server.catalog.count_registered_clients() >= server.max_registered_clients:
-            raise AccessDeniedError("No more clients can register themselves here.")
-        return "anyone"
+        for kept_for in (UNUSED_KEPT_FOR, UNUSED_KEPT_FOR_WHEN_FULL):
+            server.catalog.delete_unused_clients(now() - kept_for)
+            if server.catalog.count_registered_clients() < server.max_registered_clients:
+                return "anyone"
+        raise AccessDeniedError("No more clients can register themselves here.")
 
     def extract_client_metadata(self, request: Any) -> dict[str, Any]:
         """The client's metadata with defaults applied.

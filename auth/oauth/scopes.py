@@ -15,7 +15,7 @@ SCOPES: Final = ALL_SCOPES | {OFFLINE}
 #: In the order of display.
 DISPLAYED_SCOPES: Final = (READ, WRITE, OFFLINE)
 
-#: Names that published clients of the TracePass API request: CONTRACT "OAuth 2.0".
+#: Names that published clients of the TracePass API request: docs/contract.md "OAuth 2.0".
 _ALIASES: Final = {"passports:read": READ, "passports:write": WRITE}
 
 

@@ -112,7 +112,7 @@ class _Issuer(IssuerParameter):
 
 
 class OAuthServer(AuthorizationServer):
-    """Implements the endpoints of CONTRACT "OAuth 2.0".
+    """Implements the endpoints of docs/contract.md "OAuth 2.0".
 
     Args:
         catalog: stores clients, grants and credentials.

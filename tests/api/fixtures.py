@@ -40,6 +40,12 @@ def product(new_product: NewProduct) -> dict[str, Any]:
     return new_product()
 
 
+def field_errors(fields: dict[str, list[str]] | None = None, /, **named: list[str]) -> tuple[int, Any]:
+    """The answer to a request with invalid fields: the status and the body."""
+    errors = {**(fields or {}), **named}
+    return 400, {"error": "Validation error", "details": {"fieldErrors": errors}}
+
+
 def images_path(product: dict[str, Any]) -> str:
     return f"/api/v1/products/{product['_id']}/images"
 

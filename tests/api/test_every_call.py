@@ -1,4 +1,4 @@
-"""CONTRACT "Everywhere": what holds for each call of the API, row by row."""
+"""docs/contract.md "Everywhere": what holds for each call of the API, row by row."""
 
 from __future__ import annotations
 

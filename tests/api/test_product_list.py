@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.api.fixtures import NewProduct, Post, on_both_catalogs
+from tests.api.fixtures import NewProduct, Post, field_errors, on_both_catalogs
 from tests.conftest import Tenant
 
 PATH = "/api/v1/products"
@@ -20,10 +20,6 @@ def listed(client: FlaskClient, query: str = "") -> tuple[int, Any]:
 def page(items: list[dict[str, Any]], **fields: int) -> tuple[int, Any]:
     data = {"items": items, "total": len(items), "page": 1, "limit": 20, "totalPages": int(bool(items))}
     return 200, {"data": data | fields}
-
-
-def field_errors(**fields: list[str]) -> tuple[int, Any]:
-    return 400, {"error": "Validation error", "details": {"fieldErrors": fields}}
 
 
 def archive(client: FlaskClient, product: dict[str, Any]) -> dict[str, Any]:

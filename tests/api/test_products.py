@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.api.fixtures import NewProduct, Post, on_both_catalogs
+from tests.api.fixtures import NewProduct, Post, field_errors, on_both_catalogs
 from tests.conftest import Tenant
 
 MINIMAL = {"name": "48V Li-Ion Pack", "model": "BP-48V-100", "category": "batteries"}
@@ -16,10 +16,6 @@ MINIMAL = {"name": "48V Li-Ion Pack", "model": "BP-48V-100", "category": "batter
 def refused(client: FlaskClient, body: Any) -> tuple[int, Any]:
     response = client.post("/api/v1/products", json=body)
     return response.status_code, response.json
-
-
-def field_errors(**fields: list[str]) -> tuple[int, Any]:
-    return 400, {"error": "Validation error", "details": {"fieldErrors": fields}}
 
 
 @on_both_catalogs

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +31,7 @@ from catalog.identity import Plan
 from config import ConfigError, Settings
 from storage.base import StorageBackend
 from tests.factories import issue_key, new_workspace
+from tests.faults import while_another_process_creates
 from tests.mongo import Fault, MongoServer, connect, database_uri, new_database, proxy_of
 from tests.servers import ROOT, free_port
 
@@ -304,17 +304,10 @@ def test_counters_count_expire_and_can_be_cleared(tmp_path: Path, monkeypatch: p
     assert not SQLiteCounters(f"sqlite:///{tmp_path}").check()
 
 
-def test_who_makes_the_file_at_the_same_time_is_waited_for(tmp_path: Path) -> None:
+def test_another_process_that_creates_the_file_at_the_same_time_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "limits.sqlite3"
-    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
-        other.execute("CREATE TABLE other (x)")
-        other.execute("BEGIN")
-        other.execute("SELECT * FROM other").fetchall()
-        # Now SQLite refuses another mode at once, instead of waiting.
-        end = threading.Timer(0.1, other.execute, ["COMMIT"])
-        end.start()
+    with while_another_process_creates(path):
         assert SQLiteCounters(f"sqlite:///{path}").incr("a", 60) == 1
-        end.join()
 
 
 # --- addresses that name no storage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -12,6 +13,7 @@ from auth.tokens import ALL_SCOPES, READ, digest, new_api_key
 from catalog.base import Catalog
 from catalog.identity import CredentialKind, Grant, Role, User
 from catalog.ids import now
+from tests.api.fixtures import on_both_catalogs
 from tests.conftest import Tenant
 from tests.factories import issue_token, new_grant, new_user
 
@@ -25,8 +27,10 @@ def new_token(
     *,
     kind: CredentialKind = CredentialKind.ACCESS_TOKEN,
     scopes: frozenset[str] = ALL_SCOPES,
+    **fields: Any,
 ) -> str:
-    return issue_token(catalog, user, kind, scopes=scopes, grant_id=grant.id if grant else None)
+    grant_id = grant.id if grant else None
+    return issue_token(catalog, user, kind, scopes=scopes, grant_id=grant_id, **fields)
 
 
 def statuses(client: FlaskClient, token: str) -> tuple[int, int]:
@@ -77,6 +81,31 @@ def test_disabling_a_user_ends_their_tokens_at_the_next_request(
     assert statuses(anonymous, token) == (404, 404)
     catalog.disable_user(user.id, now())
     assert statuses(anonymous, token) == (401, 401)
+
+
+@on_both_catalogs
+@pytest.mark.parametrize("ended_by", ["password", "disable"])
+def test_a_new_password_or_disabling_ends_earlier_tokens_for_good(
+    tenant: Tenant, catalog: Catalog, anonymous: FlaskClient, ended_by: str
+) -> None:
+    user = new_user(catalog, tenant.workspace, password_set_at=now() - timedelta(minutes=3))
+    earlier = now() - timedelta(minutes=2)
+    grant = new_grant(catalog, user, created_at=earlier, expires_at=now() + timedelta(hours=1))
+    old = [
+        new_token(catalog, user, grant),
+        new_token(catalog, user, created_at=earlier),
+    ]
+    assert [statuses(anonymous, token) for token in old] == [(404, 404)] * 2
+    if ended_by == "password":
+        catalog.set_password(user.id, "another hash", now())
+    else:
+        catalog.disable_user(user.id, now())
+        assert [statuses(anonymous, token) for token in old] == [(401, 401)] * 2
+        catalog.enable_user(user.id, now())
+    # A token that a refresh issues afterwards belongs to the old grant.
+    refreshed = new_token(catalog, user, grant, created_at=now())
+    assert [statuses(anonymous, token) for token in (*old, refreshed)] == [(401, 401)] * 3
+    assert statuses(anonymous, new_token(catalog, user, new_grant(catalog, user))) == (404, 404)
 
 
 def test_revoking_a_grant_ends_all_its_tokens(

@@ -3,9 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +22,7 @@ from tests.catalog.contract import CatalogContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
 from tests.factories import a_product, externals, hosted_image, new_product, new_workspace
+from tests.faults import while_another_process_creates
 
 
 @pytest.fixture
@@ -52,19 +51,12 @@ def test_every_commit_is_synced_in_wal_mode(catalog: SQLiteCatalog) -> None:
         assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
 
 
-def test_who_makes_the_file_at_the_same_time_is_waited_for(path: Path) -> None:
+def test_another_process_that_creates_the_file_at_the_same_time_is_waited_for(path: Path) -> None:
     path.parent.mkdir()
-    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
-        other.execute("CREATE TABLE other (x)")
-        other.execute("BEGIN")
-        other.execute("SELECT * FROM other").fetchall()
-        # Now SQLite refuses another mode at once, instead of waiting.
-        end = threading.Timer(0.1, other.execute, ["COMMIT"])
-        end.start()
+    with while_another_process_creates(path):
         catalog = SQLiteCatalog(path)
         catalog.check()
         catalog.close()
-        end.join()
 
 
 def test_a_second_catalog_on_the_same_file_sees_what_the_first_wrote(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -106,6 +107,60 @@ def test_disable_is_by_address_or_id_and_shows_in_the_list(runner: FlaskCliRunne
     assert runner.invoke(args=["user", "list"]).stdout.count("  disabled  ") == 2
     result = runner.invoke(args=["user", "disable", "nobody@example.com"])
     assert (result.exit_code, result.stderr) == (1, "Error: The user nobody@example.com does not exist.\n")
+
+
+def test_list_as_json_has_the_same_facts(runner: FlaskCliRunner, workspace_id: str, catalog: Catalog) -> None:
+    user = catalog.get_user(create(runner, workspace_id))
+    assert json.loads(runner.invoke(args=["user", "list", "--json"]).stdout) == [
+        {
+            "id": user.id,
+            "workspaceId": workspace_id,
+            "role": "editor",
+            "state": "live",
+            "createdAt": user.created_at.isoformat(timespec="seconds"),
+            "email": "anna@example.com",
+        }
+    ]
+
+
+def test_enable_lets_a_disabled_user_in_again(
+    runner: FlaskCliRunner, workspace_id: str, catalog: Catalog
+) -> None:
+    user_id = create(runner, workspace_id)
+    runner.invoke(args=["user", "disable", "anna@example.com"])
+    assert runner.invoke(args=["user", "enable", "Anna@example.com"]).exit_code == 0
+    assert catalog.get_user(user_id).disabled_at is None
+    result = runner.invoke(args=["user", "enable", "nobody@example.com"])
+    assert (result.exit_code, result.stderr) == (1, "Error: The user nobody@example.com does not exist.\n")
+
+
+def test_role_gives_another_role(runner: FlaskCliRunner, workspace_id: str, catalog: Catalog) -> None:
+    user_id = create(runner, workspace_id)
+    assert runner.invoke(args=["user", "role", "anna@example.com", "admin"]).exit_code == 0
+    assert catalog.get_user(user_id).role is Role.ADMIN
+    result = runner.invoke(args=["user", "role", "anna@example.com", "king"])
+    assert (result.exit_code, catalog.get_user(user_id).role) == (2, Role.ADMIN)
+    result = runner.invoke(args=["user", "role", "nobody@example.com", "admin"])
+    assert (result.exit_code, result.stderr) == (1, "Error: The user nobody@example.com does not exist.\n")
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("11 letters!", "A password has 12 to 1024 characters."),
+        (" " * 12, "A password has other characters than blanks."),
+        ("anna@example.com", "A password is not the user's email address."),
+        ("qwerty123456", "This password is one of the most common ones. Choose another."),
+    ],
+)
+def test_a_new_password_follows_the_same_rules(
+    runner: FlaskCliRunner, workspace_id: str, catalog: Catalog, password: str, said: str
+) -> None:
+    before = catalog.get_user(create(runner, workspace_id))
+    args = ["user", "password", "anna@example.com", "--password-stdin"]
+    result = runner.invoke(args=args, input=f"{password}\n")
+    assert (result.exit_code, result.stderr) == (1, f"Error: {said}\n")
+    assert catalog.get_user(before.id) == before
 
 
 def test_password_replaces_the_password(runner: FlaskCliRunner, workspace_id: str, catalog: Catalog) -> None:

@@ -541,7 +541,16 @@ def test_the_pages_fit_a_narrow_screen_and_are_easy_to_read(
         locale=locale,
     )
     page = context.new_page()
-    paths = ["", "/keys", "/apps", "/connections", "/usage", f"/products/{product['_id']}", "/nothing"]
+    paths = [
+        "",
+        "/keys",
+        "/apps",
+        "/connections",
+        "/usage",
+        "/password",
+        f"/products/{product['_id']}",
+        "/nothing",
+    ]
     for path in paths:
         page.goto(f"/console{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path

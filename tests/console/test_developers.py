@@ -133,6 +133,40 @@ def test_a_new_secret_replaces_the_old_one(admin: Person, catalog: Catalog) -> N
     assert [app.secret_digest for app in catalog.list_clients(admin.user.workspace_id)] == [digest(second)]
 
 
+OPTIONAL = "Optional: the app may ask without a code challenge, as n8n does"
+
+
+def pkce_in(text: str) -> list[str]:
+    """What the list of apps says of PKCE."""
+    return re.findall(r"<dt>PKCE</dt><dd>(.*?)</dd>", text)
+
+
+def test_pkce_is_optional_for_a_confidential_app_until_an_admin_demands_it(
+    admin: Person, catalog: Catalog
+) -> None:
+    assert pkce_in(register(admin).text) == [OPTIONAL]
+    (app,) = catalog.list_clients(admin.user.workspace_id)
+    assert not app.pkce_required
+    for switch, required, said in (("required", True, "Required"), ("optional", False, OPTIONAL)):
+        answer = admin.post(f"{APPS}/{app.id}/pkce", APPS, pkce=switch)
+        assert (answer.status_code, answer.location) == (303, APPS)
+        (app,) = catalog.list_clients(admin.user.workspace_id)
+        assert app.pkce_required is required
+        assert pkce_in(admin.browser.get(APPS).text) == [said]
+
+
+def test_pkce_can_be_demanded_at_the_registration(admin: Person, catalog: Catalog) -> None:
+    assert pkce_in(register(admin, pkce="required").text) == ["Required"]
+    (app,) = catalog.list_clients(admin.user.workspace_id)
+    assert app.pkce_required
+
+
+def test_a_public_app_must_use_pkce_and_has_no_switch(admin: Person) -> None:
+    text = register(admin, type="public").text
+    assert pkce_in(text) == ["Required"]
+    assert "/pkce" not in text
+
+
 def test_a_deleted_app_is_gone(admin: Person, catalog: Catalog) -> None:
     register(admin)
     (app,) = catalog.list_clients(admin.user.workspace_id)
@@ -148,7 +182,7 @@ def test_an_app_of_another_workspace_is_invisible(
     register(new_person(of=new_workspace(catalog)), name="theirs")
     ids = [client.id for work in catalog.list_workspaces() for client in catalog.list_clients(work.id)]
     assert "theirs" not in admin.browser.get(APPS).text
-    for action in ("rotate", "delete"):
+    for action in ("rotate", "pkce", "delete"):
         assert admin.post(f"{APPS}/{ids[0]}/{action}", APPS).status_code == 404
     assert catalog.find_client(ids[0]) is not None
 

@@ -18,15 +18,24 @@ from storage.base import StorageBackend
 from tests.conftest import PUBLIC_URL
 from tests.console.conftest import NewPerson, Person
 
-PAGES = ["/console", "/console/keys", "/console/apps", "/console/connections", "/console/usage"]
+PAGES = [
+    "/console",
+    "/console/keys",
+    "/console/apps",
+    "/console/connections",
+    "/console/usage",
+    "/console/password",
+]
 FORMS = [
     "/console/sign-out",
     "/console/keys",
     "/console/keys/6650a1b2c3d4e5f6a7b8c9d0/revoke",
     "/console/apps",
     "/console/apps/6650a1b2c3d4e5f6a7b8c9d0/rotate",
+    "/console/apps/6650a1b2c3d4e5f6a7b8c9d0/pkce",
     "/console/apps/6650a1b2c3d4e5f6a7b8c9d0/delete",
     "/console/connections/6650a1b2c3d4e5f6a7b8c9d0/revoke",
+    "/console/password",
 ]
 ADMINS_ONLY = [path for path in FORMS if "/keys" in path or "/apps" in path]
 POLICY = (
@@ -60,7 +69,7 @@ def test_the_policy_allows_pictures_from_the_bucket(
     settings: Settings, storage: StorageBackend, catalog: Catalog
 ) -> None:
     app = create_app(
-        replace(settings, public_url="http://10.0.0.1:8000/vetrina", r2_public_url="http://bucket.example/b"),
+        replace(settings, public_url="http://10.0.0.1:8000", r2_public_url="http://bucket.example/b"),
         storage=storage,
         catalog=catalog,
     )

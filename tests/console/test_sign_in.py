@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 import auth.sessions
 from app import create_app
+from auth.passwords import verify_password
 from auth.tokens import digest
 from catalog.base import Catalog
 from catalog.identity import Credential, Role
@@ -71,6 +72,22 @@ def test_a_disabled_user_loses_the_session_and_can_not_sign_in(
 def test_a_new_password_ends_the_session(admin: Person, catalog: Catalog) -> None:
     catalog.set_password(admin.user.id, "other", now() + timedelta(seconds=1))
     assert admin.browser.get("/console").status_code == 303
+
+
+def test_a_password_that_changes_during_the_sign_in_ends_the_new_session_too(
+    new_person: NewPerson, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old password was checked before the change, and the session is stored after it."""
+    person = new_person(signed_in=False)
+
+    def change_it(password_hash: str | None, password: str) -> bool:
+        right = verify_password(password_hash, password)
+        catalog.set_password(person.user.id, "another hash", now())
+        return right
+
+    monkeypatch.setattr(auth.sessions, "verify_password", change_it)
+    assert person.sign_in().status_code == 303
+    assert person.browser.get("/console").status_code == 303
 
 
 def test_signing_out_ends_the_session_on_the_server(admin: Person) -> None:

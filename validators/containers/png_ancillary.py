@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from typing import Final
 
@@ -11,15 +12,16 @@ from validators.containers.icc import inflate_profile, read_profile
 from validators.containers.ihdr import PALETTE, PngHeader
 from validators.containers.png_text import TEXT_CHUNKS, TextReader
 
-#: Sizes of the chunks about colours and the size of a pixel. They come before the image data (table 5.3).
+#: The formats of the chunks about colours and the size of a pixel, and the largest value of each field:
+#: viewers ignore a chunk with larger ones. These chunks come before the image data (table 5.3).
 _COLOR_CHUNKS: Final = {
-    b"cHRM": 32,
-    b"cICP": 4,
-    b"cLLI": 8,
-    b"gAMA": 4,
-    b"mDCV": 24,
-    b"pHYs": 9,
-    b"sRGB": 1,
+    b"cHRM": (">8I", (100_000,) * 8),  # chromaticities up to 1
+    b"cICP": (">4B", (255, 255, 255, 1)),
+    b"cLLI": (">2I", (100_000_000,) * 2),  # luminances up to 10,000 cd/m²
+    b"gAMA": (">I", (2**31 - 1,)),
+    b"mDCV": (">8H2I", (50_000,) * 8 + (100_000_000,) * 2),
+    b"pHYs": (">2IB", (10_000_000, 10_000_000, 1)),  # pixels per metre
+    b"sRGB": (">B", (3,)),
 }
 #: Sizes of chunks that depend on the colour type.
 _SIGNIFICANT_BITS: Final = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
@@ -72,7 +74,7 @@ class AncillaryChunks:
         if kind == b"iCCP":
             self._seen.add(kind)  # viewers do not look at a second one, whatever the first one holds
             return self._profile(body)
-        if not self._has_right_size(kind, len(body), palette_entries):
+        if not self._is_valid(kind, body, palette_entries):
             self._drop(kind)
             return None
         self._seen.add(kind)
@@ -85,12 +87,16 @@ class AncillaryChunks:
     def _drop(self, kind: bytes) -> None:
         self.removed.add(_name_of(kind))
 
-    def _has_right_size(self, kind: bytes, size: int, palette_entries: int) -> bool:
-        color = self._header.color
+    def _is_valid(self, kind: bytes, body: memoryview, palette_entries: int) -> bool:
+        color, size = self._header.color, len(body)
         if kind == b"tRNS":
             return 0 < size <= palette_entries if color == PALETTE else size == _TRANSPARENCY.get(color)
-        sizes = {b"sBIT": _SIGNIFICANT_BITS[color], b"bKGD": _BACKGROUND[color], **_COLOR_CHUNKS}
-        return size == sizes.get(kind)
+        if kind in (b"sBIT", b"bKGD"):
+            return size == (_SIGNIFICANT_BITS if kind == b"sBIT" else _BACKGROUND)[color]
+        layout, largest = _COLOR_CHUNKS.get(kind, ("", ()))
+        if not largest or size != struct.calcsize(layout):
+            return False
+        return all(value <= most for value, most in zip(struct.unpack(layout, body), largest, strict=True))
 
     def _profile(self, body: memoryview) -> bytes | memoryview | None:
         """An iCCP chunk with a neutral name and a clean stream; None without a profile that viewers use."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import parse_qs, quote, urlsplit
@@ -13,8 +14,9 @@ from flask.testing import FlaskClient
 from auth.oauth import grants, server
 from auth.tokens import digest
 from catalog.base import Catalog
-from catalog.identity import CredentialKind, Role, User
+from catalog.identity import CredentialKind, Grant, Role, User
 from catalog.ids import now
+from tests.api.fixtures import on_both_catalogs
 from tests.auth.oauth.conftest import ALL, CALLBACK, App, NewApp, parameters_of
 from tests.conftest import INVALID_TOKEN, PUBLIC_URL, Tenant
 from tests.factories import new_user
@@ -323,17 +325,26 @@ def test_parameters_in_the_query_of_the_token_endpoint_are_ignored(public: App) 
 
 
 @pytest.mark.parametrize(
-    "authorization", ["Basic", "Basic !!!", "Basic /////w==", "Basic " + "Og==", "Bearer x", "Basic eDp5"]
+    ("authorization", "status", "error"),
+    [
+        ("Basic /////w==", 400, "invalid_request"),  # base64 of bytes that are not UTF-8
+        ("Basic", 401, "invalid_client"),
+        ("Basic !!!", 401, "invalid_client"),
+        ("Basic Og==", 401, "invalid_client"),  # a lone colon
+        ("Basic eDp5", 401, "invalid_client"),  # x:y
+        ("Bearer x", 401, "invalid_client"),
+    ],
 )
-def test_a_malformed_authorization_header_is_refused(new_app: NewApp, authorization: str) -> None:
+def test_a_malformed_authorization_header_is_refused(
+    new_app: NewApp, authorization: str, status: int, error: str
+) -> None:
     app = new_app(confidential=True)
     response = app.http.post(
         "/api/oauth/token",
         data={"grant_type": "authorization_code", "code": "x"},
         headers={"Authorization": authorization},
     )
-    assert response.status_code in (400, 401)
-    assert (response.json or {})["error"] in ("invalid_client", "invalid_request")
+    assert (response.status_code, (response.json or {})["error"]) == (status, error)
 
 
 @pytest.mark.parametrize(
@@ -382,6 +393,31 @@ def test_a_disabled_user_gets_no_tokens(public: App, catalog: Catalog, user: Use
     assert (public.redeem(code).json or {})["error"] == "invalid_grant"
     assert (public.refresh(tokens["refresh_token"]).json or {})["error"] == "invalid_grant"
     assert public.read(tokens["access_token"]).status_code == 401
+
+
+@on_both_catalogs
+def test_a_new_password_ends_codes_and_refresh_tokens(public: App, catalog: Catalog, user: User) -> None:
+    code, tokens = public.code(), public.tokens()
+    catalog.set_password(user.id, "another hash", now() + timedelta(seconds=1))
+    assert (public.redeem(code).json or {})["error"] == "invalid_grant"
+    assert (public.refresh(tokens["refresh_token"]).json or {})["error"] == "invalid_grant"
+    assert public.read(tokens["access_token"]).status_code == 401
+
+
+@on_both_catalogs
+def test_a_password_that_changes_during_the_consent_ends_the_new_grant_too(
+    public: App, catalog: Catalog, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session was checked before the change, and the grant is stored after it."""
+    create = catalog.create_grant
+
+    def change_password_first(grant: Grant) -> None:
+        time.sleep(0.002)  # times are stored in milliseconds
+        catalog.set_password(user.id, "another hash", now())
+        create(grant)
+
+    monkeypatch.setattr(catalog, "create_grant", change_password_first)
+    assert (public.redeem(public.code()).json or {})["error"] == "invalid_grant"
 
 
 def test_deleting_an_app_ends_its_codes_and_tokens(new_app: NewApp, catalog: Catalog, tenant: Tenant) -> None:

@@ -1,4 +1,4 @@
-"""Which apps must use PKCE: CONTRACT "OAuth 2.0"."""
+"""Which apps must use PKCE: docs/contract.md "OAuth 2.0"."""
 
 from __future__ import annotations
 

@@ -16,8 +16,10 @@ from catalog.base import Catalog
 from catalog.ids import now
 from config import Settings
 from storage.base import StorageBackend
+from tests.api.fixtures import on_both_catalogs
 from tests.auth.oauth.conftest import CALLBACK
-from tests.conftest import PUBLIC_URL
+from tests.conftest import PUBLIC_URL, Tenant
+from tests.factories import new_grant, new_oauth_client, new_user
 
 PATH = "/api/oauth/register"
 ALL = "offline_access products:read products:write"
@@ -112,18 +114,37 @@ def limited(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Fl
     return create_app(replace(settings, oauth_max_registered_clients=2), storage=storage, catalog=catalog)
 
 
-def test_the_number_of_self_registered_apps_is_limited_and_unused_ones_are_deleted(
-    limited: Flask, catalog: Catalog
+@on_both_catalogs
+def test_the_number_of_self_registered_apps_is_limited_and_idle_ones_make_room(
+    limited: Flask, catalog: Catalog, tenant: Tenant
 ) -> None:
     http, body = limited.test_client(), {"redirect_uris": [CALLBACK]}
-    answers = [http.post(PATH, json=body) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [201, 201, 400]
-    assert answers[2].json == {
-        "error": "access_denied",
-        "error_description": "No more clients can register themselves here.",
-    }
-    catalog.delete_unused_clients(now() + timedelta(seconds=1))
+    a_while_ago = now() - timedelta(minutes=11)
+    in_use, idle = (new_oauth_client(catalog, created_at=a_while_ago) for _ in range(2))
+    grant = new_grant(catalog, new_user(catalog, tenant.workspace), in_use)
     assert http.post(PATH, json=body).status_code == 201
+    assert [catalog.find_client(client.id) is not None for client in (in_use, idle)] == [True, False]
+    refused = http.post(PATH, json=body)
+    assert (refused.status_code, refused.json) == (
+        400,
+        {"error": "access_denied", "error_description": "No more clients can register themselves here."},
+    )
+    catalog.revoke_grant(grant.id, now())
+    assert http.post(PATH, json=body).status_code == 201
+    assert catalog.find_client(in_use.id) is None
+
+
+def test_apps_without_a_live_grant_are_forgotten_after_a_day(
+    anonymous: FlaskClient, catalog: Catalog, tenant: Tenant
+) -> None:
+    old = now() - timedelta(days=1, minutes=1)
+    never_used, expired, in_use = (new_oauth_client(catalog, created_at=old) for _ in range(3))
+    user = new_user(catalog, tenant.workspace)
+    new_grant(catalog, user, expired, expires_at=now())
+    new_grant(catalog, user, in_use)
+    assert anonymous.post(PATH, json={"redirect_uris": [CALLBACK]}).status_code == 201
+    kept = [catalog.find_client(client.id) is not None for client in (never_used, expired, in_use)]
+    assert kept == [False, False, True]
 
 
 def test_registrations_are_limited_by_address(

@@ -44,5 +44,6 @@ def test_what_can_not_be_read_is_not_there(block: bytes) -> None:
 
 def test_a_block_cut_anywhere_raises_nothing() -> None:
     block = c.exif(6)
+    first_entry_ends = 8 + 2 + 12  # the TIFF header, the number of entries, the entry of the orientation
     for end in range(len(block)):
-        assert read_exif(block[:end]).orientation in (None, 6)
+        assert read_exif(block[:end]).orientation == (6 if end >= first_entry_ends else None)

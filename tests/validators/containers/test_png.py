@@ -155,6 +155,9 @@ DROPPED: dict[str, tuple[Chunks, Chunks, str]] = {
         "other",
     ),
     "two transparencies": ([*TRANSPARENT[:2], (b"tRNS", b"\0\x80"), *TRANSPARENT[2:]], TRANSPARENT, "other"),
+    "impossible chromaticities": ([STILL[0], (b"cHRM", c.SCRIPT.ljust(32)[:32]), *STILL[1:]], STILL, "other"),
+    "impossible luminances": ([STILL[0], (b"cLLI", c.SCRIPT[:8]), *STILL[1:]], STILL, "other"),
+    "an unknown rendering intent": ([STILL[0], (b"sRGB", b"\4"), *STILL[1:]], STILL, "other"),
     "a palette in colour": ([STILL[0], (b"PLTE", c.SCRIPT * 3), *STILL[1:]], STILL, "other"),
     "a palette in grey": ([GREY[0], (b"PLTE", c.SCRIPT * 3), *GREY[1:]], GREY, "other"),
     "a palette of more entries than indices": (
