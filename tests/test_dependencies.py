@@ -1,0 +1,37 @@
+"""Private parts of dependencies that no other test would miss: see docs/upgrading.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import requests
+from gunicorn.config import Config
+
+from tests.servers import gunicorn
+
+ROOT = Path(__file__).parent.parent
+GUARDS = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", (ROOT / "docs/upgrading.md").read_text())
+
+
+@pytest.mark.parametrize(("path", "name"), sorted(set(GUARDS)), ids=lambda value: value)
+def test_each_guard_that_the_page_names_exists(path: str, name: str) -> None:
+    assert re.search(rf"^\s*def {name}\(", (ROOT / path).read_text(), re.MULTILINE)
+
+
+def test_the_settings_of_gunicorn_can_be_attributes() -> None:
+    # See Worker.init_process().
+    config = Config()
+    before = {name: getattr(config, name) for name in config.settings}
+    vars(config).update({name: setting.get() for name, setting in config.settings.items()})
+    assert {name: getattr(config, name) for name in config.settings} == before
+    vars(config)["keepalive"] = 77  # an attribute, and not the setting, is what gunicorn reads
+    assert config.keepalive == 77
+
+
+def test_gunicorn_writes_no_access_log_of_its_own(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server:
+        assert requests.get(f"{server.url}/docs", timeout=10).status_code == 200
+    lines = [line for line in server.log.read_text().splitlines() if "/docs" in line]
+    assert ["vetrina.access" in line for line in lines] == [True]
