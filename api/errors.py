@@ -54,6 +54,11 @@ STATUS: Final = {
     "duplicate_model": 409,
     "version_mismatch": 412,
     "product_full": 422,
+    "product_quota_reached": 422,
+    "image_quota_reached": 422,
+    "byte_quota_reached": 422,
+    "idempotency_keys_used_up": 422,
+    "quota_not_supported": 422,
 }
 
 #: Seconds after which a client may try again when a store is down.

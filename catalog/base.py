@@ -16,13 +16,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol, TypedDict
 
-from catalog.identity import Identities
+from catalog.identity import Identities, Usage
 
 #: The most images of a product, external URLs included: docs/contract.md "Upload one image".
 MAX_IMAGES: Final = 20
 
 #: How many products are read at once by what goes through all of them.
 PAGE: Final = 50
+
+#: The most Idempotency-Keys of a workspace that have not expired.
+MAX_LIVE_KEYS: Final = 10_000
 
 #: The statuses of a product.
 ACTIVE: Final = "active"
@@ -56,6 +59,11 @@ class Image:
     created_at: datetime | None = None
     metadata_removed: tuple[str, ...] | None = None
 
+    @property
+    def usage(self) -> Usage:
+        """What it adds to the usage of its workspace: nothing if it is on someone else's server."""
+        return Usage() if self.key is None else Usage(images=1, bytes=self.size or 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
@@ -85,6 +93,11 @@ class Product:
     def image_urls(self) -> list[str]:
         """The URLs of the images, in order."""
         return [image.url for image in self.images]
+
+    @property
+    def usage(self) -> Usage:
+        """What it adds to the usage of its workspace."""
+        return sum((image.usage for image in self.images), Usage(products=1))
 
     def image_with(self, sha256: str) -> Image | None:
         """The first image whose bytes, as they were sent, have this hex digest."""
@@ -197,6 +210,7 @@ class Catalog(Identities, Protocol):
 
         Raises:
             DuplicateModel, WorkspaceNotFound
+            ProductQuotaReached, ImageQuotaReached, ByteQuotaReached
         """
 
     def get_product(self, workspace_id: str, product_id: str) -> Product:
@@ -230,7 +244,7 @@ class Catalog(Identities, Protocol):
             The product after it.
 
         Raises:
-            ProductNotFound, DuplicateModel
+            ProductNotFound, DuplicateModel, ImageQuotaReached, ByteQuotaReached
             VersionMismatch: the product is not at ``expected_version``; checked first.
         """
 
@@ -256,7 +270,7 @@ class Catalog(Identities, Protocol):
         is, even when it is full.
 
         Raises:
-            ProductNotFound, ProductFull
+            ProductNotFound, ProductFull, ImageQuotaReached, ByteQuotaReached
         """
 
     def remove_image(
@@ -279,6 +293,10 @@ class Catalog(Identities, Protocol):
 
         Returns:
             None if it is claimed now; else the claim that stands.
+
+        Raises:
+            IdempotencyKeysUsedUp: the workspace has ``MAX_LIVE_KEYS``. Claims that are made at the same time
+                may exceed that by their number.
         """
 
     def complete_idempotency_key(self, claim: IdempotencyClaim, answer: StoredAnswer) -> None:
@@ -286,6 +304,20 @@ class Catalog(Identities, Protocol):
 
     def release_idempotency_key(self, claim: IdempotencyClaim) -> None:
         """Gives a claim up, so that the next request runs, unless the key has been claimed anew."""
+
+    def remove_expired(self, at: datetime, limit: int) -> Mapping[str, int]:
+        """Removes some of the records that have expired at this time: a batch that holds up nobody.
+
+        Idempotency-Keys, sessions and access tokens are removed when they have expired; other credentials and
+        grants ``EXPIRED_KEPT_FOR`` later.
+
+        Args:
+            at: UTC.
+            limit: of records of each kind.
+
+        Returns:
+            For each kind of record, in words, how many were removed. If it is 0 for all, none is left.
+        """
 
     def check(self) -> None:
         """Returns if the catalog answers; quick, for a start or a probe."""

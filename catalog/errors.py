@@ -83,6 +83,44 @@ class DuplicateModel(CatalogError):
     message = "A product with this model already exists"
 
 
+class ProductQuotaReached(CatalogError):
+    """The workspace has as many products as its quota allows."""
+
+    code = "product_quota_reached"
+    message = "This workspace has reached its quota of products. Delete products, or ask for a higher quota."
+
+
+class ImageQuotaReached(CatalogError):
+    """The workspace has as many stored images as its quota allows."""
+
+    code = "image_quota_reached"
+    message = "This workspace has reached its quota of images. Delete images, or ask for a higher quota."
+
+
+class ByteQuotaReached(CatalogError):
+    """The workspace's stored images would have more bytes than its quota allows."""
+
+    code = "byte_quota_reached"
+    message = "This workspace has reached its quota of bytes. Delete images, or ask for a higher quota."
+
+
+class IdempotencyKeysUsedUp(CatalogError):
+    """The workspace has ``MAX_LIVE_KEYS`` Idempotency-Keys that have not expired."""
+
+    code = "idempotency_keys_used_up"
+    message = (
+        "This workspace has 10000 Idempotency-Keys of the last 24 hours (max). "
+        "Send the request without one, or wait until some have expired."
+    )
+
+
+class QuotaNotSupported(CatalogError):
+    """The store can't count exactly under concurrent changes."""
+
+    code = "quota_not_supported"
+    message = "Quotas need a MongoDB replica set: a single server has no transactions"
+
+
 class VersionMismatch(CatalogError):
     """The product is not at the version that the caller expects."""
 

@@ -52,13 +52,63 @@ class CredentialKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a workspace has stored. Sizes that are made from an image do not count.
+
+    Attributes:
+        products: archived ones included.
+        images: of all products, without those of external URLs.
+        bytes: of the stored objects of these images.
+    """
+
+    products: int = 0
+    images: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            products=self.products + other.products,
+            images=self.images + other.images,
+            bytes=self.bytes + other.bytes,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            products=self.products - other.products,
+            images=self.images - other.images,
+            bytes=self.bytes - other.bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """The most that a workspace may store: see ``Usage``. None is no limit."""
+
+    products: int | None = None
+    images: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """A tenant; ids and keys call it a company."""
+    """A tenant; ids and keys call it a company.
+
+    Attributes:
+        max_products, max_images, max_bytes: its quota: see ``Usage``. None is no limit.
+    """
 
     id: str
     name: str
     plan: Plan
     created_at: datetime
+    max_products: int | None = None
+    max_images: int | None = None
+    max_bytes: int | None = None
+
+    @property
+    def quota(self) -> Quota:
+        """The most that it may store."""
+        return Quota(products=self.max_products, images=self.max_images, bytes=self.max_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +260,20 @@ class Identities(Protocol):
 
     def set_plan(self, workspace_id: str, plan: Plan) -> None:
         """Puts a workspace on another plan. Raises WorkspaceNotFound."""
+
+    def set_quota(self, workspace_id: str, quota: Quota) -> None:
+        """Gives a workspace another quota. One below its usage only refuses what would add to the usage.
+
+        Raises:
+            WorkspaceNotFound, QuotaNotSupported
+        """
+
+    def get_usage(self, workspace_id: str) -> Usage:
+        """What a workspace has stored; nothing if there is no such workspace.
+
+        MongoDB keeps counts only for workspaces that have or had a quota. For any other it reads all products
+        of the workspace, which is for commands and not for requests.
+        """
 
     def create_user(self, user: User) -> None:
         """Adds a user. Raises WorkspaceNotFound, DuplicateEmail."""

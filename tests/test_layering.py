@@ -30,10 +30,17 @@ ROOMS = {
 }
 
 #: What may be known of the catalog without knowing which.
-CATALOG = {"catalog.base", "catalog.attempts", "catalog.errors", "catalog.identity", "catalog.ids"}
+CATALOG = {
+    "catalog.base",
+    "catalog.attempts",
+    "catalog.expiry",
+    "catalog.errors",
+    "catalog.identity",
+    "catalog.ids",
+}
 
 #: What the catalogs do alike.
-CATALOG_LOGIC = {"catalog.appends", "catalog.codec", "catalog.grams"}
+CATALOG_LOGIC = {"catalog.appends", "catalog.codec", "catalog.expiry", "catalog.grams"}
 
 #: For each module, by the longest matching prefix: what else than the standard library it may import.
 ALLOWED: dict[str, set[str]] = {
@@ -84,6 +91,7 @@ ALLOWED: dict[str, set[str]] = {
     "catalog.attempts": {"catalog.errors"},
     "catalog.base": {"catalog.identity"},
     "catalog.errors": set(),
+    "catalog.expiry": {"catalog.base", "catalog.errors", "catalog.identity", "catalog.ids"},
     "catalog.identity": set(),
     "catalog.appends": {"catalog.base", "catalog.errors"},
     "catalog.mongo": {*CATALOG, *CATALOG_LOGIC, "catalog.mongo", "process_local", "pymongo", "bson"},

@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 from catalog.mongo.connection import MongoConnection
+from catalog.mongo.expiry import MongoExpiry
 from catalog.mongo.idempotency import IDEMPOTENCY_INDEXES, MongoIdempotencyKeys
 from catalog.mongo.identity import IDENTITY_INDEXES, MongoIdentities
 from catalog.mongo.products import PRODUCT_INDEXES, MongoProducts
+from catalog.mongo.quotas import MongoQuotas
 
 #: The most that a call takes, in seconds. A request makes up to three calls, and is answered within 10 s.
 TIMEOUT: Final = 3.0
@@ -24,7 +26,7 @@ _INDEXES: Final = {
 }
 
 
-class MongoCatalog(MongoProducts, MongoIdentities, MongoIdempotencyKeys):
+class MongoCatalog(MongoProducts, MongoIdentities, MongoQuotas, MongoIdempotencyKeys, MongoExpiry):
     """A catalog in the database that ``uri`` names; its collections and indexes are made at first use.
 
     Args:

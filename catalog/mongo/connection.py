@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 import pymongo
 from bson.codec_options import CodecOptions
 from pymongo import IndexModel, MongoClient, ReadPreference
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, NetworkTimeout, OperationFailure, PyMongoError
@@ -34,7 +35,7 @@ from process_local import ProcessLocal
 Document: TypeAlias = dict[str, Any]
 
 #: The commands that write, as the wire protocol names them.
-_WRITES: Final = {"insert", "update", "delete", "findAndModify"}
+_WRITES: Final = {"insert", "update", "delete", "findAndModify", "commitTransaction"}
 
 # The codes of a write that the server has certainly not done (src/mongo/base/error_codes.yml).
 # MaxTimeMSExpired, a shutdown, a step-down and the like are not among them: a write that was done, and waits
@@ -201,12 +202,15 @@ class MongoConnection:
                 process.prepared.add(collection)
 
     @contextmanager
-    def call(self, refusals: Refusals | None = None) -> Iterator[Database[Document]]:
+    def call(
+        self, refusals: Refusals | None = None, *, timeout: float | None = None
+    ) -> Iterator[Database[Document]]:
         """One call of the catalog, with one deadline for all that it asks of the database.
 
         Args:
             refusals: the unique indexes of our own that a write may violate. The violation of any other is a
                 fault of the database: of an index that someone else has added, for example.
+            timeout: the most that the call takes, in seconds, if it is not that of the constructor.
 
         Raises:
             CatalogUnavailable: it failed before a write was sent, or the server refused the write.
@@ -216,7 +220,7 @@ class MongoConnection:
         self._writes.begin()
         try:
             process = self._process()
-            with pymongo.timeout(self._timeout):
+            with pymongo.timeout(timeout or self._timeout):
                 yield process.database
         except PyMongoError as error:
             if refusal := (refusals or {}).get(_duplicate_fields(error)):
@@ -226,6 +230,20 @@ class MongoConnection:
                 self._processes.get().prepared.clear()
             unavailable = OutcomeUnknown if self._writes.in_doubt else CatalogUnavailable
             raise unavailable(_sentence(error)) from error
+
+    @property
+    def longest_call(self) -> float:
+        """The most that a call takes, in seconds, if it has no timeout of its own."""
+        return self._timeout
+
+    @property
+    def replicated(self) -> bool:
+        """Whether there are several servers: a single one has no transactions."""
+        return bool(self._process().replicated)
+
+    def forget_writes(self) -> None:
+        """Notes that what this call has written was undone."""
+        self._writes.begin()
 
     def attempts(self) -> Iterator[None]:
         """The attempts of one call, until its deadline.
@@ -245,16 +263,21 @@ class MongoConnection:
         """
         return self._writes.repeated
 
-    def insert(self, collection: Collection[Document], document: Document) -> None:
+    def insert(
+        self,
+        collection: Collection[Document],
+        document: Document,
+        session: ClientSession | None = None,
+    ) -> None:
         """Inserts a document.
 
         Raises:
             DuplicateKeyError: another document has a key of a unique index.
         """
         try:
-            collection.insert_one(document)
+            collection.insert_one(document, session=session)
         except DuplicateKeyError:
-            ours = self.repeated and latest(collection).find_one({"_id": document["_id"]})
+            ours = not session and self.repeated and latest(collection).find_one({"_id": document["_id"]})
             if not ours:
                 raise
 

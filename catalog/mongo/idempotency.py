@@ -6,14 +6,20 @@ import hashlib
 from datetime import datetime
 from typing import Any, Final
 
-from pymongo import IndexModel
+from pymongo import ASCENDING, IndexModel
+from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from catalog.base import IdempotencyClaim, StoredAnswer
+from catalog.base import MAX_LIVE_KEYS, IdempotencyClaim, StoredAnswer
+from catalog.errors import IdempotencyKeysUsedUp
 from catalog.mongo.connection import Document, MongoConnection, latest
 
 #: MongoDB removes a record within about a minute after its ``expiresAt``.
-IDEMPOTENCY_INDEXES: Final = [IndexModel("expiresAt", name="expiresAt", expireAfterSeconds=0)]
+IDEMPOTENCY_INDEXES: Final = [
+    IndexModel("expiresAt", name="expiresAt", expireAfterSeconds=0),
+    # The live keys of a workspace are counted.
+    IndexModel({"companyId": ASCENDING, "expiresAt": ASCENDING}, name="companyId_expiresAt"),
+]
 
 
 def _id(claim: IdempotencyClaim) -> str:
@@ -53,6 +59,7 @@ class MongoIdempotencyKeys:
             "answer": None,
         }
         with self._mongo.call() as database:
+            self._require_room(database, claim, at)
             for _ in self._mongo.attempts():
                 try:
                     # Replaces a claim that is free, inserts one if there is none, and violates the unique key
@@ -66,6 +73,15 @@ class MongoIdempotencyKeys:
                     return None if standing["token"] == claim.token else _claim_of(standing)
                 return None
         raise AssertionError  # the attempts end with an exception
+
+    @staticmethod
+    def _require_room(database: Database[Document], claim: IdempotencyClaim, at: datetime) -> None:
+        """Raises IdempotencyKeysUsedUp if the workspace has as many live keys as it may, and not this one."""
+        live = {"companyId": claim.workspace_id, "expiresAt": {"$gt": at}}
+        if database.idempotencyKeys.count_documents(live, limit=MAX_LIVE_KEYS) < MAX_LIVE_KEYS:
+            return
+        if database.idempotencyKeys.find_one({"_id": _id(claim), **live}, {"_id": True}) is None:
+            raise IdempotencyKeysUsedUp
 
     def complete_idempotency_key(self, claim: IdempotencyClaim, answer: StoredAnswer) -> None:
         stored = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from catalog.appends import outcome_without_append
@@ -21,9 +22,11 @@ from catalog.base import (
     ProductQuery,
 )
 from catalog.errors import DuplicateModel, ImageNotFound, OutcomeUnknown, ProductNotFound, VersionMismatch
+from catalog.identity import Usage
 from catalog.ids import now
 from catalog.mongo.connection import Document, MongoConnection, Refusals, latest
 from catalog.mongo.identity import require_workspace
+from catalog.mongo.quotas import with_usage
 from catalog.mongo.records import IMAGE, PRODUCT, WITHOUT_SEARCH
 from catalog.mongo.search import SEARCH_INDEXES, find_page
 
@@ -43,7 +46,12 @@ class MongoProducts:
     def create_product(self, product: Product) -> None:
         with self._mongo.call(_REFUSALS) as database:
             require_workspace(database, product.workspace_id)
-            self._mongo.insert(database.products, PRODUCT.encode(product))
+
+            def insert(session: ClientSession | None) -> bool:
+                self._mongo.insert(database.products, PRODUCT.encode(product), session)
+                return True
+
+            with_usage(self._mongo, database, product.workspace_id, product.usage, insert)
 
     def get_product(self, workspace_id: str, product_id: str) -> Product:
         with self._mongo.call() as database:
@@ -92,7 +100,7 @@ class MongoProducts:
         with self._mongo.call() as database:
             for _ in self._mongo.attempts():
                 product = _current(database, workspace_id, product_id, expected_version)
-                if database.products.delete_one(_at_version(product)).deleted_count:
+                if self._delete(database, product):
                     return product
                 self._require_certainty()
         raise AssertionError
@@ -104,12 +112,14 @@ class MongoProducts:
     ) -> Appended:
         change = {"$push": {"images": IMAGE.encode(image)}, **_new_version()}
         room = _room_for(workspace_id, product_id, image, unless_present=unless_present)
+        added = image.usage
         with self._mongo.call() as database:
+
+            def append(session: ClientSession | None) -> Document | None:
+                return _find_and_change(database, room, change, session)
+
             for _ in self._mongo.attempts():
-                after = database.products.find_one_and_update(
-                    room, change, WITHOUT_SEARCH, return_document=ReturnDocument.AFTER
-                )
-                if after is not None:
+                if after := with_usage(self._mongo, database, workspace_id, added, append):
                     return Appended(PRODUCT.decode(after), image)
                 # Find out why. If the reason is gone, an image was removed meanwhile: try again.
                 product = _current(database, workspace_id, product_id)
@@ -135,19 +145,30 @@ class MongoProducts:
         self, database: Database[Document], before: Product, changes: ProductChanges
     ) -> Product | None:
         """Makes a product another; returns its next version, or None if it is at another version by now."""
-        old, new = PRODUCT.encode(before), PRODUCT.encode(replace(before, **changes))
+        changed_product = replace(before, **changes)
+        old, new = PRODUCT.encode(before), PRODUCT.encode(changed_product)
         change = _new_version()
         if changed := {name: value for name, value in new.items() if value != old.get(name)}:
             change["$set"] = changed
         if gone := old.keys() - new.keys():
             change["$unset"] = dict.fromkeys(gone, "")
-        document = database.products.find_one_and_update(
-            _at_version(before), change, WITHOUT_SEARCH, return_document=ReturnDocument.AFTER
-        )
-        if document is not None:
+        added = changed_product.usage - before.usage
+
+        def execute(session: ClientSession | None) -> Document | None:
+            return _find_and_change(database, _at_version(before), change, session)
+
+        if document := with_usage(self._mongo, database, before.workspace_id, added, execute):
             return PRODUCT.decode(document)
         self._require_certainty()
         return None
+
+    def _delete(self, database: Database[Document], product: Product) -> bool:
+        """Deletes a product unless it is at another version by now; returns whether it did."""
+
+        def delete(session: ClientSession | None) -> bool:
+            return database.products.delete_one(_at_version(product), session=session).deleted_count > 0
+
+        return with_usage(self._mongo, database, product.workspace_id, Usage() - product.usage, delete)
 
     def _require_certainty(self) -> None:
         """Raises OutcomeUnknown if a write that has found nothing may have been done by an earlier attempt.
@@ -175,6 +196,16 @@ def _current(
     if expected_version not in (None, document["version"]):
         raise VersionMismatch
     return PRODUCT.decode(document)
+
+
+def _find_and_change(
+    database: Database[Document], wanted: Document, change: Document, session: ClientSession | None
+) -> Document | None:
+    """Changes the product that a filter finds, in one atomic step; returns it as it is then."""
+    document: Document | None = database.products.find_one_and_update(
+        wanted, change, WITHOUT_SEARCH, return_document=ReturnDocument.AFTER, session=session
+    )
+    return document
 
 
 def _room_for(workspace_id: str, product_id: str, image: Image, *, unless_present: bool) -> Document:

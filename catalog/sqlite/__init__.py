@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Final
 
 from catalog.sqlite.connection import SQLiteConnections
+from catalog.sqlite.expiry import SQLiteExpiry
 from catalog.sqlite.idempotency import SQLiteIdempotencyKeys
 from catalog.sqlite.identity import SQLiteIdentities
 from catalog.sqlite.products import SQLiteProducts
+from catalog.sqlite.quotas import SQLiteQuotas
 
 #: How long a write waits for the writes of its own process, and then for those of others, in seconds. The sum
 #: of both is below the 10 s within which an outage is answered.
 BUSY_TIMEOUT: Final = 4.0
 
 
-class SQLiteCatalog(SQLiteProducts, SQLiteIdentities, SQLiteIdempotencyKeys):
+class SQLiteCatalog(SQLiteProducts, SQLiteIdentities, SQLiteQuotas, SQLiteIdempotencyKeys, SQLiteExpiry):
     """A catalog in the SQLite file at ``path``; the file and its folder are made at first use.
 
     Args:

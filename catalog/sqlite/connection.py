@@ -236,13 +236,12 @@ class SQLiteConnections:
             as ``write`` does.
         """
         with self._writing(refusals) as connection:
-            changed = connection.total_changes
             try:
                 return execute_when_free(connection, statement, self._busy_timeout, values).rowcount
             except sqlite3.IntegrityError as error:
                 # A trigger with RAISE(FAIL) ends a statement and keeps, here commits, what it has done:
                 # https://www.sqlite.org/lang_conflict.html
-                if connection.total_changes != changed:
+                if connection.execute("SELECT changes()").fetchone()[0]:
                     raise OutcomeUnknown(str(error)) from error
                 raise
 

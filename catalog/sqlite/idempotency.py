@@ -6,8 +6,10 @@ import json
 import sqlite3
 from datetime import datetime
 
-from catalog.base import IdempotencyClaim, StoredAnswer
+from catalog.base import MAX_LIVE_KEYS, IdempotencyClaim, StoredAnswer
+from catalog.errors import IdempotencyKeysUsedUp
 from catalog.sqlite.connection import SQLiteConnections
+from catalog.sqlite.expiry import FEW, remove_expired_keys
 from catalog.sqlite.records import from_ms, to_ms
 
 
@@ -24,6 +26,17 @@ def _claim_of(row: sqlite3.Row) -> IdempotencyClaim:
     )
 
 
+def _require_room(connection: sqlite3.Connection, workspace_id: str, at: datetime) -> None:
+    """Raises IdempotencyKeysUsedUp if the workspace has as many live keys as it may."""
+    live = "SELECT 1 FROM idempotency_keys WHERE workspace_id = ? AND expires_at > ? LIMIT ?"
+    (count,) = connection.execute(
+        f"SELECT count(*) FROM ({live})",  # noqa: S608  # our own words
+        (workspace_id, to_ms(at), MAX_LIVE_KEYS),
+    ).fetchone()
+    if count >= MAX_LIVE_KEYS:
+        raise IdempotencyKeysUsedUp
+
+
 class SQLiteIdempotencyKeys:
     """See Catalog."""
 
@@ -31,16 +44,18 @@ class SQLiteIdempotencyKeys:
 
     def claim_idempotency_key(self, claim: IdempotencyClaim, at: datetime) -> IdempotencyClaim | None:
         with self._file.write() as connection:
-            connection.execute("DELETE FROM idempotency_keys WHERE expires_at <= ?", (to_ms(at),))
+            remove_expired_keys(connection, at, FEW)
             row = connection.execute(
-                "SELECT * FROM idempotency_keys WHERE workspace_id = ? AND key = ?",
-                (claim.workspace_id, claim.key),
+                "SELECT * FROM idempotency_keys WHERE workspace_id = ? AND key = ? AND expires_at > ?",
+                (claim.workspace_id, claim.key, to_ms(at)),
             ).fetchone()
             if row is not None:
                 standing = _claim_of(row)
                 dead = standing.answer is None and standing.lease_until <= at
                 if not dead or standing.fingerprint != claim.fingerprint:
                     return standing
+            else:
+                _require_room(connection, claim.workspace_id, at)
             connection.execute(
                 "INSERT OR REPLACE INTO idempotency_keys"
                 " (workspace_id, key, fingerprint, token, lease_until, expires_at) VALUES (?, ?, ?, ?, ?, ?)",

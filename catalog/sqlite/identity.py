@@ -15,7 +15,6 @@ from catalog.errors import (
     WorkspaceNotFound,
 )
 from catalog.identity import (
-    EXPIRED_KEPT_FOR,
     Credential,
     CredentialKind,
     Grant,
@@ -27,6 +26,7 @@ from catalog.identity import (
 )
 from catalog.ids import now
 from catalog.sqlite.connection import NO_WORKSPACE, Refusals, SQLiteConnections
+from catalog.sqlite.expiry import FEW, remove_expired_credentials, remove_expired_grants
 from catalog.sqlite.records import CLIENT, CREDENTIAL, GRANT, USER, WORKSPACE, insert, to_ms
 
 _USER_REFUSALS: Final[Refusals] = {**NO_WORKSPACE, "UNIQUE constraint failed: users.email": DuplicateEmail}
@@ -34,11 +34,6 @@ _CREDENTIAL_REFUSALS: Final[Refusals] = {
     **NO_WORKSPACE,
     "UNIQUE constraint failed: credentials.digest": DuplicateCredential,
 }
-
-
-def _forget_expired(connection: sqlite3.Connection, table: str) -> None:
-    horizon = to_ms(now() - EXPIRED_KEPT_FOR)
-    connection.execute(f"DELETE FROM {table} WHERE expires_at < ?", (horizon,))  # noqa: S608  # our own names
 
 
 class SQLiteIdentities:
@@ -172,7 +167,7 @@ class SQLiteIdentities:
             if not connection.execute(used, (to_ms(grant.created_at), grant.client_id)).rowcount:
                 raise ClientNotFound
             insert(connection, "grants", GRANT.encode(grant))
-            _forget_expired(connection, "grants")
+            remove_expired_grants(connection, now(), FEW)
 
     def find_grant(self, grant_id: str) -> Grant | None:
         for row in self._rows("SELECT * FROM grants WHERE id = ?", grant_id):
@@ -197,7 +192,7 @@ class SQLiteIdentities:
     def create_credential(self, credential: Credential) -> None:
         with self._file.write(_CREDENTIAL_REFUSALS) as connection:
             insert(connection, "credentials", CREDENTIAL.encode(credential))
-            _forget_expired(connection, "credentials")
+            remove_expired_credentials(connection, now(), FEW)
 
     def find_credential(self, digest: bytes) -> Credential | None:
         for row in self._rows("SELECT * FROM credentials WHERE digest = ?", digest):

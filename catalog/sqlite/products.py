@@ -18,11 +18,13 @@ from catalog.errors import (
 )
 from catalog.ids import now
 from catalog.sqlite.connection import NO_WORKSPACE, Refusals, SQLiteConnections
+from catalog.sqlite.quotas import QUOTAS
 from catalog.sqlite.records import PRODUCT, insert
 from catalog.sqlite.search import INDEXED, add_to_index, find_page, remove_from_index
 
 _REFUSALS: Final[Refusals] = {
     **NO_WORKSPACE,
+    **QUOTAS,
     "UNIQUE constraint failed: products.workspace_id, products.model": DuplicateModel,
 }
 
@@ -91,9 +93,9 @@ class SQLiteProducts:
         if outcome := outcome_without_append(product, image, unless_present=unless_present):
             return outcome
         changed, columns = _changed(product, {"images": (*product.images, image)})
-        if self._file.write_one(*_update(product, columns)):
+        if self._file.write_one(*_update(product, columns), QUOTAS):
             return Appended(changed, image)
-        with self._file.write() as connection:
+        with self._file.write(QUOTAS) as connection:
             product = _current(connection, workspace_id, product_id)
             if outcome := outcome_without_append(product, image, unless_present=unless_present):
                 return outcome

@@ -72,6 +72,8 @@ PRODUCT: Final = Codec(
     derived={
         "folded_name": lambda product: product.name.casefold(),
         "folded_model": lambda product: product.model.casefold(),
+        "stored_images": lambda product: sum(image.key is not None for image in product.images),
+        "stored_bytes": lambda product: sum(image.size or 0 for image in product.images if image.key),
     },
 )
 #: Rows of ``workspaces``, ``users``, ``clients``, ``grants`` and ``credentials``.

@@ -218,6 +218,80 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE clients ADD COLUMN pkce_required INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE users ADD COLUMN enabled_at INTEGER",
     ),
+    (
+        # The usage of each workspace is kept, and compared with its quota, in the statement that changes it.
+        "ALTER TABLE workspaces ADD COLUMN max_products INTEGER",
+        "ALTER TABLE workspaces ADD COLUMN max_images INTEGER",
+        "ALTER TABLE workspaces ADD COLUMN max_bytes INTEGER",
+        "ALTER TABLE products ADD COLUMN stored_images INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE products ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0",
+        """
+        UPDATE products SET
+            stored_images = (
+                SELECT count(*) FROM json_each(images) WHERE json_extract(value, '$.key') IS NOT NULL
+            ),
+            stored_bytes = (
+                SELECT coalesce(sum(json_extract(value, '$.size')), 0) FROM json_each(images)
+                WHERE json_extract(value, '$.key') IS NOT NULL
+            )
+        """,
+        """
+        CREATE TABLE workspace_usage (
+            workspace_id TEXT PRIMARY KEY,
+            products INTEGER NOT NULL,
+            images INTEGER NOT NULL,
+            bytes INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        INSERT INTO workspace_usage
+        SELECT workspace_id, count(*), sum(stored_images), sum(stored_bytes) FROM products GROUP BY 1
+        """,
+        """
+        CREATE TRIGGER use_for_inserted_product AFTER INSERT ON products BEGIN
+            INSERT INTO workspace_usage VALUES (new.workspace_id, 1, new.stored_images, new.stored_bytes)
+            ON CONFLICT DO UPDATE SET
+                products = products + 1,
+                images = images + excluded.images,
+                bytes = bytes + excluded.bytes;
+            SELECT RAISE(ABORT, 'quota reached: products') FROM workspaces, workspace_usage
+            WHERE id = new.workspace_id AND workspace_id = id AND products > max_products;
+            SELECT RAISE(ABORT, 'quota reached: images') FROM workspaces, workspace_usage
+            WHERE id = new.workspace_id AND workspace_id = id
+                AND new.stored_images > 0 AND images > max_images;
+            SELECT RAISE(ABORT, 'quota reached: bytes') FROM workspaces, workspace_usage
+            WHERE id = new.workspace_id AND workspace_id = id
+                AND new.stored_bytes > 0 AND bytes > max_bytes;
+        END
+        """,
+        """
+        CREATE TRIGGER use_for_deleted_product AFTER DELETE ON products BEGIN
+            UPDATE workspace_usage SET
+                products = products - 1,
+                images = images - old.stored_images,
+                bytes = bytes - old.stored_bytes
+            WHERE workspace_id = old.workspace_id;
+        END
+        """,
+        """
+        CREATE TRIGGER use_for_changed_product AFTER UPDATE OF stored_images, stored_bytes ON products BEGIN
+            UPDATE workspace_usage SET
+                images = images + new.stored_images - old.stored_images,
+                bytes = bytes + new.stored_bytes - old.stored_bytes
+            WHERE workspace_id = new.workspace_id;
+            SELECT RAISE(ABORT, 'quota reached: images') FROM workspaces, workspace_usage
+            WHERE id = new.workspace_id AND workspace_id = id
+                AND new.stored_images > old.stored_images AND images > max_images;
+            SELECT RAISE(ABORT, 'quota reached: bytes') FROM workspaces, workspace_usage
+            WHERE id = new.workspace_id AND workspace_id = id
+                AND new.stored_bytes > old.stored_bytes AND bytes > max_bytes;
+        END
+        """,
+        # The live keys of a workspace are counted, and credentials are removed by kind.
+        "CREATE INDEX idempotency_keys_of_workspace ON idempotency_keys (workspace_id, expires_at)",
+        "CREATE INDEX credentials_by_kind_and_expiry ON credentials (kind, expires_at)",
+        "DROP INDEX credentials_by_expiry",
+    ),
 )
 
 

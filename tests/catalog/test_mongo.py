@@ -17,8 +17,10 @@ from catalog.errors import CatalogUnavailable, DuplicateModel
 from catalog.ids import new_id, now
 from catalog.mongo import TIMEOUT, MongoCatalog
 from tests.catalog.contract import CatalogContract
+from tests.catalog.expiry_contract import ExpiryContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
+from tests.catalog.quota_contract import QuotaContract
 from tests.factories import a_product, externals, hosted_image, new_product, new_workspace
 from tests.mongo import MongoServer, connect, database_uri, new_database
 
@@ -35,10 +37,18 @@ def catalog(uri: str) -> Iterator[MongoCatalog]:
         yield catalog
 
 
-class TestMongoCatalog(CatalogContract, IdentitiesContract, IdempotencyKeysContract):
+class TestMongoCatalog(CatalogContract, IdentitiesContract, IdempotencyKeysContract, ExpiryContract):
     @pytest.fixture
     def catalog(self, uri: str) -> Iterator[MongoCatalog]:
         with closing(MongoCatalog(uri)) as catalog:
+            yield catalog
+
+
+class TestMongoQuotas(QuotaContract):
+    @pytest.fixture
+    def catalog(self, uri: str) -> Iterator[MongoCatalog]:
+        # A first quota waits as long as a call may take.
+        with closing(MongoCatalog(uri, timeout=1.5)) as catalog:
             yield catalog
 
 

@@ -115,6 +115,8 @@ ROWS: list[tuple[str, object, dict[str, Any]]] = [
             "updated_at": MS,
             "folded_name": "mass",
             "folded_model": "x",
+            "stored_images": 1,
+            "stored_bytes": 1234,
         },
     ),
     (
@@ -136,9 +138,23 @@ ROWS: list[tuple[str, object, dict[str, Any]]] = [
             "updated_at": MS,
             "folded_name": "a",
             "folded_model": "b",
+            "stored_images": 0,
+            "stored_bytes": 0,
         },
     ),
-    ("WORKSPACE", WORKSPACE, {"id": "w", "name": "Acme", "plan": "pro", "created_at": MS}),
+    (
+        "WORKSPACE",
+        WORKSPACE,
+        {
+            "id": "w",
+            "name": "Acme",
+            "plan": "pro",
+            "created_at": MS,
+            "max_products": None,
+            "max_images": None,
+            "max_bytes": None,
+        },
+    ),
     (
         "USER",
         USER,

@@ -4,8 +4,9 @@ import multiprocessing
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ import pytest
 from auth.tokens import new_api_key
 from catalog.base import ProductPage, ProductQuery
 from catalog.errors import CatalogUnavailable, DuplicateModel, ProductNotFound
+from catalog.identity import Plan, Usage, Workspace
 from catalog.ids import new_id, now
 from catalog.sqlite import SQLiteCatalog
 from catalog.sqlite.records import PRODUCT, insert
 from catalog.sqlite.schema import MIGRATIONS
 from catalog.sqlite.search import add_to_index
 from tests.catalog.contract import CatalogContract
+from tests.catalog.expiry_contract import ExpiryContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
+from tests.catalog.quota_contract import QuotaContract
 from tests.factories import a_product, externals, hosted_image, new_product, new_workspace
 from tests.faults import while_another_process_creates
 
@@ -37,12 +41,19 @@ def catalog(path: Path) -> Iterator[SQLiteCatalog]:
     catalog.close()
 
 
-class TestSQLiteCatalog(CatalogContract, IdentitiesContract, IdempotencyKeysContract):
+class TestSQLiteCatalog(CatalogContract, IdentitiesContract, IdempotencyKeysContract, ExpiryContract):
     @pytest.fixture
     def catalog(self, path: Path) -> Iterator[SQLiteCatalog]:
         catalog = SQLiteCatalog(path)
         yield catalog
         catalog.close()
+
+
+class TestSQLiteQuotas(QuotaContract):
+    @pytest.fixture
+    def catalog(self, path: Path) -> Iterator[SQLiteCatalog]:
+        with closing(SQLiteCatalog(path)) as catalog:
+            yield catalog
 
 
 def test_every_commit_is_synced_in_wal_mode(catalog: SQLiteCatalog) -> None:
@@ -156,8 +167,10 @@ def test_the_products_of_a_database_of_version_1_are_listed_and_found(
 ) -> None:
     monkeypatch.setattr("catalog.sqlite.schema.MIGRATIONS", MIGRATIONS[:1])
     old = SQLiteCatalog(path)
-    workspace = new_workspace(old)
-    images = (*externals(1), hosted_image())
+    with old._file.connection() as connection:
+        connection.execute("INSERT INTO workspaces VALUES ('w', 'Acme', 'pro', 0)")
+    images = (*externals(1), hosted_image(), hosted_image(size=None))
+    workspace = Workspace(id="w", name="Acme", plan=Plan.PRO, created_at=datetime(1970, 1, 1, tzinfo=UTC))
     products = [
         a_product(workspace, name="Zürich", category="toys", images=images, version=7),
         a_product(workspace, name="Straße", status="archived", created_at=now() + timedelta(days=1)),
@@ -165,7 +178,7 @@ def test_the_products_of_a_database_of_version_1_are_listed_and_found(
     with old._file.connection() as connection:
         for product in products:
             columns = PRODUCT.encode(product)
-            row = {name: columns[name] for name in columns if not name.startswith("folded_")}
+            row = {name: columns[name] for name in columns if not name.startswith(("folded_", "stored_"))}
             connection.execute(
                 f"INSERT INTO products ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608
                 tuple(row.values()),
@@ -174,6 +187,8 @@ def test_the_products_of_a_database_of_version_1_are_listed_and_found(
     monkeypatch.undo()
     new = SQLiteCatalog(path)
     assert [new.get_product(workspace.id, product.id) for product in products] == products
+    assert new.get_workspace(workspace.id) == workspace
+    assert new.get_usage(workspace.id) == Usage(products=2, images=2, bytes=1234)
     everything = ProductQuery(show_archived=True)
     assert new.list_products(workspace.id, everything) == ProductPage(products[::-1], 2)
     assert new.list_products(workspace.id, ProductQuery()) == ProductPage(products[:1], 1)

@@ -1,0 +1,85 @@
+"""What expires, and when it is removed: the same for every catalog."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from catalog.base import Catalog
+from catalog.errors import CatalogError
+from catalog.identity import CredentialKind
+from catalog.ids import now
+
+#: Credentials that nothing asks for once they have expired. An authorization code or a refresh token that is
+#: used again, even late, ends its family, so these are kept for ``EXPIRED_KEPT_FOR``.
+FORGOTTEN_AT_ONCE: Final = (CredentialKind.ACCESS_TOKEN, CredentialKind.SESSION)
+REMEMBERED: Final = tuple(kind for kind in CredentialKind if kind not in FORGOTTEN_AT_ONCE)
+
+#: How many records of a kind a batch removes, and the seconds after it in which others write.
+BATCH: Final = 100
+PAUSE: Final = 0.05
+
+#: How often a process removes what has expired, in seconds.
+INTERVAL: Final = 60.0
+
+log = logging.getLogger(__name__)
+
+
+def remove_all_expired(catalog: Catalog, *, pause: float = PAUSE) -> Iterator[Counter[str]]:
+    """Removes everything that has expired by now, in batches.
+
+    Args:
+        catalog: that has the records.
+        pause: seconds after each batch.
+
+    Yields:
+        After each batch, how many records of each kind were removed until then.
+
+    Raises:
+        CatalogUnavailable
+    """
+    total: Counter[str] = Counter()
+    at = now()
+    while True:
+        removed = catalog.remove_expired(at, BATCH)
+        for kind, count in removed.items():
+            total[kind] += count
+        yield total
+        if not any(removed.values()):
+            return
+        time.sleep(pause)
+
+
+class Cleanup:
+    """Removes what has expired, beside the requests of a process.
+
+    Args:
+        catalog: that has the records.
+        interval: the seconds between two runs, and before the first one.
+    """
+
+    def __init__(self, catalog: Catalog, *, interval: float = INTERVAL) -> None:
+        self._catalog = catalog
+        self._interval = interval
+        self._due = time.monotonic() + interval
+        self._running = threading.Lock()
+
+    def run_if_due(self) -> None:
+        """Starts a run on a thread of its own if one is due; returns at once."""
+        if time.monotonic() < self._due or not self._running.acquire(blocking=False):
+            return
+        threading.Thread(target=self._run, name="cleanup", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            for _ in remove_all_expired(self._catalog):
+                pass
+        except CatalogError as error:  # it is tried again later
+            log.info("what has expired was not removed: %s", error)
+        finally:
+            self._due = time.monotonic() + self._interval
+            self._running.release()

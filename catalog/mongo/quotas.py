@@ -1,0 +1,194 @@
+"""The quotas of the MongoDB catalog.
+
+A workspace that has or had a quota has a field ``usage``. Every change of its products and images is a
+transaction then, which also adds to the usage and compares it with the quota: two that run at once conflict,
+and one of them is repeated. A workspace without the field pays nothing for it.
+
+When a workspace gets its first quota, changes that began before may still be under way and do not count.
+``set_quota`` waits until the last of them is over before it counts the products. ``usage.counted`` is false
+until then: changes add to the usage already, and nothing is refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from catalog.attempts import attempts
+from catalog.errors import (
+    ByteQuotaReached,
+    ImageQuotaReached,
+    ProductQuotaReached,
+    QuotaNotSupported,
+    WorkspaceNotFound,
+)
+from catalog.identity import Quota, Usage
+from catalog.mongo.connection import Document, MongoConnection
+
+T = TypeVar("T")
+
+#: The fields of a quota, in the order in which they are compared, and the error of each.
+_LIMITS: Final = {
+    "products": ("maxProducts", ProductQuotaReached),
+    "images": ("maxImages", ImageQuotaReached),
+    "bytes": ("maxBytes", ByteQuotaReached),
+}
+
+#: The most that a count of all products of a workspace takes, in seconds. A transaction ends after 60.
+_COUNT_TIMEOUT: Final = 50.0
+
+# A string is greater than null, and a missing value is not.
+_IS_HOSTED: Final = {"$gt": ["$$image.key", None]}
+_HOSTED: Final = {"$filter": {"input": "$images", "as": "image", "cond": _IS_HOSTED}}
+_SIZES: Final = {"$map": {"input": "$hosted", "as": "image", "in": "$$image.size"}}
+
+
+class MongoQuotas:
+    """See Identities."""
+
+    _mongo: MongoConnection
+
+    def set_quota(self, workspace_id: str, quota: Quota) -> None:
+        limits = {field: getattr(quota, name) for name, (field, _) in _LIMITS.items()}
+        change = {
+            "$set": {field: limit for field, limit in limits.items() if limit is not None},
+            "$unset": {field: "" for field, limit in limits.items() if limit is None},
+        }
+        with self._mongo.call() as database:
+            if not self._mongo.replicated:
+                raise QuotaNotSupported
+            mine = {"_id": workspace_id}
+            update = {operator: fields for operator, fields in change.items() if fields}
+            if not database.workspaces.update_one(mine, update).matched_count:
+                raise WorkspaceNotFound
+            uncounted = {"usage": {"products": 0, "images": 0, "bytes": 0, "counted": False}}
+            database.workspaces.update_one({**mine, "usage": None}, {"$set": uncounted})
+            workspace = database.workspaces.find_one(mine) or {}
+        if not workspace["usage"]["counted"]:
+            time.sleep(self._mongo.longest_call)
+            self._count(workspace_id)
+
+    def _count(self, workspace_id: str) -> None:
+        """Counts the products of a workspace and starts to keep the usage from there on.
+
+        A change that runs at the same time conflicts with it, and either is done after the other.
+        """
+        with self._mongo.call(timeout=_COUNT_TIMEOUT) as database:
+
+            def count(session: ClientSession) -> None:
+                usage = _counted(database, workspace_id, session)
+                fields = {"products": usage.products, "images": usage.images, "bytes": usage.bytes}
+                database.workspaces.update_one(
+                    {"_id": workspace_id}, {"$set": {"usage": {**fields, "counted": True}}}, session=session
+                )
+
+            _transact(self._mongo, database, count, seconds=_COUNT_TIMEOUT)
+
+    def get_usage(self, workspace_id: str) -> Usage:
+        with self._mongo.call(timeout=_COUNT_TIMEOUT) as database:
+            workspace = database.workspaces.find_one({"_id": workspace_id}, {"usage": True})
+            usage = (workspace or {}).get("usage")
+            if usage and usage["counted"]:
+                return Usage(products=usage["products"], images=usage["images"], bytes=usage["bytes"])
+            return _counted(database, workspace_id, None)
+
+
+def with_usage(
+    mongo: MongoConnection,
+    database: Database[Document],
+    workspace_id: str,
+    added: Usage,
+    write: Callable[[ClientSession | None], T],
+) -> T:
+    """Executes a write that adds to the usage of a workspace, and counts it if the workspace has a quota.
+
+    Args:
+        mongo, database: where to.
+        workspace_id: whose usage it is.
+        added: what the write adds; negative numbers for what it removes.
+        write: executes the write, in the session if there is one. A false result means that nothing was
+            written. It may be called several times, each after the one before was undone.
+
+    Returns:
+        The result of ``write``.
+
+    Raises:
+        ProductQuotaReached, ImageQuotaReached, ByteQuotaReached: nothing was written.
+    """
+    if added == Usage():
+        return write(None)
+    if database.workspaces.find_one({"_id": workspace_id, "usage": {"$ne": None}}, {"_id": True}) is None:
+        return write(None)
+
+    def write_and_count(session: ClientSession) -> T:
+        result = write(session)
+        if result:
+            _add_usage(database, workspace_id, added, session)
+        return result
+
+    return _transact(mongo, database, write_and_count, seconds=mongo.longest_call)
+
+
+def _transact(
+    mongo: MongoConnection,
+    database: Database[Document],
+    body: Callable[[ClientSession], T],
+    *,
+    seconds: float,
+) -> T:
+    """Executes a transaction, again and again while another one has changed the same documents.
+
+    Raises:
+        CatalogUnavailable: there was always another one.
+    """
+    for _ in attempts(seconds):
+        with database.client.start_session() as session:
+            try:
+                with session.start_transaction(
+                    read_concern=ReadConcern("snapshot"), write_concern=database.write_concern
+                ):
+                    return body(session)
+            except PyMongoError as error:
+                if not error.has_error_label("TransientTransactionError"):
+                    raise
+                mongo.forget_writes()
+    raise AssertionError  # the attempts end with an exception
+
+
+def _add_usage(database: Database[Document], workspace_id: str, added: Usage, session: ClientSession) -> None:
+    increase = {f"usage.{name}": getattr(added, name) for name in _LIMITS}
+    workspace = database.workspaces.find_one_and_update(
+        {"_id": workspace_id}, {"$inc": increase}, return_document=True, session=session
+    )
+    if workspace is None or not workspace["usage"]["counted"]:
+        return
+    for name, (field, reached) in _LIMITS.items():
+        limit = workspace.get(field)
+        if limit is not None and getattr(added, name) > 0 and workspace["usage"][name] > limit:
+            raise reached
+
+
+def _counted(database: Database[Document], workspace_id: str, session: ClientSession | None) -> Usage:
+    """The usage of a workspace, counted product by product."""
+    pipeline: list[dict[str, Any]] = [
+        {"$match": {"companyId": workspace_id}},
+        {"$project": {"hosted": _HOSTED}},
+        {"$project": {"images": {"$size": "$hosted"}, "bytes": {"$sum": _SIZES}}},
+        {
+            "$group": {
+                "_id": None,
+                "products": {"$sum": 1},
+                "images": {"$sum": "$images"},
+                "bytes": {"$sum": "$bytes"},
+            }
+        },
+    ]
+    for document in database.products.aggregate(pipeline, session=session):
+        return Usage(products=document["products"], images=document["images"], bytes=document["bytes"])
+    return Usage()

@@ -1,0 +1,67 @@
+"""The removal of what has expired, in the SQLite catalog."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from catalog.expiry import FORGOTTEN_AT_ONCE, REMEMBERED
+from catalog.identity import EXPIRED_KEPT_FOR
+from catalog.sqlite.connection import SQLiteConnections
+from catalog.sqlite.records import to_ms
+
+#: How many records a transaction removes besides what it is for.
+FEW: Final = 10
+
+#: The most Idempotency-Keys of a batch: an answer may have more than a megabyte.
+_MOST_KEYS: Final = 10
+
+
+class SQLiteExpiry:
+    """See Catalog."""
+
+    _file: SQLiteConnections
+
+    def remove_expired(self, at: datetime, limit: int) -> Mapping[str, int]:
+        removed = {}
+        # A transaction for each kind, so that each is short.
+        with self._file.write() as connection:
+            removed["Idempotency-Keys"] = remove_expired_keys(connection, at, min(limit, _MOST_KEYS))
+        with self._file.write() as connection:
+            removed["credentials"] = remove_expired_credentials(connection, at, limit)
+        with self._file.write() as connection:
+            removed["grants"] = remove_expired_grants(connection, at, limit)
+        return removed
+
+
+def remove_expired_keys(connection: sqlite3.Connection, at: datetime, limit: int) -> int:
+    """Removes up to so many Idempotency-Keys that have expired; returns how many."""
+    return _remove(connection, "idempotency_keys", "expires_at <= ?", (to_ms(at),), limit)
+
+
+def remove_expired_credentials(connection: sqlite3.Connection, at: datetime, limit: int) -> int:
+    """The same for credentials."""
+    removed = 0
+    for kinds, end in ((FORGOTTEN_AT_ONCE, at), (REMEMBERED, at - EXPIRED_KEPT_FOR)):
+        for kind in kinds:
+            left = limit - removed
+            expired = (kind.value, to_ms(end))
+            removed += _remove(connection, "credentials", "kind = ? AND expires_at <= ?", expired, left)
+    return removed
+
+
+def remove_expired_grants(connection: sqlite3.Connection, at: datetime, limit: int) -> int:
+    """The same for grants."""
+    return _remove(connection, "grants", "expires_at <= ?", (to_ms(at - EXPIRED_KEPT_FOR),), limit)
+
+
+def _remove(
+    connection: sqlite3.Connection, table: str, condition: str, values: Sequence[object], limit: int
+) -> int:
+    delete = (
+        f"DELETE FROM {table} WHERE rowid IN"  # noqa: S608  # our own names
+        f" (SELECT rowid FROM {table} WHERE {condition} ORDER BY expires_at LIMIT ?)"
+    )
+    return connection.execute(delete, (*values, limit)).rowcount
