@@ -24,11 +24,14 @@ from auth.bearer import BearerAuth
 from auth.budgets import Budgets, tell_budget
 from auth.counters import Counters, make_limiter
 from auth.last_used import LastUsed
+from auth.oauth.registration import UNUSED_KEPT_FOR
 from auth.oauth.server import OAuthServer
 from auth.sessions import Sessions
 from catalog.base import Catalog
+from catalog.expiry import Cleanup
 from catalog.mongo import MongoCatalog
 from catalog.sqlite import SQLiteCatalog
+from cli.cleanup import cleanup_command
 from cli.client import client_commands
 from cli.demo import demo_command
 from cli.doctor import doctor_command
@@ -164,6 +167,7 @@ def create_app(
     _configure(app, settings)
     budgets = make_budgets(app, settings, catalog)
     last_used = app.extensions["last_used"] = LastUsed(catalog)
+    app.before_request(Cleanup(catalog).run_if_due)
     auth = BearerAuth(catalog, budgets, last_used)
     idempotency = IdempotencyKeys(catalog)
     products = Products(storage, catalog, hosts=hosts(settings), on_left=on_left)
@@ -222,6 +226,7 @@ def _add_commands(
         key_commands(catalog),
         user_commands(catalog),
         client_commands(catalog),
+        cleanup_command(catalog, UNUSED_KEPT_FOR),
         storage_commands(catalog, storage, storage_named),
         doctor_command(catalog, storage, budgets.can_count, served_here=not isinstance(storage, R2Storage)),
         demo_command(catalog, settings.public_url, store_variables(settings)),

@@ -316,7 +316,8 @@ class Catalog(Identities, Protocol):
             limit: of records of each kind.
 
         Returns:
-            For each kind of record, in words, how many were removed. If it is 0 for all, none is left.
+            How many ``idempotencyKeys``, ``credentials`` and ``grants`` were removed. None is left if all
+            are 0.
         """
 
     def check(self) -> None:

@@ -10,6 +10,7 @@ from catalog.base import Catalog
 from catalog.errors import WorkspaceNotFound
 from catalog.identity import Plan, Workspace
 from catalog.ids import new_id, now
+from cli.quota import quota_command, usage_text
 from cli.store_errors import Group
 
 _PLAN: Final = click.Choice([plan.value for plan in Plan])
@@ -39,11 +40,15 @@ def workspace_commands(catalog: Catalog) -> click.Group:
         click.echo(new_workspace(catalog, name, Plan(plan)).id)
 
     @group.command("list")
-    def list_() -> None:
+    @click.option("--usage", is_flag=True, help="Also show what each has stored, and its quota.")
+    def list_(usage: bool) -> None:  # noqa: FBT001  # click passes it so
         """List the workspaces: id, plan, creation time, name."""
         for workspace in catalog.list_workspaces():
             created = workspace.created_at.isoformat(timespec="seconds")
-            click.echo(f"{workspace.id}  {workspace.plan:<10}  {created}  {workspace.name}")
+            used = ""
+            if usage:
+                used = f"  ({usage_text(catalog.get_usage(workspace.id), workspace.quota)})"
+            click.echo(f"{workspace.id}  {workspace.plan:<10}  {created}  {workspace.name}{used}")
 
     @group.command()
     @click.argument("workspace_id", metavar="ID")
@@ -55,4 +60,5 @@ def workspace_commands(catalog: Catalog) -> click.Group:
         except WorkspaceNotFound:
             raise click.ClickException(f"There is no workspace {workspace_id}.") from None
 
+    group.add_command(quota_command(catalog))
     return group

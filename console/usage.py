@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from auth.budgets import DAILY_WRITES, Budgets
 from auth.sessions import Session
 from catalog.base import Catalog, ProductQuery
+from catalog.identity import Quota
 from console.guards import Guards
 from console.rendering import Pages
 
@@ -20,11 +21,14 @@ def add_usage(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catal
     def usage(session: Session) -> ResponseReturnValue:
         workspace = catalog.get_workspace(session.user.workspace_id)
         every = ProductQuery(limit=1, show_archived=True)
+        # Without a quota the usage may not be kept, and would be counted anew for each request.
+        stored = catalog.get_usage(workspace.id) if workspace.quota != Quota() else None
         return pages.render(
             "usage.html",
             session=session,
             workspace=workspace,
             limited=workspace.plan in DAILY_WRITES,
             state=budgets.usage(workspace.id),
+            stored=stored,
             products=catalog.list_products(workspace.id, every).total,
         )

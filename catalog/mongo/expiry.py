@@ -27,7 +27,7 @@ class MongoExpiry:
         long_over = {"expiresAt": {"$lte": at - EXPIRED_KEPT_FOR}}
         removed = {}
         with self._mongo.call() as database:
-            removed["Idempotency-Keys"] = _remove(database.idempotencyKeys, over, limit)
+            removed["idempotencyKeys"] = _remove(database.idempotencyKeys, over, limit)
             removed["credentials"] = 0
             for kinds, condition in ((FORGOTTEN_AT_ONCE, over), (REMEMBERED, long_over)):
                 expired = {"kind": {"$in": [kind.value for kind in kinds]}, **condition}

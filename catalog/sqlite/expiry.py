@@ -28,7 +28,7 @@ class SQLiteExpiry:
         removed = {}
         # A transaction for each kind, so that each is short.
         with self._file.write() as connection:
-            removed["Idempotency-Keys"] = remove_expired_keys(connection, at, min(limit, _MOST_KEYS))
+            removed["idempotencyKeys"] = remove_expired_keys(connection, at, min(limit, _MOST_KEYS))
         with self._file.write() as connection:
             removed["credentials"] = remove_expired_credentials(connection, at, limit)
         with self._file.write() as connection:

@@ -77,8 +77,8 @@ class ExpiryContract:
         claim = a_claim()
         catalog.claim_idempotency_key(claim, AT)
         catalog.complete_idempotency_key(claim, CREATED)
-        assert catalog.remove_expired(claim.expires_at, 100)["Idempotency-Keys"] == 1
-        assert catalog.remove_expired(claim.expires_at, 100)["Idempotency-Keys"] == 0
+        assert catalog.remove_expired(claim.expires_at, 100)["idempotencyKeys"] == 1
+        assert catalog.remove_expired(claim.expires_at, 100)["idempotencyKeys"] == 0
 
     def test_a_batch_is_no_larger_than_its_limit(self, catalog: Catalog) -> None:
         workspace = new_workspace(catalog)
@@ -90,10 +90,10 @@ class ExpiryContract:
                 )
         batches = [dict(catalog.remove_expired(LATER, 3)) for _ in range(4)]
         assert batches == [
-            {"Idempotency-Keys": 3, "credentials": 3, "grants": 0},
-            {"Idempotency-Keys": 1, "credentials": 3, "grants": 0},
-            {"Idempotency-Keys": 0, "credentials": 2, "grants": 0},
-            {"Idempotency-Keys": 0, "credentials": 0, "grants": 0},
+            {"idempotencyKeys": 3, "credentials": 3, "grants": 0},
+            {"idempotencyKeys": 1, "credentials": 3, "grants": 0},
+            {"idempotencyKeys": 0, "credentials": 2, "grants": 0},
+            {"idempotencyKeys": 0, "credentials": 0, "grants": 0},
         ]
 
     def test_all_that_has_expired_is_removed_batch_by_batch(
@@ -106,7 +106,7 @@ class ExpiryContract:
         catalog.claim_idempotency_key(living, now())
         for _ in range(5):
             catalog.claim_idempotency_key(a_claim(long_ago, workspace_id=workspace_id), long_ago)
-        totals = [dict(total)["Idempotency-Keys"] for total in remove_all_expired(catalog, pause=0)]
+        totals = [dict(total)["idempotencyKeys"] for total in remove_all_expired(catalog, pause=0)]
         assert totals[-1] == 5
         assert totals == sorted(totals)
         assert catalog.claim_idempotency_key(later(living, now()), now()) == living

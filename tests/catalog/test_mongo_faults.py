@@ -14,7 +14,7 @@ from pymongo.database import Database
 from auth.tokens import new_api_key
 from catalog.base import Product
 from catalog.errors import CatalogUnavailable, DuplicateModel, OutcomeUnknown
-from catalog.identity import Plan
+from catalog.identity import Plan, Quota
 from catalog.ids import new_id
 from catalog.mongo import TIMEOUT, MongoCatalog
 from tests.catalog.idempotency_contract import AT, CREATED, a_claim, later
@@ -396,3 +396,30 @@ def test_a_unique_index_of_another_program_is_not_taken_for_a_duplicate_of_ours(
     assert sorted(catalog.iter_products(), key=lambda found: found.created_at) == [product, other]
     with pytest.raises(DuplicateModel):
         catalog.update_product(workspace.id, other.id, {"model": product.model})
+
+
+# --- transactions, of a workspace with a quota
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["breaks", "hangs"])
+def test_when_a_commit_is_not_answered_the_outcome_is_unknown(
+    proxy: Proxy, far: MongoCatalog, catalog: MongoCatalog, product: Product, hangs: bool
+) -> None:
+    far.set_quota(product.workspace_id, Quota(images=1))
+    proxy.fault = Fault(b"commitTransaction", hangs=hangs)
+    image = hosted_image()
+    with soon(), raises_exactly(OutcomeUnknown):
+        far.append_image(product.workspace_id, product.id, image)
+    assert current(catalog, product).images in (product.images, (*product.images, image))
+    assert catalog.get_usage(product.workspace_id) == current(catalog, product).usage
+
+
+def test_a_change_that_its_transaction_could_not_count_has_not_happened(
+    mongodb: MongoServer, hasty: MongoCatalog, catalog: MongoCatalog, product: Product
+) -> None:
+    hasty.set_quota(product.workspace_id, Quota(images=1))
+    counting = {"errorCode": 13, "mode": {"skip": 1}}  # the second of two findAndModify
+    with mongodb.failing("findAndModify", **counting), raises_exactly(CatalogUnavailable):
+        hasty.append_image(product.workspace_id, product.id, hosted_image())
+    assert current(catalog, product) == product
+    assert catalog.get_usage(product.workspace_id) == product.usage

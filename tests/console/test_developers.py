@@ -13,10 +13,10 @@ from flask.testing import FlaskClient
 from auth.budgets import Budgets
 from auth.tokens import READ, digest
 from catalog.base import Catalog
-from catalog.identity import CredentialKind, OAuthClient, Plan, Role, User, Workspace
+from catalog.identity import CredentialKind, OAuthClient, Plan, Quota, Role, User, Workspace
 from catalog.ids import now
 from tests.console.conftest import NewPerson, Person
-from tests.factories import issue_key, new_grant, new_oauth_client, new_workspace
+from tests.factories import hosted_image, issue_key, new_grant, new_oauth_client, new_product, new_workspace
 
 KEYS = "/console/keys"
 APPS = "/console/apps"
@@ -272,6 +272,17 @@ def test_the_usage_page_shows_the_writes_of_the_day(
         assert "Left: 97. The count starts anew at midnight UTC." in text
     clock[0] += timedelta(hours=6)
     assert "<strong>0</strong> of 100" in person.browser.get("/console/usage").text
+
+
+def test_the_usage_page_shows_the_quota_of_the_workspace(admin: Person, catalog: Catalog) -> None:
+    assert "Stored images" not in admin.browser.get("/console/usage").text
+    workspace = catalog.get_workspace(admin.user.workspace_id)
+    new_product(catalog, workspace, images=(hosted_image(size=1_500_000),))
+    catalog.set_quota(workspace.id, Quota(products=9, images=5, bytes=2 * 1024 * 1024))
+    text = admin.browser.get("/console/usage").text
+    assert "<strong>1</strong> of 9" in text
+    assert "<strong>1</strong> of 5" in text
+    assert "<strong>1.4 MiB</strong> of 2.0 MiB" in text
 
 
 def test_usage_that_nothing_can_count_is_said_to_be_so(
