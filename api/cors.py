@@ -34,6 +34,7 @@ def allow_browsers(app: Flask, origins: Sequence[str]) -> None:
             "Idempotency-Key",
             "If-Match",
             "If-None-Match",
+            "MCP-Protocol-Version",  # MCP clients in browsers send it when they look for the metadata
             "X-Request-Id",
             "X-Source",
         ],

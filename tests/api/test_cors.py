@@ -58,9 +58,17 @@ def test_errors_can_be_read_too_and_the_headers_that_matter(tmp_path: Path) -> N
 
 def test_a_page_may_read_where_to_get_a_token(tmp_path: Path) -> None:
     for name in ("oauth-authorization-server", "oauth-protected-resource"):
-        response = client_of(tmp_path, SHOP).get(f"/.well-known/{name}", headers={"Origin": SHOP})
+        client, path = client_of(tmp_path, SHOP), f"/.well-known/{name}"
+        response = client.get(path, headers={"Origin": SHOP})
         assert response.status_code == 200
         assert response.headers["Access-Control-Allow-Origin"] == SHOP
+        asked = {
+            "Origin": SHOP,
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": "mcp-protocol-version",
+        }
+        allowed = client.options(path, headers=asked).headers["Access-Control-Allow-Headers"]
+        assert allowed.lower() == "mcp-protocol-version"
 
 
 def test_a_page_may_not_ask_for_a_users_consent_itself(tmp_path: Path) -> None:

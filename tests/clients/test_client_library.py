@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import secrets
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 import requests
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 
-from catalog.base import Catalog
-from catalog.mongo import MongoCatalog
-from catalog.sqlite import SQLiteCatalog
-from tests.factories import new_session
-from tests.mongo import MongoServer, database_uri
-from tests.servers import Server, gunicorn
+from tests.clients.conftest import Human
+from tests.servers import Server
 
 CALLBACK = "http://127.0.0.1:51004/callback"
 SCOPE = "products:read products:write offline_access"
-PASSWORD = "correct horse battery"  # noqa: S105  # of nobody
-
-
-@pytest.fixture(scope="module", params=["sqlite", "mongo"])
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, mongodb: MongoServer
-) -> Iterator[Server]:
-    folder: Path = tmp_path_factory.mktemp("server")
-    uri = "" if request.param == "sqlite" else database_uri(mongodb.uri, secrets.token_hex(8))
-    with gunicorn(folder, WEB_CONCURRENCY="2", CATALOG_URL=uri) as server:
-        yield server
-
-
-@pytest.fixture
-def browser(server: Server) -> Iterator[requests.Session]:
-    """The browser of a user who has signed in."""
-    workspace_id = server.flask("workspace", "create", "Acme")
-    email = f"{secrets.token_hex(4)}@example.com"
-    server.flask(
-        *("user", "create", email, "--workspace", workspace_id, "--role", "editor", "--password-stdin"),
-        stdin=f"{PASSWORD}\n",
-    )
-    uri = server.environ["CATALOG_URL"]
-    catalog: Catalog = (
-        MongoCatalog(uri) if uri else SQLiteCatalog(Path(server.environ["DATA_DIR"]) / "vetrina.sqlite3")
-    )
-    with closing(catalog), requests.Session() as browser:
-        user = catalog.find_user(email)
-        assert user is not None
-        browser.cookies.set("vetrina_session", new_session(catalog, user))
-        yield browser
 
 
 def registered(server: Server, method: str) -> OAuth2Session:
@@ -78,20 +39,8 @@ def registered(server: Server, method: str) -> OAuth2Session:
     )
 
 
-def allow(browser: requests.Session, url: str) -> str:
-    """Consents in the browser. Returns the URL of the redirect to the app."""
-    page = browser.get(url, timeout=10)
-    assert page.status_code == 200, page.text
-    token = re.search(r'name="csrf" value="([0-9a-f]{64})"', page.text)
-    assert token is not None
-    form = {"csrf": token[1], "decision": "allow"}
-    return browser.post(url, data=form, allow_redirects=False, timeout=10).headers["Location"]
-
-
 @pytest.mark.parametrize("method", ["none", "client_secret_basic", "client_secret_post"])
-def test_a_client_library_completes_the_whole_flow(
-    server: Server, browser: requests.Session, method: str
-) -> None:
+def test_a_client_library_completes_the_whole_flow(server: Server, human: Human, method: str) -> None:
     metadata = requests.get(f"{server.url}/.well-known/oauth-authorization-server", timeout=10).json()
     products = f"{server.url}/api/v1/products"
     with registered(server, method) as client:
@@ -99,7 +48,7 @@ def test_a_client_library_completes_the_whole_flow(
         url, state = client.create_authorization_url(
             metadata["authorization_endpoint"], code_verifier=verifier
         )
-        callback = allow(browser, url)
+        callback = human.allow(url)
         token = client.fetch_token(
             metadata["token_endpoint"], authorization_response=callback, code_verifier=verifier, state=state
         )
@@ -124,9 +73,7 @@ def test_a_client_library_completes_the_whole_flow(
             client.refresh_token(metadata["token_endpoint"], refresh_token=refreshed["refresh_token"])
 
 
-def test_a_client_library_with_a_wrong_verifier_gets_no_token(
-    server: Server, browser: requests.Session
-) -> None:
+def test_a_client_library_with_a_wrong_verifier_gets_no_token(server: Server, human: Human) -> None:
     with registered(server, "none") as client:
         url, _ = client.create_authorization_url(
             f"{server.url}/api/oauth/authorize", code_verifier=secrets.token_urlsafe(48)
@@ -134,6 +81,6 @@ def test_a_client_library_with_a_wrong_verifier_gets_no_token(
         with pytest.raises(OAuthError, match="invalid_grant"):
             client.fetch_token(
                 f"{server.url}/api/oauth/token",
-                authorization_response=allow(browser, url),
+                authorization_response=human.allow(url),
                 code_verifier=secrets.token_urlsafe(48),
             )
