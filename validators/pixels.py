@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from validators.base import Limits, Upload, over_budget
+from validators.base import Limits, Upload, too_many_parts
 
 #: A scan costs up to a fifth of a decode even when it changes nothing. This many over the most pixels
 #: are about a second; ordinary progressive JPEGs have 10 to 20 scans.
@@ -26,7 +26,7 @@ class PixelBudget:
         limits.check_pixels(canvas * structure.frames)
         limits.check_decode_bytes(structure.decode_bytes)
         if structure.scans > FULL_SCANS and canvas * structure.scans > limits.max_pixels * FULL_SCANS:
-            raise over_budget(
+            raise too_many_parts(
                 f"{structure.scans} scans of {canvas} pixels, "
                 f"MAX_IMAGE_PIXELS allows {FULL_SCANS} of {limits.max_pixels}"
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from validators.base import Limits, corrupt, over_budget
+from validators.base import Limits, corrupt, too_many_parts
 from validators.containers.exif import OrientationKeeper, kinds_in_xmp
 from validators.containers.structure import Kept, Structure
 
@@ -63,7 +63,7 @@ class _Walk:
         while True:
             chunks += 1
             if chunks > self._limits.max_chunks:
-                raise over_budget(f"more segments than MAX_IMAGE_CHUNKS, {self._limits.max_chunks}")
+                raise too_many_parts(f"more segments than MAX_IMAGE_CHUNKS, {self._limits.max_chunks}")
             found = _MARKER.search(self._data, position)
             if found is None:
                 raise corrupt("the end marker is missing")
@@ -124,7 +124,7 @@ class _Walk:
             self._interleaved = body[0] == len(self._samples)
         self._scans += 1
         if self._scans > self._limits.max_jpeg_scans:
-            raise over_budget(f"more scans than MAX_JPEG_SCANS, {self._limits.max_jpeg_scans}")
+            raise too_many_parts(f"more scans than MAX_JPEG_SCANS, {self._limits.max_jpeg_scans}")
         found = _AFTER_SCAN.search(self._data, end)
         if found is None:
             raise corrupt("a scan is cut off")

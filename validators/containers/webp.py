@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from validators.base import Limits, corrupt, over_budget
+from validators.base import Limits, corrupt, too_many_parts
+from validators.containers import vp8l
 from validators.containers.exif import OrientationKeeper, kinds_in_xmp
 from validators.containers.structure import Kept, Structure
 
@@ -16,9 +17,13 @@ _FRAME_HEADER: Final = 16
 # The flags of VP8X: section 2.7.
 _PROFILE, _EXIF, _XMP, _ANIMATION = 0x20, 0x08, 0x04, 0x02
 
-#: Bytes for a pixel of the canvas: two canvases that the animation decoder keeps and the copy that
-#: it gives out, all of four bytes.
-_CANVAS_BYTES: Final = 12
+#: Bytes for a pixel of the canvas: the decoder keeps two canvases, and gives out a copy of one.
+_CANVAS_BYTES: Final = 8
+_OUTPUT_BYTES: Final = 4
+#: Bytes for a column of a lossy picture: its rows of macroblocks, and what the decoder knows of each block.
+_LOSSY_COLUMN_BYTES: Final = 512
+_DECODER_BYTES: Final = 1 << 20  # whatever the picture
+_LOSSLESS_HEADER: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ def _chunks(data: bytes, position: int, end: int, limit: int) -> Iterator[_Chunk
     while position < end:
         count += 1
         if count > limit:
-            raise over_budget(f"more chunks than MAX_IMAGE_CHUNKS, {limit}")
+            raise too_many_parts(f"more chunks than MAX_IMAGE_CHUNKS, {limit}")
         body = position + 8
         payload_end = body + int.from_bytes(data[position + 4 : body], "little")
         if payload_end > end:
@@ -72,6 +77,8 @@ class _Walk:
         self._has_animation = False
         self._has_profile = False
         self._has_picture = False
+        self._picture_bytes = 0  # what decoding one of the pictures takes at most, beside the canvases
+        self._budget = vp8l.WorkBudget()
 
     def run(self) -> Structure:
         if self._end > len(self._data) or self._end < _HEADER + 8:
@@ -82,6 +89,8 @@ class _Walk:
             self._extended(first, chunks)
         else:
             self._canvas = self._bitstream(first)
+            self._check_canvas()
+            self._count_memory(first, None, self._canvas)
             self._keep(first)
             self._removed.update("other" for _ in chunks)
         if self._end < len(self._data):
@@ -116,6 +125,25 @@ class _Walk:
             return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
         raise corrupt("a chunk that is no picture where one must be")
 
+    def _check_canvas(self) -> None:
+        """Refuses a canvas that is too large whatever pictures are on it, before they are read."""
+        self._limits.check_pixels(self._canvas[0] * self._canvas[1])
+        self._limits.check_decode_bytes(self._decode_bytes())
+
+    def _count_memory(self, chunk: _Chunk, alpha: _Chunk | None, size: tuple[int, int]) -> None:
+        """Takes the memory for a picture into account; the pictures are decoded one after the other."""
+        view = memoryview(self._data)
+        if chunk.kind == b"VP8L":
+            stream = view[chunk.body + _LOSSLESS_HEADER : chunk.end]
+            memory = vp8l.decode_bytes(stream, *size, self._budget)
+        else:
+            memory = _LOSSY_COLUMN_BYTES * size[0]
+        if alpha is not None:
+            memory += size[0] * size[1]
+            if alpha.end > alpha.body and self._data[alpha.body] & 3:  # compressed
+                memory += vp8l.decode_bytes(view[alpha.body + 1 : alpha.end], *size, self._budget)
+        self._picture_bytes = max(self._picture_bytes, memory)
+
     # --- the extended format
 
     def _extended(self, first: _Chunk, chunks: Iterator[_Chunk]) -> None:
@@ -125,9 +153,7 @@ class _Walk:
         self._flags = header[0]
         self._kept_flags = self._flags & ~(_PROFILE | _EXIF | _XMP)
         self._canvas = 1 + int.from_bytes(header[4:7], "little"), 1 + int.from_bytes(header[7:10], "little")
-        # A canvas can be huge in a file that holds no picture at all.
-        self._limits.check_pixels(self._canvas[0] * self._canvas[1])
-        self._limits.check_decode_bytes(self._decode_bytes())
+        self._check_canvas()
         self._pieces.append(b"")  # VP8X, when its flags are known
         alpha: _Chunk | None = None
         for chunk in chunks:
@@ -148,6 +174,7 @@ class _Walk:
             raise corrupt("a second picture, or one outside the frames of an animation")
         if self._bitstream(chunk) != self._canvas:
             raise corrupt("canvas and picture differ in size")
+        self._count_memory(chunk, alpha, self._canvas)
         self._has_picture = True
         if alpha is not None:
             self._keep(alpha)
@@ -188,6 +215,7 @@ class _Walk:
             raise corrupt("a frame without exactly one picture")
         if self._bitstream(coded[-1]) != size:
             raise corrupt("frame and picture differ in size")
+        self._count_memory(coded[-1], coded[0] if len(coded) > 1 else None, size)
         if coded == parts:
             self._keep(chunk)
         else:
@@ -221,7 +249,10 @@ class _Walk:
     # --- the end
 
     def _decode_bytes(self) -> int:
-        return self._canvas[0] * self._canvas[1] * _CANVAS_BYTES + 2 * len(self._data)
+        """Two canvases, and a picture as it is decoded or the copy that is given out after it."""
+        pixels = self._canvas[0] * self._canvas[1]
+        pictures = max(pixels * _OUTPUT_BYTES, self._picture_bytes)
+        return pixels * _CANVAS_BYTES + pictures + 2 * len(self._data) + _DECODER_BYTES
 
     def _structure(self, first: _Chunk) -> Structure:
         if first.kind == b"VP8X":

@@ -70,7 +70,7 @@ def test_scans_are_counted_before_anything_is_decoded(refused: Refused) -> None:
     data = jpeg(progressive=True)
     last = data.rindex(b"\xff\xda")
     rejected = refused(data[:-2] + data[last:-2] * 1000 + b"\xff\xd9")
-    assert rejected.code == "too_many_pixels"
+    assert rejected.code == "too_many_parts"
     assert rejected.reason == "more scans than MAX_JPEG_SCANS, 100"
 
 
