@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from catalog.base import Catalog
 from catalog.errors import ClientNotFound
 from catalog.identity import OAuthClient
+from cli.listing import json_option, print_list, seconds
 from cli.store_errors import Group
 
 
@@ -22,7 +21,7 @@ def client_commands(catalog: Catalog) -> click.Group:
     @group.command("list")
     @click.option("--workspace", "workspace_id", metavar="ID", help="Only the clients of this workspace.")
     @click.option("--self-registered", is_flag=True, help="Only the clients that registered themselves.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+    @json_option
     def list_(workspace_id: str | None, *, self_registered: bool, as_json: bool) -> None:
         """List the clients: id, workspace, kind, creation time, time of the first grant, name."""
         if self_registered and workspace_id is not None:
@@ -31,11 +30,7 @@ def client_commands(catalog: Catalog) -> click.Group:
         if not self_registered and workspace_id is None:
             owners = [None, *(workspace.id for workspace in catalog.list_workspaces())]
         clients = [client for owner in owners for client in catalog.list_clients(owner)]
-        if as_json:
-            click.echo(json.dumps([_fields(client) for client in clients], indent=2, ensure_ascii=False))
-        else:
-            for client in clients:
-                click.echo(_line(client))
+        print_list(clients, as_json=as_json, fields=_fields, line=_line)
 
     @group.command()
     @click.argument("client_id", metavar="ID")
@@ -57,16 +52,16 @@ def _fields(client: OAuthClient) -> dict[str, object]:
         "id": client.id,
         "workspaceId": client.workspace_id,
         "kind": _kind(client),
-        "createdAt": client.created_at.isoformat(timespec="seconds"),
-        "usedAt": client.used_at.isoformat(timespec="seconds") if client.used_at else None,
+        "createdAt": seconds(client.created_at),
+        "usedAt": seconds(client.used_at),
         "name": client.name,
         "redirectUris": list(client.redirect_uris),
     }
 
 
 def _line(client: OAuthClient) -> str:
-    created = client.created_at.isoformat(timespec="seconds")
-    used = client.used_at.isoformat(timespec="seconds") if client.used_at else "never"
+    created = seconds(client.created_at)
+    used = seconds(client.used_at) or "never"
     owner = client.workspace_id or "self-registered"
     return f"{client.id}  {owner:<24}  {_kind(client):<12}  {created}  {used:<25}  {client.name}"
 

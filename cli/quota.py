@@ -61,7 +61,7 @@ def quota_command(catalog: Catalog) -> click.Command:
             if after != before:
                 catalog.set_quota(workspace_id, after)
         except WorkspaceNotFound:
-            raise click.ClickException(f"There is no workspace {workspace_id}.") from None
+            raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
         except QuotaNotSupported as error:
             raise click.ClickException(f"{error}.") from None
         usage = catalog.get_usage(workspace_id)

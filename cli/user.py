@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
@@ -12,6 +11,7 @@ from catalog.base import Catalog
 from catalog.errors import DuplicateEmail, UserNotFound, WorkspaceNotFound
 from catalog.identity import Role, User, normalized_email
 from catalog.ids import new_id, now
+from cli.listing import json_option, print_list, seconds
 from cli.store_errors import Group
 
 _password_stdin = click.option(
@@ -60,15 +60,10 @@ def user_commands(catalog: Catalog) -> click.Group:
 def _add_listing(group: click.Group, catalog: Catalog) -> None:
     @group.command("list")
     @click.option("--workspace", "workspace_id", metavar="ID", help="Only the users of this workspace.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+    @json_option
     def list_(workspace_id: str | None, *, as_json: bool) -> None:
         """List the users: id, workspace, role, state, creation time, email."""
-        users = catalog.list_users(workspace_id)
-        if as_json:
-            click.echo(json.dumps([_fields(user) for user in users], indent=2, ensure_ascii=False))
-        else:
-            for user in users:
-                click.echo(_line(user))
+        print_list(catalog.list_users(workspace_id), as_json=as_json, fields=_fields, line=_line)
 
 
 def _add_changes(group: click.Group, catalog: Catalog) -> None:
@@ -107,13 +102,13 @@ def _fields(user: User) -> dict[str, object]:
         "workspaceId": user.workspace_id,
         "role": user.role.value,
         "state": _state(user),
-        "createdAt": user.created_at.isoformat(timespec="seconds"),
+        "createdAt": seconds(user.created_at),
         "email": user.email,
     }
 
 
 def _line(user: User) -> str:
-    created = user.created_at.isoformat(timespec="seconds")
+    created = seconds(user.created_at)
     return f"{user.id}  {user.workspace_id}  {user.role:<6}  {_state(user):<8}  {created}  {user.email}"
 
 

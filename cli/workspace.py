@@ -1,4 +1,4 @@
-"""``flask --app wsgi workspace``: tenants."""
+"""``flask --app wsgi workspace``: commands that manage workspaces, the tenants of the server."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import click
 
 from catalog.base import Catalog
 from catalog.errors import WorkspaceNotFound
-from catalog.identity import Plan, Workspace
+from catalog.identity import Plan, Usage, Workspace
 from catalog.ids import new_id, now
-from cli.quota import quota_command, usage_text
+from cli.listing import json_option, print_list, seconds
+from cli.quota import quota_command, usage_object, usage_text
 from cli.store_errors import Group
 
 _PLAN: Final = click.Choice([plan.value for plan in Plan])
 
 
 def new_workspace(catalog: Catalog, name: str, plan: Plan = Plan.ENTERPRISE) -> Workspace:
-    """Adds a workspace to the catalog. The owner of a server is no free customer of it."""
+    """Adds a workspace to the catalog. By default its plan has no limits."""
     workspace = Workspace(id=new_id(), name=name, plan=plan, created_at=now())
     catalog.create_workspace(workspace)
     return workspace
 
 
 def workspace_commands(catalog: Catalog) -> click.Group:
-    """The commands about workspaces."""
+    """The commands that manage workspaces."""
 
     @click.group("workspace", cls=Group)
     def group() -> None:
@@ -32,33 +33,54 @@ def workspace_commands(catalog: Catalog) -> click.Group:
 
     @group.command()
     @click.argument("name")
-    @click.option("--plan", type=_PLAN, default=Plan.ENTERPRISE.value)
+    @click.option("--plan", type=_PLAN, default=Plan.ENTERPRISE.value, show_default=True)
     def create(name: str, plan: str) -> None:
-        """Create a workspace called NAME, and print its id."""
+        """Create a workspace with this NAME, and print its id."""
         if not name.strip():
             raise click.UsageError("NAME must not be blank.")
         click.echo(new_workspace(catalog, name, Plan(plan)).id)
 
     @group.command("list")
     @click.option("--usage", is_flag=True, help="Also show what each has stored, and its quota.")
-    def list_(usage: bool) -> None:  # noqa: FBT001  # click passes it so
+    @json_option
+    def list_(*, usage: bool, as_json: bool) -> None:
         """List the workspaces: id, plan, creation time, name."""
-        for workspace in catalog.list_workspaces():
-            created = workspace.created_at.isoformat(timespec="seconds")
-            used = ""
-            if usage:
-                used = f"  ({usage_text(catalog.get_usage(workspace.id), workspace.quota)})"
-            click.echo(f"{workspace.id}  {workspace.plan:<10}  {created}  {workspace.name}{used}")
+
+        def used(workspace: Workspace) -> Usage | None:
+            return catalog.get_usage(workspace.id) if usage else None
+
+        print_list(
+            catalog.list_workspaces(),
+            as_json=as_json,
+            fields=lambda workspace: _fields(workspace, used(workspace)),
+            line=lambda workspace: _line(workspace, used(workspace)),
+        )
 
     @group.command()
     @click.argument("workspace_id", metavar="ID")
     @click.argument("name", metavar="PLAN", type=_PLAN)
     def plan(workspace_id: str, name: str) -> None:
-        """Put the workspace with this ID on another PLAN; running servers follow within a minute."""
+        """Put the workspace with this ID on another PLAN. Running servers follow within a minute."""
         try:
             catalog.set_plan(workspace_id, Plan(name))
         except WorkspaceNotFound:
-            raise click.ClickException(f"There is no workspace {workspace_id}.") from None
+            raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
 
     group.add_command(quota_command(catalog))
     return group
+
+
+def _fields(workspace: Workspace, usage: Usage | None) -> dict[str, object]:
+    counts = {} if usage is None else {"usage": usage_object(usage, workspace.quota)}
+    return {
+        "id": workspace.id,
+        "plan": workspace.plan.value,
+        "createdAt": seconds(workspace.created_at),
+        "name": workspace.name,
+        **counts,
+    }
+
+
+def _line(workspace: Workspace, usage: Usage | None) -> str:
+    counts = "" if usage is None else f"  ({usage_text(usage, workspace.quota)})"
+    return f"{workspace.id}  {workspace.plan:<10}  {seconds(workspace.created_at)}  {workspace.name}{counts}"

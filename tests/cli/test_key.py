@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
 from auth.tokens import digest
@@ -44,10 +46,10 @@ def test_a_key_needs_a_workspace(runner: FlaskCliRunner) -> None:
     result = runner.invoke(args=["key", "create", "--workspace", "6650a1b2c3d4e5f6a7b8c9d0"])
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr == "Error: There is no workspace 6650a1b2c3d4e5f6a7b8c9d0.\n"
+    assert result.stderr == "Error: The workspace 6650a1b2c3d4e5f6a7b8c9d0 does not exist.\n"
 
 
-def test_list_tells_of_each_key_but_not_the_key(runner: FlaskCliRunner, workspace_id: str) -> None:
+def test_list_prints_each_key_without_its_secret(runner: FlaskCliRunner, workspace_id: str) -> None:
     keys = [create(runner, workspace_id, "--label", label) for label in ("ERP", "n8n node")]
     other = runner.invoke(args=["workspace", "create", "Other"]).stdout.strip()
     keys.append(create(runner, other))
@@ -56,7 +58,31 @@ def test_list_tells_of_each_key_but_not_the_key(runner: FlaskCliRunner, workspac
     assert not any(key in output or key.removeprefix("tp_") in output for key in keys)
     own = runner.invoke(args=["key", "list", "--workspace", workspace_id]).stdout.splitlines()
     assert [line.split()[1:3] for line in own] == [[workspace_id, "live"]] * 2
-    assert own[1].endswith("  n8n node")
+    assert [re.split(r"  +", line)[4:] for line in own] == [["never", "ERP"], ["never", "n8n node"]]
+
+
+def test_list_prints_the_keys_as_json_with_their_last_use(
+    runner: FlaskCliRunner, workspace_id: str, anonymous: FlaskClient, app: Flask, catalog: Catalog
+) -> None:
+    assert status(anonymous, create(runner, workspace_id, "--label", "ERP")) == 404
+    app.extensions["last_used"].flush()
+    (key,) = catalog.list_api_keys()
+    assert key.last_used_at is not None
+    result = runner.invoke(args=["key", "list", "--json"])
+    assert json.loads(result.stdout) == [
+        {
+            "id": key.id,
+            "workspaceId": workspace_id,
+            "state": "live",
+            "createdAt": key.created_at.isoformat(timespec="seconds"),
+            "lastUsedAt": key.last_used_at.isoformat(timespec="seconds"),
+            "label": "ERP",
+        }
+    ]
+
+
+def test_an_empty_list_is_an_empty_json_array(runner: FlaskCliRunner) -> None:
+    assert runner.invoke(args=["key", "list", "--json"]).stdout == "[]\n"
 
 
 def test_revoke_ends_a_key_at_the_next_request(
@@ -71,6 +97,6 @@ def test_revoke_ends_a_key_at_the_next_request(
     assert runner.invoke(args=["key", "revoke", key_id]).exit_code == 0
 
 
-def test_revoke_of_no_key_says_so(runner: FlaskCliRunner) -> None:
+def test_revoke_refuses_an_unknown_key(runner: FlaskCliRunner) -> None:
     result = runner.invoke(args=["key", "revoke", "nothing"])
-    assert (result.exit_code, result.stderr) == (1, "Error: There is no key nothing.\n")
+    assert (result.exit_code, result.stderr) == (1, "Error: The key nothing does not exist.\n")

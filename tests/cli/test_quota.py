@@ -42,7 +42,7 @@ def test_an_unknown_workspace_has_no_quota(runner: FlaskCliRunner) -> None:
     workspace_id = new_id()
     result = runner.invoke(args=["workspace", "quota", workspace_id, "--images", "1"])
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"Error: There is no workspace {workspace_id}.\n"
+    assert result.stderr == f"Error: The workspace {workspace_id} does not exist.\n"
 
 
 def test_the_list_of_workspaces_shows_the_usage_if_that_is_asked(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -24,7 +25,7 @@ def test_create_takes_a_plan(runner: FlaskCliRunner, catalog: Catalog, plan: str
 
 
 @pytest.mark.parametrize("args", [["Acme", "--plan", "gold"], [" "], []])
-def test_create_refuses_what_makes_no_sense(
+def test_create_refuses_a_blank_name_and_an_unknown_plan(
     runner: FlaskCliRunner, catalog: Catalog, args: list[str]
 ) -> None:
     result = runner.invoke(args=["workspace", "create", *args])
@@ -33,7 +34,7 @@ def test_create_refuses_what_makes_no_sense(
     assert catalog.list_workspaces() == []
 
 
-def test_list_tells_of_each_workspace(runner: FlaskCliRunner) -> None:
+def test_list_prints_each_workspace(runner: FlaskCliRunner) -> None:
     ids = [runner.invoke(args=["workspace", "create", name]).stdout.strip() for name in ("B", "A a")]
     lines = runner.invoke(args=["workspace", "list"]).stdout.splitlines()
     assert [line.split()[0] for line in lines] == ids
@@ -41,16 +42,28 @@ def test_list_tells_of_each_workspace(runner: FlaskCliRunner) -> None:
     assert lines[1].endswith("  A a")
 
 
-def test_plan_puts_it_on_another_plan(runner: FlaskCliRunner, catalog: Catalog) -> None:
+def test_list_prints_the_workspaces_as_json(runner: FlaskCliRunner, catalog: Catalog) -> None:
+    runner.invoke(args=["workspace", "create", "Müller", "--plan", "basic"])
+    (workspace,) = catalog.list_workspaces()
+    result = runner.invoke(args=["workspace", "list", "--json"])
+    created = workspace.created_at.isoformat(timespec="seconds")
+    assert json.loads(result.stdout) == [
+        {"id": workspace.id, "plan": "basic", "createdAt": created, "name": "Müller"}
+    ]
+    (with_usage,) = json.loads(runner.invoke(args=["workspace", "list", "--json", "--usage"]).stdout)
+    assert with_usage["usage"] == {key: {"used": 0, "quota": None} for key in ("products", "images", "bytes")}
+
+
+def test_plan_changes_the_plan(runner: FlaskCliRunner, catalog: Catalog) -> None:
     workspace_id = runner.invoke(args=["workspace", "create", "Acme"]).stdout.strip()
     result = runner.invoke(args=["workspace", "plan", workspace_id, "basic"])
     assert (result.exit_code, result.stdout) == (0, "")
     assert catalog.get_workspace(workspace_id).plan is Plan.BASIC
 
 
-def test_plan_of_no_workspace_says_so(runner: FlaskCliRunner) -> None:
+def test_plan_refuses_an_unknown_workspace(runner: FlaskCliRunner) -> None:
     result = runner.invoke(args=["workspace", "plan", "6650a1b2c3d4e5f6a7b8c9d0", "basic"])
     assert (result.exit_code, result.stderr) == (
         1,
-        "Error: There is no workspace 6650a1b2c3d4e5f6a7b8c9d0.\n",
+        "Error: The workspace 6650a1b2c3d4e5f6a7b8c9d0 does not exist.\n",
     )
