@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from math import ceil
 from typing import Final
 
@@ -22,6 +23,9 @@ from catalog.identity import Plan
 
 #: Writes a UTC day: docs/contract.md "Plans". Other plans have no limit.
 DAILY_WRITES: Final = {Plan.FREE: 100, Plan.BASIC: 200}
+
+#: How much looser the limit of sign-ins by user is than the one by network.
+_LOOSER_BY_USER: Final = 20
 
 #: For how long a process goes by the plan that it has seen, in seconds.
 _PLAN_KEPT_FOR: Final = 60.0
@@ -84,6 +88,7 @@ class Budgets:
         self._catalog = catalog
         self._counters = counters
         self._failures = RateLimitItemPerMinute(failures_per_minute)
+        self._sign_ins_of_user = RateLimitItemPerMinute(failures_per_minute * _LOOSER_BY_USER)
         self._clock = clock
         self._plans: dict[str, tuple[Plan, float]] = {}
 
@@ -141,20 +146,29 @@ class Budgets:
         Raises:
             TooManyFailures: there were enough from this address.
         """
-        remaining = self._hit(self._failures, "failures", address)
+        remaining = self._hit(self._failures, "failures", network_of(address))
         if remaining is not None and remaining < 0:
             raise TooManyFailures(60)
 
     def count_sign_in(self, address: str, email: str) -> None:
-        """Counts an attempt to sign in, by where it comes from and by whom it is about.
+        """Counts an attempt to sign in: by network, by network and user, and by user.
+
+        The limit by user is much looser, because anyone can reach it for anyone. Once it is reached, a
+        network still has its first attempt of the minute for this user. So nobody can lock out a user who
+        comes from another network, and an attacker who has many networks has one guess a minute from each.
 
         Raises:
             TooManyFailures: there were enough within the minute.
         """
-        for identifiers in (("sign-in from", address), ("sign-in of", email)):
-            remaining = self._hit(self._failures, *identifiers)
-            if remaining is not None and remaining < 0:
-                raise TooManyFailures(60)
+        network = network_of(address)
+        from_network = self._hit(self._failures, "sign-in from", network)
+        if from_network is not None and from_network < 0:
+            raise TooManyFailures(60)
+        of_pair = self._hit(self._failures, "sign-in from and of", network, email)
+        of_user = self._hit(self._sign_ins_of_user, "sign-in of", email)
+        first_of_pair = of_pair is None or of_pair == self._failures.amount - 1
+        if of_user is not None and of_user < 0 and not first_of_pair:
+            raise TooManyFailures(60)
 
     def count_registration(self, address: str) -> None:
         """Counts an OAuth client that registers itself.
@@ -162,7 +176,7 @@ class Budgets:
         Raises:
             TooManyFailures: there were enough from this address within the minute.
         """
-        remaining = self._hit(self._failures, "registrations", address)
+        remaining = self._hit(self._failures, "registrations", network_of(address))
         if remaining is not None and remaining < 0:
             raise TooManyFailures(60)
 
@@ -182,6 +196,18 @@ class Budgets:
         """How many are left; None if nothing can tell."""
         count = self._counters.read(item, *identifiers)
         return None if count is None else item.amount - count
+
+
+def network_of(address: str) -> str:
+    """The network by which an address counts: an IPv6 /64, the share of one customer, or an IPv4 address."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:  # a proxy may send any text
+        return address
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    mapped = parsed.ipv4_mapped
+    return str(mapped or IPv6Network((parsed, 64), strict=False))
 
 
 def _day(workspace_id: str, now: datetime) -> tuple[str, str, str]:

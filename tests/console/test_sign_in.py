@@ -14,7 +14,7 @@ from app import create_app
 from auth.passwords import verify_password
 from auth.tokens import digest
 from catalog.base import Catalog
-from catalog.identity import Credential, Role
+from catalog.identity import Credential, Role, User
 from catalog.ids import now
 from config import Settings
 from storage.base import StorageBackend
@@ -109,6 +109,61 @@ def test_sign_ins_are_limited(
     answer = person.sign_in()
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
     assert "Too many attempts. Wait a minute, then try again." in answer.text
+
+
+def attempt(app: Flask, user: User, address: str, password: str = "wrong") -> int:  # noqa: S107  # a test value
+    """The status of a sign-in from an address."""
+    browser = app.test_client()
+    browser.environ_base["REMOTE_ADDR"] = address
+    return Person(user, browser).sign_in(password).status_code
+
+
+@on_both_catalogs
+def test_wrong_passwords_from_many_addresses_do_not_keep_the_right_one_out(
+    settings: Settings,
+    storage: StorageBackend,
+    catalog: Catalog,
+    new_person: NewPerson,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = create_app(replace(settings, auth_failures_per_minute=2), storage=storage, catalog=catalog)
+    anna = new_person(signed_in=False).user
+    monkeypatch.setattr(
+        auth.sessions, "verify_password", lambda _, password: password == PASSWORD
+    )  # Argon2 would take seconds
+    first = [attempt(app, anna, f"192.0.2.{host}") for host in range(20) for _ in range(2)]
+    assert first == [401] * 40, "two from each address, as many as the limit by user"
+    assert [attempt(app, anna, f"192.0.2.{host}") for host in range(20)] == [429] * 20
+    # The limit by user is reached: another address has one attempt, which suffices for the right password.
+    assert [attempt(app, anna, "198.51.100.1") for _ in range(2)] == [401, 429]
+    assert attempt(app, anna, "203.0.113.7", PASSWORD) == 303
+    bert = new_person(signed_in=False).user
+    assert [attempt(app, bert, "198.51.100.2") for _ in range(3)] == [401, 401, 429]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "counted_together"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+    ],
+)
+def test_sign_ins_count_by_network(
+    settings: Settings,
+    storage: StorageBackend,
+    catalog: Catalog,
+    new_person: NewPerson,
+    one: str,
+    other: str,
+    *,
+    counted_together: bool,
+) -> None:
+    app = create_app(replace(settings, auth_failures_per_minute=1), storage=storage, catalog=catalog)
+    user = new_person(signed_in=False).user
+    assert attempt(app, user, one) == 401
+    assert attempt(app, user, other) == (429 if counted_together else 401)
 
 
 @pytest.mark.parametrize("csrf", [None, "", "0" * 64, "è" * 64])
@@ -223,9 +278,11 @@ def test_repeated_requests_for_a_page_token_add_no_records(
         stored.append(credential)
 
     monkeypatch.setattr(catalog, "create_credential", count)
-    monkeypatch.setattr(auth.sessions, "now", lambda: datetime(2026, 11, 23, 18, 0, tzinfo=UTC))
+    period = auth.sessions.PAGE_TOKEN_PERIOD
+    start = datetime.fromtimestamp(now().timestamp() // period.total_seconds() * period.total_seconds(), UTC)
+    monkeypatch.setattr(auth.sessions, "now", lambda: start)
     assert len({admin.access_token() for _ in range(20)}) == len(stored) == 1
-    monkeypatch.setattr(auth.sessions, "now", lambda: datetime(2026, 11, 23, 18, 10, tzinfo=UTC))
+    monkeypatch.setattr(auth.sessions, "now", lambda: start + period)
     assert admin.access_token()
     assert len(stored) == 2
 
