@@ -1,7 +1,7 @@
-"""zlib streams (RFC 1950), inflated in steps of bounded memory, and CRC-32.
+"""zlib streams (RFC 1950), inflated in steps of bounded memory or made anew, and CRC-32.
 
-ISA-L does both several times as fast as zlib. It has wheels for x86-64 and 64-bit ARM; elsewhere zlib does
-the same.
+ISA-L does all of it several times as fast as zlib. It has wheels for x86-64 and 64-bit ARM; elsewhere zlib
+does the same.
 """
 
 from __future__ import annotations
@@ -32,14 +32,24 @@ class Decompressor(Protocol):
     def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes: ...
 
 
+class Compressor(Protocol):
+    """The interface of ``zlib.compressobj()``."""
+
+    def compress(self, data: bytes | memoryview, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
 decompressobj: Callable[[], Decompressor]
+#: Takes the level; 1 is fast for both.
+compressobj: Callable[[int], Compressor]
 crc32: Callable[[bytes | memoryview], int]
 try:
     from isal import isal_zlib
 except ImportError:
-    decompressobj, crc32 = zlib.decompressobj, zlib.crc32
+    decompressobj, compressobj, crc32 = zlib.decompressobj, zlib.compressobj, zlib.crc32
 else:
-    decompressobj, crc32 = isal_zlib.decompressobj, isal_zlib.crc32
+    decompressobj, compressobj, crc32 = isal_zlib.decompressobj, isal_zlib.compressobj, isal_zlib.crc32
 
 
 class ZlibStream:

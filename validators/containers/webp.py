@@ -40,22 +40,6 @@ class _Chunk:
     after: int
 
 
-def _chunks(data: bytes, position: int, end: int, limit: int) -> Iterator[_Chunk]:
-    count = 0
-    while position < end:
-        count += 1
-        if count > limit:
-            raise too_many_parts(f"more chunks than MAX_IMAGE_CHUNKS, {limit}")
-        body = position + 8
-        payload_end = body + int.from_bytes(data[position + 4 : body], "little")
-        if payload_end > end:
-            raise corrupt("a chunk is cut off")
-        # The padding of the last chunk is missing in some files, and in none is it needed.
-        after = min(payload_end + (payload_end - body) % 2, end)
-        yield _Chunk(data[position : position + 4], position, body, payload_end, after)
-        position = after
-
-
 def _encoded(kind: bytes, payload: bytes) -> bytes:
     return kind + len(payload).to_bytes(4, "little") + payload + b"\0" * (len(payload) % 2)
 
@@ -74,6 +58,7 @@ class _Walk:
         self._flags = 0
         self._kept_flags = 0
         self._frames = 0
+        self._chunk_count = 0
         self._has_animation = False
         self._has_profile = False
         self._has_picture = False
@@ -83,7 +68,7 @@ class _Walk:
     def run(self) -> Structure:
         if self._end > len(self._data) or self._end < _HEADER + 8:
             raise corrupt("the RIFF container is cut off")
-        chunks = _chunks(self._data, _HEADER, self._end, self._limits.max_chunks)
+        chunks = self._chunks(_HEADER, self._end)
         first = next(chunks)
         if first.kind == b"VP8X":
             self._extended(first, chunks)
@@ -96,6 +81,22 @@ class _Walk:
         if self._end < len(self._data):
             self._removed.add("trailer")
         return self._structure(first)
+
+    def _chunks(self, position: int, end: int) -> Iterator[_Chunk]:
+        """The chunks from ``position`` to ``end``. Those of the file and of all its frames count together."""
+        data = self._data
+        while position < end:
+            self._chunk_count += 1
+            if self._chunk_count > self._limits.max_chunks:
+                raise too_many_parts(f"more chunks than MAX_IMAGE_CHUNKS, {self._limits.max_chunks}")
+            body = position + 8
+            payload_end = body + int.from_bytes(data[position + 4 : body], "little")
+            if payload_end > end:
+                raise corrupt("a chunk is cut off")
+            # The padding of the last chunk is missing in some files, and in none is it needed.
+            after = min(payload_end + (payload_end - body) % 2, end)
+            yield _Chunk(data[position : position + 4], position, body, payload_end, after)
+            position = after
 
     def _keep(self, chunk: _Chunk) -> None:
         self._pieces.append((chunk.start, chunk.after))
@@ -209,7 +210,7 @@ class _Walk:
             raise corrupt("a frame reaches over the canvas")
         self._frames += 1
         self._has_picture = True
-        parts = list(_chunks(self._data, chunk.body + _FRAME_HEADER, chunk.end, self._limits.max_chunks))
+        parts = list(self._chunks(chunk.body + _FRAME_HEADER, chunk.end))
         coded = [part for part in parts if part.kind in (b"ALPH", b"VP8 ", b"VP8L")]
         if [part.kind for part in coded] not in ([b"VP8 "], [b"VP8L"], [b"ALPH", b"VP8 "]):
             raise corrupt("a frame without exactly one picture")

@@ -10,12 +10,11 @@ Viewers ignore what follows the last row, in the stream or behind it. Nothing of
 
 from __future__ import annotations
 
-import zlib
 from typing import Final
 
 from validators.base import corrupt
 from validators.containers.apng import PngPicture
-from validators.containers.deflate import ZlibStream
+from validators.containers.deflate import ZlibStream, compressobj
 from validators.containers.ihdr import PngHeader
 from validators.containers.png import PngStructure, png_chunk
 
@@ -98,7 +97,7 @@ def _check(header: PngHeader, picture: PngPicture, file: memoryview, allowed: in
 def _compressed_rows(header: PngHeader, picture: PngPicture, file: memoryview, limit: int) -> bytes:
     """A zlib stream of the rows alone. Raises Rejected if it has more than ``limit`` bytes."""
     missing = _Rows(header, picture).missing
-    compress = zlib.compressobj(_LEVEL)
+    compress = compressobj(_LEVEL)
     packed = bytearray()
     for piece in ZlibStream().steps(file[start:end] for start, end in picture.spans):
         packed += compress.compress(piece[:missing])

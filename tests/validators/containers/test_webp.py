@@ -97,3 +97,10 @@ def test_chunks_are_counted(refused: Refused) -> None:
     many = [(b"priv", b"")] * 100_000
     for data in (c.extended(*SIZE, 0, LOSSY, *many), c.riff_of([LOSSY, *many])):
         assert refused(data).reason == "more chunks than MAX_IMAGE_CHUNKS, 20000"
+
+
+def test_the_chunks_of_all_frames_count_together(refused: Refused) -> None:
+    crowded = (b"ANMF", FRAME[1] + b"priv\0\0\0\0" * 6_000)
+    assert accepted(c.extended(*SIZE, 2, CONTROL, *[crowded] * 3)).frames == 3
+    rejected = refused(c.extended(*SIZE, 2, CONTROL, *[crowded] * 4))
+    assert rejected.reason == "more chunks than MAX_IMAGE_CHUNKS, 20000"
