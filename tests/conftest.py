@@ -92,14 +92,14 @@ def anonymous(app: Flask) -> FlaskClient:
 
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an S3 server."""
+    """The URL of moto's S3 server, which all tests share."""
     with moto_server(tmp_path_factory.mktemp("moto")) as url:
         yield url
 
 
 @dataclass(frozen=True)
 class Tenant:
-    """A workspace and a key to it."""
+    """A workspace, an API key of it, and a client that sends the key."""
 
     workspace: Workspace
     key: str
@@ -140,14 +140,14 @@ def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
 
 @pytest.fixture(scope="session")
 def mongodb_uri(request: pytest.FixtureRequest) -> str:
-    """Of the server that ``TEST_MONGODB_URI`` names, or of that one."""
+    """The URI of the server that ``TEST_MONGODB_URI`` names, otherwise of ``mongodb``."""
     given = os.environ.get("TEST_MONGODB_URI")
     return given or str(request.getfixturevalue("mongodb").uri)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
-    """The time that budgets go by: the one entry of the list."""
+    """The clock of the budgets. Its time is the only entry of the list, which a test may replace."""
     time = [datetime(2026, 11, 23, 18, 0, tzinfo=UTC)]
     init = Budgets.__init__
 

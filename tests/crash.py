@@ -1,7 +1,7 @@
-"""A process that is killed in the middle of an upload or a removal: run as ``python -m tests.crash``.
+"""An upload or a removal in a process that kills itself: run as ``python -m tests.crash``.
 
-Arguments: the step at which SIGKILL comes, the ids of workspace and product. It uses the real stores,
-which the environment names, and the kill comes right before or right after a real step of theirs.
+Arguments: the step at which the process sends itself SIGKILL, the id of the workspace, the id of the product.
+The environment names real stores. The kill happens right before or right after one of their real steps.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def after(owner: object, name: str) -> None:
 
 
 def in_the_transaction() -> None:
-    """Dies when the row of the product is changed, and nothing is committed."""
+    """The process dies when the row of the product has changed and the transaction is not committed."""
     connect = sqlite3.connect
 
     def connect_and_die(*args: Any, **options: Any) -> sqlite3.Connection:
@@ -72,7 +72,7 @@ REMOVAL_STEPS: Final[dict[str, Callable[[StorageBackend, Catalog], None]]] = {
     "after the object is deleted": lambda storage, _: after(storage, "delete"),
 }
 
-#: The steps that any catalog has.
+#: The steps that every catalog has.
 OF_EVERY_CATALOG: Final = (
     "after the bytes are stored",
     "after the append",

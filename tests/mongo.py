@@ -1,6 +1,6 @@
-"""A MongoDB server for tests, and a proxy that comes between it and its clients.
+"""A MongoDB server for tests, and a proxy between it and its clients.
 
-The server is SecantusDB: MongoDB's wire protocol over its storage engine, as a process of its own.
+The server is SecantusDB, which speaks MongoDB's wire protocol over WiredTiger, in a process of its own.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ START_MILLISECONDS = 30_000
 
 
 def database_uri(uri: str, name: str) -> str:
-    """The connection string of a server, with this database."""
+    """The connection string of a server with the name of a database."""
     return urlsplit(uri)._replace(path=f"/{name}").geturl()
 
 
 @contextmanager
 def new_database(uri: str) -> Iterator[str]:
-    """The connection string of an empty database, which is dropped when the block ends."""
+    """Yields the connection string of an empty database, which is dropped when the block ends."""
     name = f"vetrina-test-{secrets.token_hex(8)}"
     yield database_uri(uri, name)
     with connect(uri) as client:
@@ -55,7 +55,7 @@ class MongoServer:
         self.start()
 
     def start(self) -> None:
-        """Starts it, again on the same port and data if it ran before, and waits until it answers."""
+        """Starts the server and waits until it answers. A restart uses the same port and data."""
         command = [sys.executable, "-m", "secantus", "--port", str(self.port), "--log-level", "ERROR"]
         command += ["--storage-path", str(self._folder / "data"), "--cache-size", "64M"]
         command += ["--enable-test-commands", *self._options]  # for configureFailPoint
@@ -71,13 +71,13 @@ class MongoServer:
             client.admin.command("ping")
 
     def kill(self) -> None:
-        """Ends it as a crash does."""
+        """Kills the server, as a crash would."""
         self._process.kill()
         self._process.wait(10)
 
     @contextmanager
     def failing(self, *commands: str, mode: Any = "alwaysOn", **fault: Any) -> Iterator[None]:
-        """Puts a fault into these commands until the block ends.
+        """Makes these commands fail until the block ends.
 
         See https://github.com/mongodb/mongo/wiki/The-%22failCommand%22-fail-point.
         """
@@ -92,12 +92,12 @@ class MongoServer:
 
 @dataclass
 class Fault:
-    """What befalls the messages that have ``command`` in them, the next ``times``.
+    """A fault of the next ``times`` messages that contain ``command``.
 
     Attributes:
-        answer: whether the answer is lost, so that the server has done what it was told; otherwise
-            the request is.
-        hangs: whether the connection stays open then, and silent.
+        answer: whether the answer is lost, after the server has executed the command. If not, the
+            request is lost.
+        hangs: whether the connection then stays open and silent. If not, it is closed.
     """
 
     command: bytes
@@ -107,13 +107,13 @@ class Fault:
 
 
 class Proxy:
-    """Passes on what clients and a server say to each other, but for ``fault``."""
+    """Forwards the messages between clients and a server, except those that ``fault`` describes."""
 
     def __init__(self, server_port: int) -> None:
         self.fault = Fault(b"", times=0)
         self._server = ("127.0.0.1", server_port)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        # Otherwise the server tells its own address, and the client goes there.
+        # Without directConnection the client would learn the server's own address and connect to it.
         self.uri = f"mongodb://127.0.0.1:{self._listener.getsockname()[1]}/?directConnection=true"
         self._stop, self._stopping = socket.socketpair()
         self._threads = [threading.Thread(target=self._accept)]
@@ -165,7 +165,7 @@ class Proxy:
 
 @contextmanager
 def proxy_of(server: MongoServer) -> Iterator[Proxy]:
-    """A proxy that runs until the block ends."""
+    """Yields a proxy that runs until the block ends."""
     proxy = Proxy(server.port)
     yield proxy
     proxy.close()

@@ -1,4 +1,4 @@
-"""Pictures for tests, made on the spot."""
+"""Pictures for tests, generated at run time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 
 def picture(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image:
-    """A picture with something in every row, and a different one for every size."""
+    """A picture with content in every row. Each size gives another picture."""
     gradient = Image.linear_gradient("L").resize((width, height))
     noise = Image.frombytes("L", (width, height), bytes((7 * i * i + i) % 251 for i in range(width * height)))
     return Image.merge("RGB", (gradient, noise, gradient.transpose(Image.Transpose.ROTATE_180))).convert(mode)
@@ -56,12 +56,12 @@ def animation(pillow_format: str, frames: int = 3, width: int = 64, height: int 
 
 
 def padded_jpeg(size: int) -> bytes:
-    """A good JPEG of exactly ``size`` bytes: comment segments fill it up."""
+    """A valid JPEG of exactly ``size`` bytes, padded with comment segments."""
     data = jpeg()
     missing = size - len(data)
     filling = bytearray()
     while missing > 0:
-        # A segment is 4 bytes and up; what it leaves must be none, or room for another.
+        # A segment has at least 4 bytes, so what remains must be nothing or at least 4 bytes.
         length = min(missing, 60_000)
         if 0 < missing - length < 4:
             length -= 4

@@ -1,4 +1,4 @@
-"""S3 stores for tests: moto's server as a process of its own, and one that does what a test says."""
+"""S3 stores for tests: moto's server in a process, and a server whose answers a test scripts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ START_TIMEOUT = 60
 
 @contextmanager
 def moto_server(folder: Path) -> Iterator[str]:
-    """Runs moto's server on a free port; gives its URL."""
+    """Runs moto's server on a free port. Yields its URL."""
     log = folder / "moto.log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -54,9 +54,9 @@ def _wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def new_bucket(endpoint_url: str) -> str:
-    """Makes a bucket that the public may read, at ``<endpoint>/<bucket>/``; gives its name.
+    """Creates a bucket that the public may read, at ``<endpoint>/<bucket>/``. Returns its name.
 
-    moto takes anyone's word for who they are, so the request needs no signature.
+    moto does not check signatures, so the request has none.
     """
     name = f"pictures-{secrets.token_hex(8)}"
     headers = {"x-amz-acl": "public-read"}
@@ -67,7 +67,7 @@ def new_bucket(endpoint_url: str) -> str:
 def r2_storage(
     endpoint_url: str, bucket: str = "pictures", *, public_url: str = PUBLIC_URL, **options: Any
 ) -> R2Storage:
-    """A storage with times that suit a test."""
+    """A storage with short timeouts."""
     settings: dict[str, Any] = {
         "access_key_id": "not-a-key",
         "secret_access_key": "not-a-secret",
@@ -78,14 +78,14 @@ def r2_storage(
     }
     s3 = S3Settings(endpoint_url=endpoint_url, bucket=bucket, **{**settings, **options})
     storage = R2Storage(s3, public_url=public_url)
-    # On a busy machine boto3 takes longer to make a client than these times allow for a call.
+    # On a busy machine boto3 takes longer to create a client than these timeouts allow for a call.
     assert storage._calls.client
     return storage
 
 
 @dataclass
 class Received:
-    """A request that a ``ScriptedS3`` got."""
+    """A request that a ``ScriptedS3`` received."""
 
     method: str
     path: str
@@ -94,13 +94,13 @@ class Received:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Reads a request whole and hands itself to the test's answer."""
+    """Reads a request whole, then calls the scripted answer with itself."""
 
     protocol_version = "HTTP/1.1"
     server: _Server
 
     def handle_expect_100(self) -> bool:
-        return True  # as R2: no interim answer
+        return True  # R2 sends no interim answer either
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -124,7 +124,7 @@ class _Server(ThreadingHTTPServer):
         return connection, address
 
     def handle_error(self, *_: object) -> None:
-        """Passes over what a client that was cut off, or cut us off, makes of a connection."""
+        """Ignores errors of connections that either side has closed early."""
 
 
 Answer = Callable[[Handler], None]
@@ -132,7 +132,7 @@ Answer = Callable[[Handler], None]
 
 @dataclass
 class ScriptedS3:
-    """A server that gives one answer after the other; the last one for all that follow."""
+    """A server that gives the scripted answers in order, and repeats the last one."""
 
     answers: list[Answer]
     requests: list[Received] = field(default_factory=list)
@@ -150,13 +150,13 @@ class ScriptedS3:
 
 @contextmanager
 def scripted(*answers: Answer, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[ScriptedS3]:
-    """Runs a ``ScriptedS3`` on a free port, or on one that is known to be free."""
+    """Runs a ``ScriptedS3``, by default on a free port."""
     script = ScriptedS3(list(answers))
     server = _Server(("127.0.0.1", port), Handler)
     server.script = script
     script.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     if tls:
-        # The handshake is for the connection's own thread.
+        # The thread of the connection does the handshake.
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -176,7 +176,7 @@ def scripted(*answers: Answer, port: int = 0, tls: ssl.SSLContext | None = None)
 
 
 def success(body: bytes = b"", **headers: str) -> Answer:
-    """200, with the head that every object has; a keyword names a header, ``_`` for ``-``."""
+    """A 200 with the headers of an object. A keyword argument names a header, with ``_`` for ``-``."""
 
     def answer(handler: Handler) -> None:
         handler.send_response(200)
@@ -192,7 +192,7 @@ def success(body: bytes = b"", **headers: str) -> Answer:
 
 
 def web_page(handler: Handler) -> None:
-    """What a web server says that is no S3 store."""
+    """The answer of a web server that is not an S3 store."""
     body = b"<html>It works!</html>"
     handler.send_response(200)
     handler.send_header("Content-Type", "text/html")
@@ -202,7 +202,7 @@ def web_page(handler: Handler) -> None:
 
 
 def error(status: int, code: str | None = None, message: str = "Of no help") -> Answer:
-    """An error with S3's body, or with none."""
+    """An error with S3's XML body, or without a body if ``code`` is None."""
 
     def answer(handler: Handler) -> None:
         body = b""
@@ -228,13 +228,13 @@ def reset(handler: Handler) -> None:
 
 
 def silence(handler: Handler) -> None:
-    """Says nothing until the test is over."""
+    """Sends nothing until the test ends."""
     handler.close_connection = True
     handler.server.script.stopped.wait(START_TIMEOUT)
 
 
 def drip(data: bytes) -> Answer:
-    """Sends a byte of ``data`` every 10 ms, and zeros after them, until the other side has enough."""
+    """Sends a byte of ``data`` every 10 ms, then zeros, until the client closes the connection."""
 
     def answer(handler: Handler) -> None:
         handler.close_connection = True
@@ -249,7 +249,7 @@ def drip(data: bytes) -> Answer:
 
 
 def half(handler: Handler) -> None:
-    """Sends less of a body than its head says."""
+    """Sends less of a body than Content-Length says."""
     success(b"", Content_Length="1000")(handler)
     handler.wfile.write(b"half")
     handler.close_connection = True

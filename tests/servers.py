@@ -34,7 +34,7 @@ def accepts(port: int) -> bool:
 
 @dataclass
 class Server:
-    """A gunicorn that runs, and the environment that its commands need too."""
+    """A running gunicorn, with the environment that commands on the same stores need."""
 
     port: int
     environ: dict[str, str]
@@ -46,7 +46,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def flask(self, *args: str, stdin: str | None = None) -> str:
-        """Runs an operator's command against the same stores; gives what it prints."""
+        """Runs a command on the same stores. Returns what it prints."""
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *args]
         return subprocess.run(
             command,
@@ -60,11 +60,11 @@ class Server:
         ).stdout.strip()
 
     def wait_for_line(self, start: str) -> str:
-        """The first line that it prints, now or soon, which starts so."""
+        """Waits for a line of the log that starts with ``start``. Returns the line."""
         return self._wait_for(lambda line: line.strip().startswith(start))
 
     def wait_for_text(self, text: str) -> str:
-        """The first line that it prints, now or soon, with this text in it."""
+        """Waits for a line of the log that contains ``text``. Returns the line."""
         return self._wait_for(lambda line: text in line)
 
     def _wait_for(self, wanted: Callable[[str], bool]) -> str:
@@ -77,7 +77,7 @@ class Server:
         raise AssertionError(self.log.read_text())
 
     def replace_worker(self) -> None:
-        """Asks its only worker to end, and waits until there is another one."""
+        """Ends its only worker, and waits until another one runs."""
         (old,) = self.workers()
         os.kill(old, signal.SIGTERM)
         deadline = time.monotonic() + START_SECONDS
@@ -91,7 +91,7 @@ class Server:
         return [int(pid) for pid in path.read_text().split()]
 
     def stop(self) -> None:
-        """Asks it to stop, and waits."""
+        """Stops it with SIGTERM, and waits until it has ended."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(40)
 

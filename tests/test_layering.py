@@ -1,4 +1,4 @@
-"""Who may import whom."""
+"""Which module may import which: the rules of docs/architecture.md "Rooms" as a table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOMS = {
     "console",
 }
 
-#: What may be known of the catalog without knowing which.
+#: The modules of the catalog that do not depend on its kind.
 CATALOG = {
     "catalog.base",
     "catalog.attempts",
@@ -39,10 +39,10 @@ CATALOG = {
     "catalog.ids",
 }
 
-#: What the catalogs do alike.
+#: The logic that both catalogs share.
 CATALOG_LOGIC = {"catalog.appends", "catalog.codec", "catalog.expiry", "catalog.grams"}
 
-#: For each module, by the longest matching prefix: what else than the standard library it may import.
+#: What each module may import besides the standard library. The longest matching prefix counts.
 ALLOWED: dict[str, set[str]] = {
     "wsgi": {"app", "cli.framework", "config"},
     "app": {"*"},

@@ -21,7 +21,7 @@ Post = Callable[..., TestResponse]
 
 @pytest.fixture
 def new_product(client: FlaskClient) -> NewProduct:
-    """Makes a product over HTTP; gives its JSON."""
+    """Creates a product over HTTP. Returns its JSON."""
     count = 0
 
     def make(client: FlaskClient = client, **fields: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ FORM_TYPE = "multipart/form-data; boundary=xx"
 
 @pytest.fixture
 def upload(client: FlaskClient) -> Post:
-    """Posts one file as a client would."""
+    """Posts one file as a multipart form."""
 
     def post(
         product: dict[str, Any],

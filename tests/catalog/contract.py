@@ -1,4 +1,4 @@
-"""What every catalog must do: a catalog's tests inherit this and give it a ``catalog``."""
+"""What every catalog must do. The tests of a catalog inherit the suite and supply ``catalog``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every catalog must do with Idempotency-Keys: a catalog's tests inherit this too."""
+"""What every catalog must do with Idempotency-Keys. The tests of a catalog inherit this suite too."""
 
 from __future__ import annotations
 

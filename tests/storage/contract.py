@@ -1,4 +1,4 @@
-"""What every storage backend must do: a backend's tests inherit this and give it a ``storage``."""
+"""What every storage backend must do. The tests of a backend inherit the suite and supply ``storage``."""
 
 from __future__ import annotations
 
