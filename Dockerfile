@@ -11,9 +11,10 @@ COPY requirements.lock .
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 
 COPY . .
-RUN useradd --system --uid 10001 --no-create-home vetrina \
+RUN groupadd --system --gid 10001 vetrina \
+    && useradd --system --uid 10001 --gid 10001 --no-create-home vetrina \
     && install --directory --owner=vetrina /data
-USER vetrina
+USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 

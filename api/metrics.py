@@ -1,45 +1,74 @@
-"""What is counted, and ``GET /metrics``, which tells it in Prometheus' text format.
+"""The server's counters, and ``GET /metrics``, which shows them in Prometheus' text format.
 
 Under gunicorn each worker counts in files of the folder ``PROMETHEUS_MULTIPROC_DIR``, which
-``gunicorn.conf.py`` makes, and whichever worker answers adds up all of them.
+``gunicorn.conf.py`` makes. The worker that answers ``/metrics`` adds up the files of all workers.
 """
 
 from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Callable
+import platform
+import time
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import wraps
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Final, ParamSpec
 
-from flask import Blueprint, Response, make_response, request
+from flask import Blueprint, Response, g, make_response, request
 from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from werkzeug.exceptions import HTTPException
 
 from auth.bearer import Unauthenticated
+from version import VERSION
 
 P = ParamSpec("P")
 
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+REQUESTS: Final = Counter(
+    "vetrina_requests_total", "Requests by method, route and status.", ["method", "route", "status"]
+)
+REQUEST_SECONDS: Final = Histogram(
+    "vetrina_request_seconds",
+    "Seconds from the first view of a request to its answer, by route.",
+    ["route"],
+    buckets=_BUCKETS,
+)
 UPLOADS: Final = Counter("vetrina_uploads_total", "Uploads by outcome.", ["outcome"])
-UPLOAD_BYTES: Final = Counter("vetrina_upload_bytes_total", "Bytes of the uploads that were accepted.")
+UPLOAD_BYTES: Final = Counter("vetrina_upload_bytes_total", "Bytes of the accepted uploads.")
 STAGE_SECONDS: Final = Histogram(
     "vetrina_upload_stage_seconds",
-    "How long each stage of an upload took: parse, validate, store, append.",
+    "Seconds of each stage of an upload: parse, validate, store, append.",
     ["stage"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+    buckets=_BUCKETS,
 )
 STORE_ERRORS: Final = Counter(
-    "vetrina_store_errors_total", "Requests that a store could not serve.", ["store"]
+    "vetrina_store_errors_total", "Requests that failed because a store was unavailable.", ["store"]
+)
+LIMITER_ERRORS: Final = Counter(
+    "vetrina_limiter_errors_total",
+    "Requests that were not counted because the limiter's storage was unavailable.",
 )
 
-LIMITER_ERRORS: Final = Counter(
-    "vetrina_limiter_errors_total", "Requests that were not counted, because the limiter's storage is down."
-)
+
+class _BuildInfo(Collector):
+    """A gauge that is always 1; its labels are the versions of the server and of Python."""
+
+    def collect(self) -> Iterable[Metric]:
+        labels = {"version": VERSION, "python": platform.python_version()}
+        gauge = GaugeMetricFamily("vetrina_build_info", "Versions of the server.", labels=list(labels))
+        gauge.add_metric(list(labels.values()), 1)
+        yield gauge
+
+
+REGISTRY.register(_BuildInfo())
 
 
 def stage(name: str) -> AbstractContextManager[object]:
@@ -48,7 +77,7 @@ def stage(name: str) -> AbstractContextManager[object]:
 
 
 def count_outcome(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
-    """Decorates a view whose outcome is counted: its status, or the code of the error it raises."""
+    """Decorates the upload view: counts ``created``, ``present``, or the code of the error that it raises."""
 
     @wraps(view)
     def counted(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
@@ -67,9 +96,24 @@ def count_outcome(view: Callable[P, ResponseReturnValue]) -> Callable[P, Respons
     return counted
 
 
+def _count_request(response: Response) -> Response:
+    # A client chooses its path and may send any word as the method: neither becomes a label, so that the
+    # number of time series has a bound.
+    route = request.url_rule.rule if request.url_rule else "(none)"
+    method = request.method if request.method in HTTPMethod.__members__ else "(other)"
+    REQUESTS.labels(method, route, response.status_code).inc()
+    REQUEST_SECONDS.labels(route).observe(time.monotonic() - g.started)
+    return response
+
+
 def metrics_blueprint(token: str) -> Blueprint:
-    """``GET /metrics``. If ``token`` is not empty, a request must bring it as a bearer token."""
+    """``GET /metrics``, and the counting of every request.
+
+    Args:
+        token: if it is not empty, ``/metrics`` requires it as a bearer token.
+    """
     blueprint = Blueprint("metrics", __name__)
+    blueprint.after_app_request(_count_request)
 
     @blueprint.get("/metrics")
     def metrics() -> ResponseReturnValue:
@@ -85,5 +129,6 @@ def _registry() -> CollectorRegistry:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+    registry.register(_BuildInfo())
     return registry

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,15 @@ from storage.base import StorageBackend, StorageUnavailable
 from tests.api.fixtures import NewProduct, Post
 from tests.pictures import jpeg
 from tests.servers import gunicorn
+from version import VERSION
 
 Samples = dict[tuple[str, str], float]
 
 
 def samples(text: str) -> Samples:
-    """Each sample's value, by its name and its one label's value."""
+    """Each sample's value, by its name and the values of its labels with spaces between."""
     return {
-        (sample.name, next(iter(sample.labels.values()), "")): sample.value
+        (sample.name, " ".join(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
         if not sample.name.endswith("_bucket")
@@ -38,6 +40,32 @@ def difference(client: FlaskClient, before: Samples) -> Samples:
 @pytest.fixture
 def before(anonymous: FlaskClient) -> Samples:
     return samples(anonymous.get("/metrics").text)
+
+
+def test_a_request_is_counted_by_method_route_and_status_and_timed(
+    anonymous: FlaskClient, before: Samples, client: FlaskClient
+) -> None:
+    client.get("/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0")
+    changes = difference(anonymous, before)
+    assert changes["vetrina_requests_total", "GET /api/v1/products/<product_id> 404"] == 1
+    assert changes["vetrina_request_seconds_count", "/api/v1/products/<product_id>"] == 1
+
+
+def test_a_client_can_not_add_time_series(anonymous: FlaskClient, before: Samples) -> None:
+    for number in range(3):
+        anonymous.open(f"/nothing/{number}", method=f"METHOD{number}")
+    changes = difference(anonymous, before)
+    assert {
+        labels: count for (name, labels), count in changes.items() if name == "vetrina_requests_total"
+    } == {
+        "(other) (none) 404": 3,
+        "GET /metrics 200": 1,
+    }
+
+
+def test_the_versions_are_a_metric(anonymous: FlaskClient) -> None:
+    told = samples(anonymous.get("/metrics").text)
+    assert told["vetrina_build_info", f"{platform.python_version()} {VERSION}"] == 1
 
 
 def test_an_upload_is_counted_with_its_bytes_and_each_stage(
@@ -137,7 +165,7 @@ def test_a_worker_that_ends_takes_no_counts_with_it(tmp_path: Path) -> None:
             assert told["vetrina_uploads_total", "created"] == number
 
 
-def test_any_worker_tells_what_all_have_counted(tmp_path: Path) -> None:
+def test_every_worker_shows_the_counts_of_all(tmp_path: Path) -> None:
     with gunicorn(tmp_path, WEB_CONCURRENCY="3") as server:
         url = f"{server.url}/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0/images"
         for _ in range(30):  # each over a connection of its own, so that every worker gets some
@@ -145,4 +173,5 @@ def test_any_worker_tells_what_all_have_counted(tmp_path: Path) -> None:
         for _ in range(5):
             text = requests.get(f"{server.url}/metrics", timeout=10).text
             assert samples(text)["vetrina_uploads_total", "unauthenticated"] == 30
+            assert samples(text)["vetrina_build_info", f"{platform.python_version()} {VERSION}"] == 1
         assert re.search(r"^# TYPE vetrina_uploads_total counter$", text, re.MULTILINE)
