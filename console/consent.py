@@ -26,9 +26,11 @@ _PATH: Final = "/api/oauth/authorize"
 
 _DECISIONS: Final = {"allow", "deny"}
 
-#: The most live grants of a user. It bounds what one user adds to the catalog, and how many self-registered
-#: apps one user can keep from being forgotten.
-MAX_GRANTS: Final = 50
+#: The most apps to which one user grants access at a time. It bounds how many self-registered apps one user
+#: can keep from being forgotten.
+MAX_APPS: Final = 50
+#: The most live grants of a user to one app. A further one ends the oldest.
+MAX_GRANTS_PER_APP: Final = 20
 
 
 def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, pages: Pages) -> Blueprint:
@@ -61,8 +63,8 @@ class _Views:
         session = self._sessions.current()
         if session is None:
             return _to_sign_in()
-        if self._has_too_many_grants(session):
-            return self._too_many_grants_page(session)
+        if self._has_too_many_apps(grant, session):
+            return self._too_many_apps_page(session)
         return self._consent_page(grant, session)
 
     def decide(self) -> ResponseReturnValue:
@@ -79,8 +81,9 @@ class _Views:
             return _to_sign_in()
         if decision == "deny":
             return oauth_response(self._oauth.decide(grant, None, at))
-        if self._has_too_many_grants(session):
-            return self._too_many_grants_page(session)
+        if self._has_too_many_apps(grant, session):
+            return self._too_many_apps_page(session)
+        self._end_oldest_grants(grant, session)
         return oauth_response(self._oauth.decide(grant, session.user, at))
 
     def refuse(self, error: OAuth2Error) -> ResponseReturnValue:
@@ -96,18 +99,26 @@ class _Views:
             return self._refused_page(error, session, back=answer.location)
         return oauth_response(answer)
 
-    def _has_too_many_grants(self, session: Session) -> bool:
-        return len(live_grants(self._catalog, session.user)) >= MAX_GRANTS
+    def _has_too_many_apps(self, grant: AuthorizationCodeGrant, session: Session) -> bool:
+        apps = {live.client_id for live in live_grants(self._catalog, session.user)}
+        return len(apps - {_client(grant).id}) >= MAX_APPS
+
+    def _end_oldest_grants(self, grant: AuthorizationCodeGrant, session: Session) -> None:
+        """Makes room for another grant to the app."""
+        grants = live_grants(self._catalog, session.user)
+        of_app = [live for live in grants if live.client_id == _client(grant).id]
+        for live in of_app[: len(of_app) - MAX_GRANTS_PER_APP + 1]:
+            self._catalog.revoke_grant(live.id, now())
 
     def _consent_page(self, grant: AuthorizationCodeGrant, session: Session) -> Response:
-        client = cast("Client", grant.request.client)
+        client = _client(grant)
         granted = grant.request.scope.split()
         page = self._pages.render(
             "consent.html",
             session=session,
             leaves=True,
-            client=client.record,
-            unchecked=_unchecked(client.record, session),
+            client=client,
+            unchecked=_unchecked(client, session),
             target=_target(grant.redirect_uri),
             scopes=[scope for scope in DISPLAYED_SCOPES if scope in granted],
             read_only=WRITE in granted and WRITE not in ROLE_SCOPES[session.user.role],
@@ -115,8 +126,8 @@ class _Views:
         )
         return _without_referrer(page)
 
-    def _too_many_grants_page(self, session: Session) -> Response:
-        page = self._pages.render("refused.html", 400, session=session, error="too_many_grants")
+    def _too_many_apps_page(self, session: Session) -> Response:
+        page = self._pages.render("refused.html", 400, session=session, error="too_many_apps")
         return _without_referrer(page)
 
     def _refused_page(
@@ -133,6 +144,10 @@ class _Views:
             target=_target(back),
         )
         return _without_referrer(page)
+
+
+def _client(grant: AuthorizationCodeGrant) -> OAuthClient:
+    return cast("Client", grant.request.client).record
 
 
 def _unchecked(client: OAuthClient, session: Session) -> str:

@@ -12,8 +12,9 @@ from auth.oauth.clients import new_client
 from auth.tokens import ALL_SCOPES
 from catalog.base import Catalog
 from catalog.identity import OAuthClient, Role, Workspace
+from catalog.ids import now
 from tests.console.conftest import NewPerson, Person
-from tests.factories import a_grant, new_workspace
+from tests.factories import new_grant, new_workspace
 
 UNCHECKED = "This app has registered itself; nobody has checked its name."
 OF_ANOTHER_WORKSPACE = (
@@ -143,13 +144,30 @@ def test_the_consent_page_lists_what_aliases_grant_and_no_unknown_scopes(
 def test_a_user_can_not_let_in_any_number_of_apps(
     admin: Person, app_of_the_house: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console.consent, "MAX_GRANTS", 1)
-    catalog.create_grant(a_grant(admin.user, app_of_the_house))
+    monkeypatch.setattr(console.consent, "MAX_APPS", 1)
+    known = new_grant(catalog, admin.user)
     assert "You have let in as many apps as a user can." in ask(admin, app_of_the_house)
     path = f"/api/oauth/authorize?{parameters(app_of_the_house)}"
     answer = admin.browser.post(path, data={"decision": "allow", "csrf": admin.csrf()})
     assert (answer.status_code, "Location" in answer.headers) == (400, False)
-    assert len(catalog.list_grants(admin.user.id)) == 1
+    assert catalog.list_grants(admin.user.id) == [known]
+    client = catalog.find_client(known.client_id)
+    assert client is not None
+    assert "You have let in as many apps as a user can." not in ask(admin, client), "it is let in already"
+
+
+def test_a_further_grant_to_an_app_ends_the_oldest(
+    admin: Person, app_of_the_house: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.consent, "MAX_GRANTS_PER_APP", 2)
+    other = new_grant(catalog, admin.user)
+    path = f"/api/oauth/authorize?{parameters(app_of_the_house)}"
+    for _ in range(3):
+        answer = admin.browser.post(path, data={"decision": "allow", "csrf": admin.csrf()})
+        assert answer.status_code == 302
+    grants = catalog.list_grants(admin.user.id)
+    assert [grant.is_live(now()) for grant in grants if grant.id != other.id] == [False, True, True]
+    assert [grant.is_live(now()) for grant in grants if grant.id == other.id] == [True]
 
 
 def test_a_request_of_a_deleted_app_gets_an_error_page(
