@@ -200,7 +200,7 @@ class Settings:
         host: the address that gunicorn binds.
         port: the TCP port that gunicorn binds.
         web_concurrency: how many worker processes gunicorn starts.
-        public_url: the base of the URLs that clients are given; no trailing slash.
+        public_url: the base of the URLs that clients receive; without a path and a trailing slash.
         storage_backend: where image bytes go: ``disk`` or ``r2``.
         r2_account_id: of Cloudflare; names the endpoint.
         r2_endpoint_url: of the S3 API, in place of the account's: for R2 in a jurisdiction, or for
