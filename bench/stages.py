@@ -1,9 +1,9 @@
-"""Where the CPU time of an upload goes, stage after stage, with the application in this process.
+"""Measures the CPU time of each stage of an upload, with the application in this process.
 
-It runs without a server, on disk and SQLite, and with the memory settings of a worker. The parts that
-it is made of are timed by the thread's CPU clock as uploads pass them. "Flask" is what remains of the
-whole call: routing, the log, the metrics, JSON. What gunicorn adds (the socket, HTTP, its threads) is
-the difference to what ``bench.upload`` finds a worker to take.
+There is no server; storage is on disk, the catalog is SQLite, and the memory settings are those of a worker.
+The thread's CPU clock times each part of the application while uploads run. "Flask" is the rest of the call:
+routing, the log, the metrics, JSON. The difference to the CPU that ``bench.upload`` measures for a worker is
+what gunicorn adds: the socket, HTTP, its threads.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Clock:
             self.seconds[name] += time.thread_time() - before
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, which counts as a stage."""
+        """Returns the function, timed as a stage."""
 
-        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # whatever the function takes and gives
+        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the arguments and the result of any function
             with self.stage(name):
                 return function(*args, **kwargs)
 
@@ -71,7 +71,7 @@ class Clock:
         return _Timed(self, validator)
 
     def read_upload(self) -> Upload:
-        """The form, and its digest, which counts apart from the stage that first asks for it."""
+        """Reads the form and computes the digest, so that no later stage is charged for the digest."""
         with self.stage("form"):
             upload = read_upload()
         with self.stage("SHA-256"):
@@ -93,7 +93,7 @@ class _Timed:
 
 @contextmanager
 def timed_app(folder: Path, clock: Clock) -> Iterator[tuple[Flask, Catalog]]:
-    """The application, whose parts count on the clock."""
+    """Starts the application with its parts timed by the clock."""
     catalog = SQLiteCatalog(folder / "stages.sqlite3")
     storage = DiskStorage(folder / "stages", "http://127.0.0.1/media")
     with ExitStack() as stack:
@@ -112,7 +112,7 @@ def timed_app(folder: Path, clock: Clock) -> Iterator[tuple[Flask, Catalog]]:
 
 
 def log_as_shipped() -> None:
-    """Lines are made as a server makes them, and go nowhere."""
+    """Formats log lines as a server does, and discards them."""
     handler = logging.StreamHandler(io.StringIO())
     handler.setFormatter(JSONFormatter())
     logger = logging.getLogger("vetrina.access")
@@ -121,7 +121,7 @@ def log_as_shipped() -> None:
 
 
 def measure_round(app: Flask, catalog: Catalog, clock: Clock, key: str, body: bytes) -> dict[str, float]:
-    """CPU seconds an upload, by stage, while a product fills."""
+    """Returns the CPU seconds of an upload by stage: the mean over uploads that fill a product."""
     workspace_id = next(iter(catalog.list_workspaces())).id
     product = new_product(workspace_id)
     catalog.create_product(product)
@@ -145,7 +145,7 @@ def measure_round(app: Flask, catalog: Catalog, clock: Clock, key: str, body: by
 
 
 def measure(folder: Path, rounds: int = ROUNDS) -> dict[str, dict[str, float]]:
-    """By picture and stage: CPU seconds an upload, medians of some rounds after one that warms up."""
+    """Returns the CPU seconds of an upload by picture and stage: medians of the rounds after a first one."""
     _keep_freed_memory()
     log_as_shipped()
     clock = Clock()

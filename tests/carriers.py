@@ -1,6 +1,6 @@
-"""What metadata rides on: builders of Exif, XMP, IPTC and the rest, and of files that carry them.
+"""Builders of metadata (Exif, XMP, IPTC and others), and of files that contain it.
 
-Each carrier holds a word of ``SECRETS``, so that a test can look for what must not be left.
+The metadata contains words of ``SECRETS``; a test checks that no stored file contains one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ASCII, _SHORT, _LONG, _RATIONAL = 2, 3, 4, 5
 
 
 def _directory(entries: list[tuple[int, int, int, bytes]], offset: int, following: int = 0) -> bytes:
-    """A TIFF directory at ``offset``, with the values that do not fit into it behind it."""
+    """A TIFF directory at ``offset``, followed by the values that do not fit into its entries."""
     values = b""
     body = struct.pack(">H", len(entries))
     behind = offset + 2 + 12 * len(entries) + 4
@@ -41,7 +41,7 @@ def _short(value: int) -> bytes:
 
 
 def exif(orientation: int | None = None, *, gps: bool = True, thumbnail: bool = True) -> bytes:
-    """An Exif block from its TIFF header on: artist, serial number, place and thumbnail."""
+    """An Exif block that starts with its TIFF header: artist, serial number, place and thumbnail."""
     entries = [(0x013B, _ASCII, len(ARTIST) + 1, ARTIST + b"\0")]
     if orientation is not None:
         entries.append((0x0112, _SHORT, 1, _short(orientation)))
@@ -74,7 +74,7 @@ def exif(orientation: int | None = None, *, gps: bool = True, thumbnail: bool = 
 
 
 def xmp() -> bytes:
-    """A packet that tells a place and a serial number."""
+    """An XMP packet with a place and a serial number."""
     return (
         b'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
         b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
@@ -85,7 +85,7 @@ def xmp() -> bytes:
 
 
 def iptc() -> bytes:
-    """Photoshop's resource of IPTC-IIM records: a by-line."""
+    """A Photoshop image resource with an IPTC-IIM record, a by-line."""
     record = b"\x1c\x02\x50" + struct.pack(">H", len(ARTIST)) + ARTIST
     return b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(record)) + record + b"\0"
 
@@ -132,7 +132,7 @@ def app1_extended_xmp(packet: bytes) -> bytes:
 
 
 def app2_profile(icc: bytes, part: int = 60_000) -> bytes:
-    """A profile in as many segments as it takes."""
+    """A colour profile, divided into segments of at most ``part`` bytes of it."""
     parts = [icc[at : at + part] for at in range(0, len(icc), part)]
     return b"".join(
         segment(0xE2, b"ICC_PROFILE\0" + bytes((number, len(parts))) + piece)
@@ -149,14 +149,14 @@ def jfif_with_thumbnail() -> bytes:
 
 
 def jpeg_with(*segments: bytes, data: bytes | None = None, tail: bytes = b"") -> bytes:
-    """A JPEG with segments after its JFIF header, and bytes after its end."""
+    """A JPEG with further segments after its JFIF header, and ``tail`` after its end marker."""
     data = jpeg() if data is None else data
     header = 4 + int.from_bytes(data[4:6]) - 2 + 2 if data[2:4] == b"\xff\xe0" else 2
     return data[:header] + b"".join(segments) + data[header:] + tail
 
 
 def segments_of(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The markers and bodies of a JPEG's header, up to the first scan."""
+    """The markers and bodies of a JPEG's segments before the first scan."""
     position = 2
     while data[position + 1] != 0xDA:
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
@@ -182,7 +182,7 @@ def png_of(chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def png_with(data: bytes, *extra: tuple[bytes, bytes], before: bytes = b"IDAT") -> bytes:
-    """A PNG with chunks before the first one of a type."""
+    """A PNG with further chunks before its first chunk of the type ``before``."""
     chunks = chunks_of(data)
     index = next(number for number, (kind, _) in enumerate(chunks) if kind == before)
     return png_of([*chunks[:index], *extra, *chunks[index:]])
@@ -193,7 +193,7 @@ def iccp(icc: bytes) -> tuple[bytes, bytes]:
 
 
 def raw_profile(name: bytes, content: bytes) -> tuple[bytes, bytes]:
-    """A text as ImageMagick writes other kinds of metadata: in hexadecimal."""
+    """A textual chunk as ImageMagick writes Exif, XMP and IPTC: in hexadecimal."""
     text = b"\n" + name + b"\n%8d\n" % len(content) + content.hex().encode() + b"\n"
     return b"zTXt", b"Raw profile type " + name + b"\0\0" + zlib.compress(text)
 

@@ -1,4 +1,4 @@
-"""The policy: what an upload must be, in the order it is asked, cheapest question first."""
+"""The rules for an upload: an ordered chain of validators, the cheapest first."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from validators.structure import WellFormed
 IMAGE_CHAIN: Final[tuple[Validator, ...]] = (
     Presence(),  # exactly one file, in the field "file", not empty
     Size(),  # at most 5 MiB
-    DeclaredType(),  # the client does not call it something else than an image we take
-    Signature(),  # its first bytes are those of a PNG, a JPEG or a WebP
-    DeclaredDigest(),  # it is what the client says that it sent
-    WellFormed(),  # its container is whole and in order
-    PixelBudget(),  # decoding it costs no more than we allow, judged by its structure
-    FullDecode(),  # it decodes, whole
+    DeclaredType(),  # the part declares an accepted type, or none
+    Signature(),  # the first bytes are those of a PNG, a JPEG or a WebP
+    DeclaredDigest(),  # the bytes have the digest that the part declares
+    WellFormed(),  # the container is whole and in order
+    PixelBudget(),  # decoding costs no more than the limits allow, by the structure
+    FullDecode(),  # the picture decodes completely
 )
 
 
 def validate(upload: Upload, limits: Limits) -> None:
-    """Asks each question of ``IMAGE_CHAIN``, and stops at the first no.
+    """Runs the validators of ``IMAGE_CHAIN`` in order, up to the first that refuses the upload.
 
     Raises:
         Rejected: with the name of the validator as a note.

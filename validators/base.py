@@ -1,9 +1,8 @@
-"""What an upload is, what a validator is, and how one says no.
+"""Uploads, validators, the refusal that a validator raises, and the limits.
 
-A validator answers one question about an upload. It returns nothing when the upload passes, writes
-down on the upload what it found out (later validators and the store use it), and raises
-``Rejected`` when it does not pass. It does no I/O and keeps no state, so one instance serves all
-threads.
+A validator answers one question about an upload. It returns None if the upload passes, and raises
+``Rejected`` if not. It stores what it finds out on the upload, for later validators and for the store. It
+does no I/O and keeps no state, so one instance serves all threads.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ class Rejected(Exception):
 
     Attributes:
         code: a stable name of the reason; ``api/errors.py`` maps it to a status.
-        message: the sentence that the client is told.
-        reason: what exactly was wrong, for the log alone.
+        message: the sentence in the answer to the client.
+        reason: the details, for the log only.
     """
 
     def __init__(self, code: str, message: str, reason: str = "") -> None:
@@ -50,31 +49,31 @@ class Rejected(Exception):
 
 
 def corrupt(reason: str) -> Rejected:
-    """The refusal of a file that has the right type but is not a whole picture."""
+    """Returns the refusal of a file that has an accepted type but is not a whole picture."""
     return Rejected("corrupt_image", "Image is corrupt or incomplete", reason)
 
 
 def over_budget(reason: str) -> Rejected:
-    """The refusal of a picture that would cost too much to decode."""
+    """Returns the refusal of a picture that has too many pixels, or needs too much memory to decode."""
     return Rejected("too_many_pixels", "Image has too many pixels", reason)
 
 
 def too_many_parts(reason: str) -> Rejected:
-    """The refusal of a picture that is cut into more chunks, segments or scans than the budget allows."""
+    """Returns the refusal of a picture with more chunks, segments or scans than the limits allow."""
     return Rejected("too_many_parts", "Image has too many chunks, segments or scans", reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What pictures may cost.
+    """The most that one picture may cost.
 
     Attributes:
-        max_pixels: width × height × frames of one picture.
-        max_decode_bytes: the memory that decoding one picture may take, in bytes.
-        max_decode_bytes_in_flight: the same for all pictures that a process decodes at a time.
-        max_jpeg_scans: the scans of one JPEG; ordinary progressive ones have 10 to 20.
-        max_chunks: the segments or chunks of one file.
-        max_icc_bytes: a colour profile, inflated; a larger one is not kept.
+        max_pixels: width × height × frames.
+        max_decode_bytes: the memory for decoding, in bytes.
+        max_decode_bytes_in_flight: the memory for all decodes that a process runs at a time, in bytes.
+        max_jpeg_scans: the scans of a JPEG; ordinary progressive ones have 10 to 20.
+        max_chunks: the segments or chunks of a file, those of all its frames together.
+        max_icc_bytes: the size of a colour profile, inflated, in bytes; a larger one is not kept.
     """
 
     max_pixels: int = 50_000_000
@@ -85,24 +84,24 @@ class Limits:
     max_icc_bytes: int = 4 * 1024 * 1024
 
     def check_pixels(self, pixels: int) -> None:
-        """Raises Rejected if ``pixels``, all frames together, are more than the budget."""
+        """Raises Rejected if ``pixels``, the sum of all frames, exceed the limit."""
         if pixels > self.max_pixels:
             raise over_budget(f"{pixels} pixels, MAX_IMAGE_PIXELS is {self.max_pixels}")
 
     def check_decode_bytes(self, size: int) -> None:
-        """Raises Rejected if a decode that takes ``size`` bytes takes too many."""
+        """Raises Rejected if a decode that takes ``size`` bytes of memory exceeds the limit."""
         if size > self.max_decode_bytes:
             raise over_budget(f"{size} bytes to decode, MAX_DECODE_MEMORY is {self.max_decode_bytes}")
 
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """One file of a multipart form, as it came.
+    """One file of a multipart form, as it was received.
 
     Attributes:
         field: the form field's name.
         data: the file's bytes.
-        declared_type: the part's Content-Type in lower case without parameters; None if it had none.
+        declared_type: the part's Content-Type in lower case without parameters; None if it has none.
         digests: the values of the part's Content-Digest and Repr-Digest headers (RFC 9530).
     """
 
@@ -114,12 +113,12 @@ class FilePart:
 
 @dataclass
 class Upload:
-    """What one request brought, and what the chain has found out about it so far.
+    """The files of one request, and what the chain has found out about them so far.
 
     Attributes:
         files: every file part of the form.
-        image_type: what the bytes are; set by ``signature``.
-        structure: what its container tells; set by ``structure``.
+        image_type: the type that the bytes have; set by the validator ``signature``.
+        structure: what the container says of the picture; set by the validator ``structure``.
     """
 
     files: Sequence[FilePart]
@@ -128,20 +127,20 @@ class Upload:
 
     @property
     def file(self) -> FilePart:
-        """The one file; only after ``presence`` has passed."""
+        """The only file. Valid once the validator ``presence`` has passed."""
         return self.files[0]
 
     @cached_property
     def sha256(self) -> bytes:
-        """The 32-byte digest of the bytes that the client sent, computed once."""
+        """The SHA-256 digest (32 bytes) of the bytes that the client sent, computed once."""
         return hashlib.sha256(self.file.data).digest()
 
 
 class Validator(Protocol):
-    """One question about an upload. ``name`` is what logs and metrics call it."""
+    """One question about an upload. Logs and metrics use ``name``."""
 
     @property
     def name(self) -> str: ...
 
     def __call__(self, upload: Upload, limits: Limits) -> None:
-        """Passes, or raises Rejected."""
+        """Returns if the upload passes. Raises Rejected if not."""

@@ -1,16 +1,16 @@
-"""Does the client call it an image that we take?"""
+"""Does the client declare a type that is accepted?"""
 
 from __future__ import annotations
 
 from validators.base import JPEG, PNG, WEBP, Limits, Rejected, Upload
 
-#: Declarations that claim nothing: the bytes decide.
+#: Declarations that name no type: the bytes decide.
 UNSPECIFIC = (None, "", "application/octet-stream")
 ACCEPTED = tuple(kind.content_type for kind in (PNG, JPEG, WEBP))
 
 
 def unsupported(reason: str) -> Rejected:
-    """The refusal of a type outside the three."""
+    """Returns the refusal of a type outside the three."""
     return Rejected(
         "unsupported_type",
         "Unsupported MIME type — accepts image/png, image/jpeg, image/webp",
@@ -21,7 +21,7 @@ def unsupported(reason: str) -> Rejected:
 class DeclaredType:
     """The part's Content-Type is absent, unspecific or one of the three.
 
-    Which of the three it names does not matter: the bytes decide that.
+    It need not be the type of the bytes, which decide what the file is.
     """
 
     name = "declared_type"

@@ -1,4 +1,4 @@
-"""Does it decode, whole?"""
+"""Does the picture decode completely?"""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from validators.decoding.memory import DECODE_MEMORY
 from validators.decoding.png import decode_png
 from validators.decoding.webp import decode_webp
 
-# PixelBudget judges the dimensions before Pillow sees them, by our setting instead of Pillow's own.
+# PixelBudget has judged the dimensions by the setting MAX_IMAGE_PIXELS, so Pillow's own limit is off.
 Image.MAX_IMAGE_PIXELS = None
-# Once and for the process: catch_warnings() is not safe between threads.
+# This holds for the whole process: catch_warnings() is not safe between threads.
 warnings.filterwarnings("error", module=r"PIL\.")
 
 
@@ -29,11 +29,13 @@ def _decode(upload: Upload) -> None:
 
 
 class FullDecode:
-    """What will be stored is decoded once, every entropy-coded byte: of an animation all frames, of
-    a JPEG that holds several pictures the first, at 1/8 of its size.
+    """The file that will be stored is decoded once, down to the last entropy-coded byte.
 
-    What Pillow's ``verify()`` adds to that, the checksums of PNG chunks, ``structure`` has checked.
-    The memory of the decodes that run at a time is bounded: one that does not fit waits.
+    Of an animation all frames are decoded, and a JPEG at 1/8 of its size. A PNG is inflated, which proves
+    as much (``validators/decoding/png.py``); the validator ``structure`` has checked the checksums of its
+    chunks.
+
+    The memory of all decodes that run at a time is bounded: a decode that does not fit waits.
     """
 
     name = "decode"
@@ -45,8 +47,8 @@ class FullDecode:
         except Rejected:
             raise
         except MemoryError:
-            raise over_budget("memory ran out as it was decoded") from None
+            raise over_budget("the process ran out of memory while it decoded") from None
         except Exception as error:  # noqa: BLE001  # see below
-            # Broken files escape Pillow as OSError, SyntaxError, ValueError, IndexError, struct.error
-            # and others; their texts can hold memory addresses, so only the type is kept.
+            # For broken files Pillow raises OSError, SyntaxError, ValueError, IndexError, struct.error and
+            # others. Their texts can contain memory addresses, so only the type is kept.
             raise corrupt(type(error).__name__) from None

@@ -1,4 +1,4 @@
-"""Is it what the client says that it sent?"""
+"""Do the bytes have the digest that the client declares?"""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def _parse(value: str) -> dict[str, bytes]:
 
 
 class DeclaredDigest:
-    """Each ``sha-256`` of the part's Content-Digest and Repr-Digest is that of its bytes (RFC 9530).
+    """Each ``sha-256`` in the part's Content-Digest and Repr-Digest is the digest of its bytes (RFC 9530).
 
-    Other algorithms are passed over, as section 2 of the RFC allows. A part has no content coding,
-    so its representation and its content are the same bytes and the two headers mean the same.
+    Other algorithms are ignored, as section 2 of the RFC allows. A part has no content coding, so its
+    representation and its content are the same bytes, and the two headers mean the same.
     """
 
     name = "digest"

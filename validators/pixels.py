@@ -1,4 +1,4 @@
-"""What would it cost to decode, by its structure alone?"""
+"""How much would decoding cost, by the structure alone?"""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from typing import Final
 
 from validators.base import Limits, Upload, too_many_parts
 
-#: A scan costs up to a fifth of a decode even when it changes nothing. This many over the most pixels
-#: are about a second; ordinary progressive JPEGs have 10 to 20 scans.
+#: A scan costs up to a fifth of a decode even if it changes no pixel. This many scans of the largest picture
+#: take about a second; ordinary progressive JPEGs have 10 to 20 scans.
 FULL_SCANS: Final = 20
 
 
 class PixelBudget:
-    """The pixels, the memory and the passes that decoding takes are affordable.
+    """The pixels, the memory and the scans of a decode are within the limits.
 
-    Nothing is decoded, or even opened, before this has passed: opening a WebP already allocates its
-    canvas.
+    No decoder opens the file before this validator has passed: opening a WebP already allocates its canvas.
     """
 
     name = "pixels"

@@ -1,4 +1,4 @@
-"""Is there exactly one file?"""
+"""Does the request contain exactly one file?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FIELD = "file"
 
 
 def no_file(reason: str) -> Rejected:
-    """The refusal of a request that brings no file where one is expected."""
+    """Returns the refusal of a request without a file where one is expected."""
     return Rejected(
         "no_file",
         "No file provided. Send as multipart/form-data with field name 'file'.",

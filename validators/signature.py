@@ -1,4 +1,4 @@
-"""What is it, by its first bytes?"""
+"""Which type does the file have, by its first bytes?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from validators.declared_type import unsupported
 
 
 def image_type(data: bytes) -> ImageType | None:
-    """The type that the signature tells, or None.
+    """Returns the type that the signature identifies, or None.
 
     Sources: PNG (W3C, third edition) section 5.2; JPEG, ITU-T T.81 section B.2.1 (SOI, then the
     first byte of another marker); WebP, RFC 9649 section 2.4.
@@ -22,7 +22,7 @@ def image_type(data: bytes) -> ImageType | None:
 
 
 class Signature:
-    """The bytes start as a PNG, a JPEG or a WebP does, whatever they are called."""
+    """The file starts like a PNG, a JPEG or a WebP, whatever its name and its declared type."""
 
     name = "signature"
 

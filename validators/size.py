@@ -1,4 +1,4 @@
-"""Is it small enough?"""
+"""Is the file small enough?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from validators.base import MAX_IMAGE_BYTES, Limits, Rejected, Upload
 
 
 def too_large(reason: str) -> Rejected:
-    """The refusal of a file, or of a body that can only hold such a file, over the limit."""
+    """Returns the refusal of a file over the limit, or of a body that can only contain such a file."""
     return Rejected("too_large", "Image must be under 5MB", reason)
 
 

@@ -1,4 +1,4 @@
-"""Is its container whole and well-formed?"""
+"""Is the container whole and well-formed?"""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _READ: Final[dict[ImageType, Callable[[bytes, Limits], Structure]]] = {
 class WellFormed:
     """The segments or chunks are whole, in order and not too many.
 
-    The pass also finds what ``PixelBudget`` judges, and the parts of the file that are stored: its
-    picture without its metadata. Only those parts are decoded, so no other is ever interpreted.
+    The same pass finds the size that ``PixelBudget`` judges, and the parts of the file that are stored: the
+    picture without its metadata. Only these parts are decoded; nothing interprets the others.
     """
 
     name = "structure"

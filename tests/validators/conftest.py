@@ -13,12 +13,12 @@ from validators.structure import WellFormed
 
 Reject = Callable[..., Rejected]
 
-#: The validators that look into a picture.
+#: The validators that read the picture itself.
 PICTURE_CHECKS = (WellFormed(), PixelBudget(), FullDecode())
 
 
 def upload_of(data: bytes, declared_type: str | None = None, digests: tuple[str, ...] = ()) -> Upload:
-    """An upload of one file, as the validators before the one under test leave it."""
+    """An upload of one file whose type is known, as the validators of pictures expect it."""
     upload = Upload([FilePart("file", data, declared_type, digests)])
     found = image_type(data)
     if isinstance(found, ImageType):
@@ -27,7 +27,7 @@ def upload_of(data: bytes, declared_type: str | None = None, digests: tuple[str,
 
 
 def accepted(data: bytes, limits: Limits | None = None) -> Structure:
-    """The structure of a picture that passes."""
+    """Runs ``PICTURE_CHECKS`` on a file that must pass; returns its structure."""
     upload = upload_of(data)
     for check in PICTURE_CHECKS:
         check(upload, limits or Limits())
@@ -36,7 +36,7 @@ def accepted(data: bytes, limits: Limits | None = None) -> Structure:
 
 @pytest.fixture
 def rejection() -> Reject:
-    """Runs validators that are expected to refuse, and gives the refusal."""
+    """Runs validators on an upload that one of them must refuse; returns the refusal."""
 
     def run(upload: Upload, *validators: Validator, limits: Limits | None = None) -> Rejected:
         try:
@@ -51,7 +51,7 @@ def rejection() -> Reject:
 
 @pytest.fixture
 def refused(rejection: Reject) -> Callable[..., Rejected]:
-    """The refusal of a picture by the validators that look into it."""
+    """Runs ``PICTURE_CHECKS`` on a file that one of them must refuse; returns the refusal."""
 
     def run(data: bytes, limits: Limits | None = None) -> Rejected:
         return rejection(upload_of(data), *PICTURE_CHECKS, limits=limits)

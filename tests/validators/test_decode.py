@@ -116,12 +116,12 @@ def test_no_other_decoder_is_reachable(rejection: Reject) -> None:
     assert rejection(upload, FullDecode()).code == "corrupt_image"
 
 
-def test_a_refusal_tells_no_memory_address(rejection: Reject) -> None:
+def test_a_refusal_contains_no_memory_address(rejection: Reject) -> None:
     rejected = rejection(upload_of(png()[:60]), *CHECKS)
     assert "0x" not in f"{rejected.message}{rejected.reason}"
 
 
-def test_the_picture_is_not_changed() -> None:
+def test_decoding_does_not_change_the_file() -> None:
     data = jpeg(160, 120)
     upload = upload_of(data)
     for check in CHECKS:

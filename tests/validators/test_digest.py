@@ -26,7 +26,7 @@ SHA512 = base64.b64encode(hashlib.sha512(b"other").digest()).decode()
         (f"sha-512=:{SHA512}:",),
     ],
 )
-def test_a_digest_that_fits_or_that_we_do_not_know_passes(digests: tuple[str, ...]) -> None:
+def test_a_matching_digest_or_one_of_another_algorithm_passes(digests: tuple[str, ...]) -> None:
     DeclaredDigest()(upload_of(DATA, digests=digests), Limits())
 
 

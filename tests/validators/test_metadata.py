@@ -1,4 +1,4 @@
-"""What is stored of a picture: the same pixels and colours, and nothing that tells of people."""
+"""A picture is stored with the same pixels and colours, and without metadata about people."""
 
 from __future__ import annotations
 
@@ -141,9 +141,9 @@ CARRIERS = pytest.mark.parametrize(("data", "removed"), CARRYING.values(), ids=C
 
 
 def frames(data: bytes) -> list[tuple[Any, ...]]:
-    """Every frame as it is decoded, of a JPEG the first."""
+    """The mode, pixels and transparency of every frame; of a JPEG, of the first picture."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow complains of the Exif and MPF that are to go
+        warnings.simplefilter("ignore")  # Pillow warns about the Exif and MPF segments that will be removed
         with Image.open(io.BytesIO(data)) as image:
             count = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
             result = []
@@ -155,7 +155,7 @@ def frames(data: bytes) -> list[tuple[Any, ...]]:
 
 
 @CARRIERS
-def test_the_metadata_goes_and_is_named(data: bytes, removed: set[str]) -> None:
+def test_metadata_is_removed_and_its_kinds_are_listed(data: bytes, removed: set[str]) -> None:
     structure = accepted(data)
     assert structure.removed == removed
     assert not [secret for secret in c.SECRETS if secret in structure.stripped]
@@ -170,7 +170,7 @@ def test_the_same_pixels_come_out(data: bytes) -> None:
 
 
 @FILES
-def test_what_was_stored_is_stored_unchanged_when_it_comes_again(data: bytes) -> None:
+def test_a_stored_file_that_is_uploaded_again_is_stored_unchanged(data: bytes) -> None:
     stored = accepted(data).stripped
     again = accepted(stored)
     assert again.removed == frozenset()
@@ -184,7 +184,7 @@ def test_a_picture_without_metadata_stays_as_it_is(data: bytes) -> None:
     assert structure.stripped is data
 
 
-# --- exiftool, which we did not write
+# --- checked with exiftool
 
 
 def exiftool(*files: Path) -> list[dict[str, Any]]:
@@ -195,7 +195,7 @@ def exiftool(*files: Path) -> list[dict[str, Any]]:
     return list(json.loads(done.stdout))
 
 
-#: The groups of what describes the coded picture, its colours and the file itself.
+#: exiftool's groups of tags about the coded picture, its colours and the file itself.
 HARMLESS = (
     "SourceFile",
     "ExifTool:",
@@ -210,7 +210,7 @@ HARMLESS = (
 )
 
 
-def test_exiftool_finds_it_before_and_not_after(tmp_path: Path) -> None:
+def test_exiftool_finds_the_metadata_before_and_not_after(tmp_path: Path) -> None:
     before, after = [], []
     for number, (data, _) in enumerate(CARRYING.values()):
         extension = upload_of(data).image_type.extension
@@ -242,24 +242,26 @@ def test_a_colour_profile_stays_to_the_byte(size: int) -> None:
     for data in files:
         stored = accepted(data).stripped
         assert len(stored) < len(data)
-        if size < 1024 * 1024 or data[:4] != b"\x89PNG":  # Pillow reads no more in a PNG
+        if size < 1024 * 1024 or data[:4] != b"\x89PNG":  # the largest profile that Pillow reads in a PNG
             assert Image.open(io.BytesIO(stored)).info["icc_profile"] == icc
         else:
             assert (b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)) in c.chunks_of(stored)
 
 
-def test_the_order_of_a_profile_s_segments_stays() -> None:
+def test_the_segments_of_a_profile_keep_their_order() -> None:
     first, second = (c.segment(0xE2, b"ICC_PROFILE\0" + bytes((n, 2)) + SRGB) for n in (1, 2))
     stored = accepted(c.jpeg_with(second, c.segment(0xFE, c.COMMENT), first)).stripped
     assert second + first in stored
 
 
-def test_a_profile_that_no_viewer_uses_goes() -> None:
+def test_a_profile_that_no_viewer_uses_is_removed() -> None:
     part = b"ICC_PROFILE\0\x01\x02" + SRGB
     (picture_chunk,) = c.riff_chunks_of(webp())
     files = [
         c.jpeg_with(c.segment(0xE2, part)),  # the second of two is missing
-        c.jpeg_with(c.app2_profile(SRGB), c.app2_profile(SRGB)),  # told twice: once stays
+        c.jpeg_with(
+            c.app2_profile(SRGB), c.app2_profile(SRGB)
+        ),  # the second of two equal profiles is removed
         c.png_with(png(), (b"iCCP", b"profile\0\0not compressed")),
         c.png_with(png(), (b"iCCP", b"no end")),
         c.png_with(png(), c.iccp(SRGB), before=b"IEND"),
@@ -274,7 +276,7 @@ def test_a_profile_that_no_viewer_uses_goes() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(10))
-def test_the_orientation_stays_alone(orientation: int) -> None:
+def test_of_the_exif_tags_the_orientation_alone_is_kept(orientation: int) -> None:
     block = c.exif(orientation)
     files = [
         c.jpeg_with(c.app1_exif(block)),
@@ -294,7 +296,7 @@ def test_the_orientation_stays_alone(orientation: int) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("pillow_format", ["JPEG", "PNG", "WEBP"])
-def test_viewers_turn_it_as_they_did(orientation: int, pillow_format: str) -> None:
+def test_viewers_apply_the_same_orientation_before_and_after(orientation: int, pillow_format: str) -> None:
     tags = Image.Exif()
     tags[0x0112] = orientation
     tags[0x013B] = c.ARTIST.decode()
@@ -305,7 +307,7 @@ def test_viewers_turn_it_as_they_did(orientation: int, pillow_format: str) -> No
     assert shown[0].tobytes() == shown[1].tobytes()
 
 
-def test_the_flags_of_a_webp_tell_what_is_in_it() -> None:
+def test_the_flags_of_a_webp_match_its_chunks() -> None:
     (picture_chunk,) = c.riff_chunks_of(webp())
     data = c.extended(*SIZE, 0x2C, (b"ICCP", SRGB), picture_chunk, (b"EXIF", c.exif()), (b"XMP ", c.xmp()))
     (kind, header), *chunks = c.riff_chunks_of(accepted(data).stripped)
@@ -315,7 +317,7 @@ def test_the_flags_of_a_webp_tell_what_is_in_it() -> None:
     assert c.riff_chunks_of(turned)[0][1][0] & 0x04 == 0
 
 
-def test_the_colours_of_a_png_stay() -> None:
+def test_the_colour_chunks_of_a_png_are_kept() -> None:
     colours = [
         (b"gAMA", struct.pack(">I", 45455)),
         (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)),
@@ -333,7 +335,7 @@ def test_the_colours_of_a_png_stay() -> None:
     assert structure.removed == {"comment"}
 
 
-def test_a_damaged_or_repeated_ancillary_chunk_goes() -> None:
+def test_a_damaged_or_repeated_ancillary_chunk_is_removed() -> None:
     gamma = (b"gAMA", struct.pack(">I", 45455))
     damaged = bytearray(png_chunk(*gamma))
     damaged[8] ^= 1
@@ -344,14 +346,14 @@ def test_a_damaged_or_repeated_ancillary_chunk_goes() -> None:
 
 
 @pytest.mark.parametrize("transform", [0, 1, 2])
-def test_adobe_s_segment_stays_as_it_says_how_to_read_the_colours(transform: int) -> None:
+def test_the_adobe_segment_is_kept_because_it_defines_the_colours(transform: int) -> None:
     adobe = c.segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes((transform,)))
     bare = jpeg()[:2] + jpeg()[20:]
     for data in (b"\xff\xd8" + adobe + bare[2:], c.jpeg_with(adobe), encoded(picture(mode="CMYK"), "JPEG")):
         assert accepted(data).stripped is data
 
 
-def test_nothing_is_copied_and_nothing_decoded_to_find_it_out() -> None:
+def test_reading_the_structure_copies_and_decodes_nothing() -> None:
     upload = upload_of(c.jpeg_with(c.app1_exif(c.exif())))
     WellFormed()(upload, Limits())
     assert "stripped" not in vars(upload.structure)

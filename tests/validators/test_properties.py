@@ -1,4 +1,4 @@
-"""Whatever is done to a picture, it is accepted or refused, and what is accepted decodes."""
+"""Any change of a picture leads to acceptance or refusal, and every accepted picture decodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from validators.signature import image_type
 
 T = TypeVar("T")
 
-#: Small, so that a byte that is changed has a part in it.
+#: Small files, so that a changed byte is likely to matter.
 FILES = {
     "jpeg": c.jpeg_with(c.app1_exif(c.exif(6)), c.app2_profile(c.profile(300)), data=jpeg(20, 12)),
     "progressive": jpeg(20, 12, progressive=True),
@@ -45,7 +45,7 @@ names = st.sampled_from(sorted(FILES))
 
 
 def check(data: bytes) -> None:
-    """Fails on any exception but Rejected, and on stored bytes that do not decode."""
+    """Fails on any exception other than Rejected, and on stored bytes that do not decode."""
     upload = upload_of(data)
     if image_type(data) is None:
         return
@@ -87,7 +87,7 @@ def jpeg_parts(data: bytes) -> list[bytes]:
 
 
 def shuffled(items: Sequence[T], draw: Callable[[st.SearchStrategy[Any]], Any]) -> list[T]:
-    """The items in another order, now and then one moved, some gone, or one there twice."""
+    """The items in another order, or with one moved, one missing or one repeated."""
     number = len(items) - 1
     if draw(st.booleans()):
         order = list(items)

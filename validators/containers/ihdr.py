@@ -8,7 +8,7 @@ from typing import Final
 
 from validators.base import corrupt
 
-#: For each colour type its channels and the allowed bit depths: table 11.1.
+#: For each colour type, the number of channels and the allowed bit depths: table 11.1.
 COLOR_TYPES: Final = {
     0: (1, (1, 2, 4, 8, 16)),
     2: (3, (8, 16)),
@@ -22,7 +22,7 @@ _MAX_SIDE: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class PngHeader:
-    """What IHDR says; ``width`` and ``height`` are of the canvas."""
+    """The fields of IHDR; ``width`` and ``height`` are the size of the canvas in pixels."""
 
     width: int
     height: int
@@ -32,23 +32,23 @@ class PngHeader:
 
     @property
     def bits_per_pixel(self) -> int:
-        """Of all channels together."""
+        """The bits of all channels together."""
         return self.depth * COLOR_TYPES[self.color][0]
 
     def row_bytes(self, width: int) -> int:
-        """The size of a row of so many pixels before it is compressed, filter type included."""
+        """Returns the size of a row of ``width`` pixels in bytes, uncompressed, with its filter type."""
         return 1 + -(-width * self.bits_per_pixel // 8)
 
 
 def read_header(body: bytes) -> PngHeader:
-    """Reads the data of IHDR. Raises Rejected."""
+    """Reads the 13 bytes of IHDR. Raises Rejected if a field has no defined value."""
     if len(body) != 13:
-        raise corrupt("IHDR has not 13 bytes")
+        raise corrupt("IHDR is not of 13 bytes")
     width, height, depth, color, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
-        raise corrupt("a dimension is zero or absurd")
+        raise corrupt("a dimension is zero, or 2^31 or more")
     if color not in COLOR_TYPES or depth not in COLOR_TYPES[color][1]:
-        raise corrupt("no such colour type and depth")
+        raise corrupt("the colour type does not exist, or not in this depth")
     if compression or filtering or interlace > 1:
-        raise corrupt("no such compression, filter or interlace method")
+        raise corrupt("the compression, filter or interlace method does not exist")
     return PngHeader(width, height, depth, color, interlace == 1)

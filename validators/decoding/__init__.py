@@ -1,1 +1,1 @@
-"""The decoders: one file for each format, and the memory that they may take together."""
+"""The decoders, one file a format, and the bound of the memory that they take together."""

@@ -1,4 +1,4 @@
-"""The memory that decoding takes, bounded for a whole process."""
+"""A bound of the memory that all decodes of a process take together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from typing import Final
 
 @dataclass(slots=True, eq=False)
 class _Turn:
-    """A decode that waits: the memory that it takes, and a lock that opens when it may start."""
+    """A decode that waits.
+
+    Attributes:
+        size: the memory that it takes, in bytes.
+        limit: the most that all decodes may take together, in bytes.
+        opened: a lock that is released when the decode may start.
+    """
 
     size: int
     limit: int
@@ -21,10 +27,11 @@ class _Turn:
 
 
 class DecodeMemory:
-    """Lets decodes start while their memory, all together, is within a limit.
+    """Lets decodes start while the sum of their memory is within a limit.
 
-    Who comes first goes first, so a large picture is not passed by small ones for ever. One that is
-    larger than the limit decodes alone. Threads wait; a forked child starts with nothing in flight.
+    They start in the order of their arrival, so that small pictures do not overtake a large one for ever. A
+    picture that is larger than the limit is decoded alone. Threads wait for their turn; a forked child starts
+    with an empty account.
     """
 
     def __init__(self) -> None:
@@ -38,12 +45,12 @@ class DecodeMemory:
 
     @property
     def waiting(self) -> int:
-        """How many decodes wait."""
+        """The number of decodes that wait."""
         return len(self._waiting)
 
     @contextmanager
     def reserve(self, size: int, limit: int) -> Iterator[None]:
-        """Waits until ``size`` bytes fit under ``limit``, and holds them for the block."""
+        """Waits until ``size`` bytes fit under ``limit``, and holds them while the block runs."""
         turn = _Turn(size, limit)
         turn.opened.acquire()
         with self._lock:
@@ -57,14 +64,14 @@ class DecodeMemory:
 
     def _leave(self, turn: _Turn) -> None:
         with self._lock:
-            if turn in self._waiting:  # it was interrupted as it waited
+            if turn in self._waiting:  # an exception interrupted the wait
                 self._waiting.remove(turn)
             else:
                 self._in_flight -= turn.size
             self._admit()
 
     def _admit(self) -> None:
-        """Opens the turns that fit, in order; the caller holds the lock."""
+        """Releases the turns that fit, in order. The caller holds the lock."""
         while self._waiting:
             turn = self._waiting[0]
             if self._in_flight and self._in_flight + turn.size > turn.limit:
@@ -74,5 +81,5 @@ class DecodeMemory:
             turn.opened.release()
 
 
-#: Of this process.
+#: The account of this process.
 DECODE_MEMORY: Final = DecodeMemory()

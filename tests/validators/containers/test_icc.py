@@ -48,7 +48,7 @@ def test_a_profile_stays_as_it_is(profile: bytes) -> None:
         SRGB[:128] + struct.pack(">I", len(SRGB) // 12) + SRGB[132:],
     ],
 )
-def test_bytes_without_the_header_of_a_profile_are_none(data: bytes) -> None:
+def test_bytes_without_the_header_of_a_profile_are_no_profile(data: bytes) -> None:
     assert read_profile(data) is None
 
 
@@ -59,7 +59,7 @@ def test_bytes_after_the_declared_size_are_cut_off() -> None:
 
 
 @pytest.mark.parametrize("tag", [(b"mmod", DEVICE), (b"meta", DICTIONARY)])
-def test_the_serial_number_of_a_display_goes_and_the_colours_stay(tag: tuple[bytes, bytes]) -> None:
+def test_the_serial_number_of_a_display_is_removed_and_the_colours_are_kept(tag: tuple[bytes, bytes]) -> None:
     profile = c.profile_with_tag(SRGB, *tag)
     assert c.SERIAL in profile
     read = read_profile(profile)
@@ -82,7 +82,7 @@ def test_a_dictionary_without_keys_of_a_device_stays() -> None:
     assert read.data is profile
 
 
-def test_data_that_colours_share_with_a_display_s_tag_stay() -> None:
+def test_data_that_another_tag_shares_are_kept() -> None:
     profile = bytearray(c.profile_with_tag(SRGB, b"mmod", DEVICE))
     (offset, size) = struct.unpack_from(">II", profile, 128 + 4 + 4)  # of the first tag
     table_end = 132 + 12 * int.from_bytes(profile[128:132])

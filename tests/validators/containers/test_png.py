@@ -245,7 +245,7 @@ def test_a_missing_or_cut_end_is_written(chunks: Chunks) -> None:
         assert structure.removed == frozenset()
 
 
-def test_a_chunk_that_is_cut_off_after_the_data_goes() -> None:
+def test_a_chunk_that_is_cut_off_after_the_data_is_dropped() -> None:
     data = c.png_of([*STILL[:-1], c.text(b"Comment", c.COMMENT * 10), STILL[-1]])
     for length in (5, 20, 100):
         structure = accepted(data[: len(c.png_of(STILL)) - 12 + length])
@@ -269,7 +269,7 @@ def test_a_wrong_checksum_of_a_critical_chunk_is_refused(kind: bytes, offset: in
     assert refused(bytes(data)).code == "corrupt_image"
 
 
-def test_a_frame_control_may_come_before_the_animation_s() -> None:
+def test_the_first_frame_control_may_come_before_the_animation_control() -> None:
     chunks = list(ANIMATED)
     chunks[1], chunks[2] = chunks[2], chunks[1]
     structure = accepted(c.png_of(chunks))
@@ -277,7 +277,7 @@ def test_a_frame_control_may_come_before_the_animation_s() -> None:
     assert structure.removed == frozenset()
 
 
-def test_a_default_picture_counts_beside_the_frames() -> None:
+def test_a_still_picture_outside_the_animation_counts_as_a_frame() -> None:
     chunks = [chunk for chunk in ANIMATED if chunk[0] not in (b"fcTL", b"fdAT")]
     frames = [(b"fcTL", control()), (b"fdAT", struct.pack(">I", 1) + named(ANIMATED, b"IDAT")[1])]
     declared = [(k, struct.pack(">II", 1, 0) if k == b"acTL" else b) for k, b in chunks]
@@ -316,7 +316,7 @@ def test_a_profile_with_a_neutral_name_stays_as_it_is(name: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", [b"x", c.SERIAL, c.SERIAL.ljust(79)])
-def test_any_other_name_of_a_profile_goes(name: bytes) -> None:
+def test_any_other_name_of_a_profile_is_replaced(name: bytes) -> None:
     structure = accepted(c.png_with(png(), (b"iCCP", name + b"\0\0" + zlib.compress(ICC, 0))))
     assert profile_of(structure.stripped) == (b"ICC Profile", ICC)
     assert structure.removed == {"other"}
@@ -358,13 +358,13 @@ def test_a_profile_that_browsers_use_is_written_anew(stream: bytes) -> None:
         b"",
     ],
 )
-def test_what_is_no_profile_goes(body: bytes) -> None:
+def test_bytes_that_are_no_profile_are_removed(body: bytes) -> None:
     structure = accepted(c.png_with(png(), (b"iCCP", body)))
     assert structure.stripped == png()
     assert structure.removed == {"icc"}
 
 
-def test_the_serial_number_in_a_profile_goes() -> None:
+def test_the_serial_number_in_a_profile_is_removed() -> None:
     profile = c.profile_with_tag(ICC, b"mmod", b"mmod" + bytes(4) + c.SERIAL)
     structure = accepted(c.png_with(png(), (b"iCCP", b"icc\0\0" + zlib.compress(profile))))
     assert structure.removed == {"display-serial"}
@@ -396,7 +396,7 @@ def test_all_texts_together_are_inflated_up_to_a_bound(kind: bytes, name: bytes)
 
 
 @pytest.mark.parametrize("kind", [b"iCCP", b"zTXt", b"iTXt"])
-def test_what_inflates_to_much_is_not_inflated(kind: bytes) -> None:
+def test_a_chunk_that_inflates_to_100_megabytes_is_dropped(kind: bytes) -> None:
     _, packed = c.iccp(bytes(100_000_000))
     head = {b"iCCP": b"a\0\0", b"zTXt": b"a\0\0", b"iTXt": b"a\0\1\0\0\0"}[kind]
     data = c.png_with(png(), (kind, head + packed[9:]))
@@ -404,7 +404,7 @@ def test_what_inflates_to_much_is_not_inflated(kind: bytes) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "RGB", "RGBA"])
-def test_the_memory_follows_the_size_of_the_file_alone(mode: str, refused: Refused) -> None:
+def test_the_memory_depends_on_the_size_of_the_file_only(mode: str, refused: Refused) -> None:
     data = png(600, 400, mode)
     assert accepted(data).decode_bytes == 6 * len(data) + (3 << 20)
     assert accepted(encoded(Image.new(mode, (3000, 3000)), "PNG")).decode_bytes < 4_000_000

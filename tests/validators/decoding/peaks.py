@@ -18,14 +18,14 @@ from validators.base import Limits, Rejected, Upload
 from validators.decode import FullDecode
 from validators.structure import WellFormed
 
-#: No limit stands in the way of measuring.
+#: High enough for every file.
 LIMITS: Final = Limits(
     max_pixels=10**9, max_decode_bytes=10**12, max_decode_bytes_in_flight=10**12, max_jpeg_scans=1000
 )
 
 
 def resident(field: str) -> int:
-    """A figure of this process in bytes: VmRSS now, or VmHWM at its peak."""
+    """The memory of this process in bytes: VmRSS is the present, VmHWM the highest figure."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * int(status.partition(f"{field}:")[2].split()[0])
 

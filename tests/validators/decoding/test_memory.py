@@ -10,12 +10,12 @@ import pytest
 from validators.decoding.memory import DecodeMemory
 
 LIMIT = 100
-#: Long enough that a test which fails by waiting fails in the end, in seconds.
+#: Seconds after which a test that waits in vain fails.
 PATIENCE = 20
 
 
 class Decode:
-    """A decode in its own thread, which holds its memory until it is told to end."""
+    """A decode in a thread of its own, which holds its memory until ``finish`` is called."""
 
     def __init__(self, memory: DecodeMemory, size: int, started: list[int]) -> None:
         self._memory = memory
@@ -51,7 +51,7 @@ def started() -> list[int]:
 
 @pytest.fixture
 def decode(memory: DecodeMemory, started: list[int]) -> Callable[[int], Decode]:
-    """Starts a decode, and returns when it runs or waits."""
+    """Starts a decode; returns as soon as it runs or waits."""
     count = 0
 
     def start(size: int) -> Decode:
@@ -68,14 +68,14 @@ def decode(memory: DecodeMemory, started: list[int]) -> Callable[[int], Decode]:
     return start
 
 
-def test_what_fits_together_runs_together(decode: Callable[[int], Decode], started: list[int]) -> None:
+def test_decodes_that_fit_together_run_together(decode: Callable[[int], Decode], started: list[int]) -> None:
     decodes = [decode(50), decode(50)]
     assert started == [50, 50]
     for begun in decodes:
         begun.finish()
 
 
-def test_what_does_not_fit_waits_for_its_turn(
+def test_a_decode_that_does_not_fit_waits(
     decode: Callable[[int], Decode], started: list[int], memory: DecodeMemory
 ) -> None:
     first, second = decode(60), decode(41)
@@ -85,7 +85,7 @@ def test_what_does_not_fit_waits_for_its_turn(
     second.finish()
 
 
-def test_who_comes_later_does_not_pass_a_large_one(
+def test_a_later_decode_does_not_overtake_a_large_one(
     decode: Callable[[int], Decode], started: list[int], memory: DecodeMemory
 ) -> None:
     first, large, small = decode(60), decode(90), decode(20)  # the small one would fit beside the first
@@ -99,7 +99,7 @@ def test_who_comes_later_does_not_pass_a_large_one(
     small.finish()
 
 
-def test_what_is_larger_than_the_limit_runs_alone(
+def test_a_decode_that_is_larger_than_the_limit_runs_alone(
     decode: Callable[[int], Decode], started: list[int]
 ) -> None:
     first, huge, last = decode(1), decode(1000), decode(1)
@@ -144,12 +144,12 @@ def test_a_hundred_decodes_of_all_sizes_stay_within_the_limit(memory: DecodeMemo
     assert most <= LIMIT
 
 
-def test_a_forked_process_starts_with_nothing_in_flight(memory: DecodeMemory) -> None:
+def test_a_forked_process_starts_with_an_empty_account(memory: DecodeMemory) -> None:
     with memory.reserve(100, LIMIT):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # other tests may have threads
             child = os.fork()
-        if child == 0:  # what the parent holds must not keep the child waiting
+        if child == 0:  # the memory that the parent holds does not block the child
             with memory.reserve(100, LIMIT):
                 os._exit(7)
         _, status = os.waitpid(child, 0)

@@ -22,7 +22,7 @@ from validators.structure import WellFormed
 
 Refused = Callable[..., Rejected]
 
-#: For each colour type and depth the bits of a pixel.
+#: The bits of a pixel for each colour type and depth.
 KINDS = {
     (color, depth): channels * depth
     for color, channels, depths in [
@@ -40,7 +40,7 @@ PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 
 @pytest.fixture(params=["fastest", "zlib"], autouse=True)
 def _decompressor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs each test with what this machine has, and with what every machine has."""
+    """Runs each test with the decompressor of this machine, and with zlib."""
     if request.param == "zlib":
         monkeypatch.setattr(deflate, "decompressobj", zlib.decompressobj)
 
@@ -150,7 +150,7 @@ def test_ordinary_pictures_are_accepted(data: bytes) -> None:
     accepted(data)
 
 
-# --- pictures that lack something
+# --- incomplete pictures
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
@@ -235,11 +235,11 @@ def test_an_unknown_filter_type_is_found_wherever_the_steps_end(at: int, refused
     assert rejected.reason == "a row has an unknown filter type"
 
 
-# --- what is too much
+# --- bytes after the picture
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 40])
-def test_what_follows_the_stream_in_its_chunks_goes(pieces: int) -> None:
+def test_bytes_after_the_stream_are_removed_from_its_chunks(pieces: int) -> None:
     clean = png_of_rows(rows(24))
     structure = accepted(png_of_rows(rows(24), tail=c.SCRIPT * 100, pieces=pieces))
     assert c.SCRIPT not in structure.stripped
@@ -249,7 +249,7 @@ def test_what_follows_the_stream_in_its_chunks_goes(pieces: int) -> None:
     assert accepted(structure.stripped).removed == frozenset()
 
 
-def test_what_follows_the_data_of_a_frame_in_its_chunks_goes() -> None:
+def test_bytes_after_the_stream_of_a_frame_are_removed() -> None:
     chunks = c.chunks_of(animation("PNG"))
     data = c.png_of([(kind, body + c.SCRIPT if kind == b"fdAT" else body) for kind, body in chunks])
     assert accepted(data).stripped == animation("PNG")
@@ -257,9 +257,7 @@ def test_what_follows_the_data_of_a_frame_in_its_chunks_goes() -> None:
 
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(("kind", "bits"), KINDS.items(), ids=str)
-def test_bytes_after_the_last_row_go_and_the_picture_stays(
-    kind: tuple[int, int], bits: int, *, interlaced: bool
-) -> None:
+def test_bytes_after_the_last_row_are_removed(kind: tuple[int, int], bits: int, *, interlaced: bool) -> None:
     data = rows(bits, interlaced=interlaced)
     for surplus in (b"\0", bytes(1 + WIDTH), c.SCRIPT * 10_000):
         for pieces in (1, 7):
@@ -272,11 +270,11 @@ def test_bytes_after_the_last_row_go_and_the_picture_stays(
             assert accepted(structure.stripped).removed == frozenset()
 
 
-def test_bytes_after_the_last_row_of_a_frame_go() -> None:
+def test_bytes_after_the_last_row_of_a_frame_are_removed() -> None:
     chunks = c.chunks_of(animation("PNG"))
     longer, number = [], 0
     for kind, body in chunks:
-        if kind == b"fdAT":  # each in three chunks, which are numbered anew
+        if kind == b"fdAT":  # its stream is divided into three chunks
             stream = zlib.compress(zlib.decompress(body[4:]) + c.SCRIPT * 50)
             for part in (stream[:40], stream[40:60], stream[60:]):
                 longer.append((kind, struct.pack(">I", number) + part))
@@ -296,13 +294,13 @@ def test_bytes_after_the_last_row_of_a_frame_go() -> None:
             assert shown.convert("RGBA").tobytes() == expected.convert("RGBA").tobytes()
 
 
-def test_damage_after_the_last_row_is_refused_as_damage_before_it(refused: Refused) -> None:
+def test_damage_after_the_last_row_is_refused(refused: Refused) -> None:
     stream = bytearray(zlib.compress(rows(24) + bytes(range(256)) * 20, 0))
     stream[-100] ^= 1
     assert refused(png_of_stream(bytes(stream))).code == "corrupt_image"
 
 
-def test_a_surplus_that_is_out_of_all_proportion_is_refused(refused: Refused) -> None:
+def test_a_surplus_over_the_bound_is_refused(refused: Refused) -> None:
     rejected = refused(png_of_rows(rows(24) + bytes(100_000_000)))
     assert rejected.reason == "far more pixel data than the header demands"
 
@@ -322,7 +320,7 @@ def test_the_surplus_of_all_frames_counts_together(refused: Refused) -> None:
     assert refused(with_surplus(3)).reason == "far more pixel data than the header demands"
 
 
-# --- the memory
+# --- memory
 
 
 def test_a_picture_takes_no_memory_for_its_pixels() -> None:
