@@ -39,7 +39,6 @@ def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, 
     views = _Views(oauth, sessions, catalog, pages)
     blueprint.get(_PATH)(views.ask)
     blueprint.post(_PATH)(views.decide)
-    blueprint.register_error_handler(OAuth2Error, views.refuse)
     return blueprint
 
 
@@ -59,8 +58,11 @@ class _Views:
 
     def ask(self) -> ResponseReturnValue:
         """Shows the consent page."""
-        grant = self._oauth.consent(_parameters(), None)
         session = self._sessions.current()
+        try:
+            grant = self._oauth.consent(_parameters(), None)
+        except OAuth2Error as error:
+            return self._refuse(error, session)
         if session is None:
             return _to_sign_in()
         if self._has_too_many_apps(grant, session):
@@ -76,7 +78,10 @@ class _Views:
         proven = session is None or csrf_holds(session.csrf, csrf)
         if decision not in _DECISIONS or not csrf or not proven:
             return self._pages.render("error.html", 400, session=session, status=400)
-        grant = self._oauth.consent(_parameters(), session.user if session else None)
+        try:
+            grant = self._oauth.consent(_parameters(), session.user if session else None)
+        except OAuth2Error as error:
+            return self._refuse(error, session)
         if session is None:  # for example, the user signed out in another tab
             return _to_sign_in()
         if decision == "deny":
@@ -86,12 +91,11 @@ class _Views:
         self._end_oldest_grants(grant, session)
         return oauth_response(self._oauth.decide(grant, session.user, at))
 
-    def refuse(self, error: OAuth2Error) -> ResponseReturnValue:
+    def _refuse(self, error: OAuth2Error, session: Session | None) -> ResponseReturnValue:
         """Reports an invalid request: to the app if that is allowed, else to the user."""
         answer = self._oauth.refuse(error)
         if answer.location is None:
             return self._refused_page(error) if _is_browser() else oauth_response(answer)
-        session = self._sessions.current()
         if session is None:
             return _to_sign_in()
         client = self._catalog.find_client(request.args.get("client_id", ""))

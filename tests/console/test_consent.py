@@ -6,15 +6,17 @@ import re
 from urllib.parse import urlencode
 
 import pytest
+from flask.testing import FlaskClient
 
 import console.consent
 from auth.oauth.clients import new_client
 from auth.tokens import ALL_SCOPES
 from catalog.base import Catalog
+from catalog.errors import CatalogUnavailable
 from catalog.identity import OAuthClient, Role, Workspace
 from catalog.ids import now
 from tests.console.conftest import NewPerson, Person
-from tests.factories import new_grant, new_workspace
+from tests.factories import new_grant, new_oauth_client, new_workspace
 
 UNCHECKED = "This app has registered itself; nobody has checked its name."
 OF_ANOTHER_WORKSPACE = (
@@ -87,6 +89,34 @@ def test_the_sign_in_page_shows_the_requesting_app_too(
     assert "The app Price &lt;b&gt;Watcher&lt;/b&gt; asks for access. Sign in to decide. It could:" in text
     assert text.count("<li>") == 1
     assert "<li>See your products and their pictures</li>" in text
+    assert "The next page says whether someone in your workspace has checked this app." in text
+    assert UNCHECKED not in text
+
+
+def test_the_sign_in_page_marks_a_self_registered_app(anonymous: FlaskClient, catalog: Catalog) -> None:
+    client = new_oauth_client(catalog, name="Vetrina Mobile (official)")
+    target = {"next": f"/api/oauth/authorize?{parameters(client)}"}
+    assert UNCHECKED in anonymous.get("/console/sign-in", query_string=target).text
+
+
+@pytest.mark.parametrize("scope", ["products:read", "unknown"])
+@pytest.mark.parametrize("failing", ["find_credential", "find_client", "list_grants"])
+def test_an_unavailable_catalog_is_a_503_for_valid_and_invalid_requests(
+    admin: Person,
+    app_of_the_house: OAuthClient,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    scope: str,
+    failing: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise CatalogUnavailable
+
+    path = f"/api/oauth/authorize?{parameters(app_of_the_house, scope)}"
+    monkeypatch.setattr(catalog, failing, fail)
+    # An invalid request is reported to the app without a look at the user's grants.
+    expected = 302 if scope == "unknown" and failing == "list_grants" else 503
+    assert admin.browser.get(path).status_code == expected
 
 
 def test_the_consent_page_lists_only_requested_scopes(admin: Person, app_of_the_house: OAuthClient) -> None:
