@@ -9,7 +9,13 @@ from typing import Final
 import pytest
 
 #: Debian's package of each program that is named otherwise than the program.
-_PACKAGES: Final = {"exiftool": "libimage-exiftool-perl", "nginx": "nginx-light", "node": "nodejs"}
+_PACKAGES: Final = {
+    "exiftool": "libimage-exiftool-perl",
+    "nginx": "nginx-light",
+    "node": "nodejs",
+    "promtool": "prometheus",
+    "systemd-analyze": "systemd",
+}
 
 
 def require_program(*names: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import trustme
 
 from tests.pictures import jpeg
 from tests.programs import require_program
@@ -35,12 +36,31 @@ http {{
 """
 
 
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[trustme.CA]:
+    """A certificate authority that ``requests`` trusts."""
+    authority = trustme.CA()
+    bundle = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        yield authority
+
+
 @contextmanager
-def nginx(folder: Path, server: Server, port: int) -> Iterator[None]:
+def nginx(folder: Path, server: Server, port: int, authority: trustme.CA) -> Iterator[int]:
+    """Runs nginx with the shipped site on this port, over TLS; gives the port that redirects to TLS."""
+    plain_port = free_port()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
+    (folder / "chain.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
     site = (ROOT / "deploy" / "nginx.conf").read_text()
     for shipped, here in (
         ("server 127.0.0.1:8000;", f"server 127.0.0.1:{server.port};"),
-        ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("listen 80;", f"listen 127.0.0.1:{plain_port};"),
+        ("listen 443 ssl http2;", f"listen 127.0.0.1:{port} ssl http2;"),
+        ("/etc/letsencrypt/live/images.example.com/fullchain.pem", f"{folder}/chain.pem"),
+        ("/etc/letsencrypt/live/images.example.com/privkey.pem", f"{folder}/key.pem"),
         ("/srv/vetrina/data/media/", f"{folder}/data/media/"),
     ):
         assert shipped in site
@@ -57,20 +77,20 @@ def nginx(folder: Path, server: Server, port: int) -> Iterator[None]:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        yield
+        yield plain_port
     finally:
         process.terminate()
         process.wait(20)
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Shop]:
     require_program("nginx")  # before the server starts
     folder, port = tmp_path_factory.mktemp("nginx"), free_port()
-    public_url = f"http://127.0.0.1:{port}"
+    public_url = f"https://127.0.0.1:{port}"
     with gunicorn(folder, PUBLIC_URL=public_url, MEDIA_ACCEL_PREFIX="/_media/") as server:
         opened = open_shop(server)
-        with nginx(folder, server, port):
+        with nginx(folder, server, port, authority):
             server.url = public_url
             yield opened
 
@@ -132,12 +152,14 @@ def test_several_ranges_are_the_whole(image_url: str) -> None:
     assert (response.status_code, response.content) == (200, PICTURE)
 
 
-def test_a_server_that_is_down_is_a_503_that_says_when_to_come_back(tmp_path: Path) -> None:
+def test_a_server_that_is_down_is_a_503_that_says_when_to_come_back(
+    tmp_path: Path, authority: trustme.CA
+) -> None:
     require_program("nginx")  # before the server starts
     port = free_port()
-    with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server, nginx(tmp_path, server, port):
+    with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server, nginx(tmp_path, server, port, authority):
         server.stop()
-        response = requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10)
+        response = requests.get(f"https://127.0.0.1:{port}/healthz", timeout=10)
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
     assert response.json() == {"error": "Service temporarily unavailable"}
 
@@ -147,3 +169,28 @@ def test_a_large_file_is_refused_in_json_by_whoever_refuses_it(shop: Shop, size:
     response = shop.upload(shop.new_product(), bytes(size))
     assert (response.status_code, response.json()) == (413, {"error": "Image must be under 5MB"})
     assert shop.upload(shop.new_product(), jpeg()).status_code == 201
+
+
+def test_a_plain_request_is_sent_to_tls_and_keeps_its_method(tmp_path: Path, authority: trustme.CA) -> None:
+    require_program("nginx")  # before the server starts
+    with (
+        gunicorn(tmp_path, WEB_CONCURRENCY="1") as server,
+        nginx(tmp_path, server, free_port(), authority) as plain_port,
+    ):
+        url = f"http://127.0.0.1:{plain_port}/api/v1/products?page=2"
+        response = requests.post(url, allow_redirects=False, timeout=10)
+    assert response.status_code == 308
+    assert response.headers["Location"] == "https://images.example.com/api/v1/products?page=2"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/openapi.json", "/docs/docs.css", "/console/static/console.css"])
+def test_text_is_compressed(shop: Shop, path: str) -> None:
+    response = requests.get(f"{shop.server.url}{path}", timeout=10)
+    assert (response.status_code, response.headers["Content-Encoding"]) == (200, "gzip")
+
+
+def test_pictures_and_pages_with_a_secret_are_not_compressed(shop: Shop, image_url: str) -> None:
+    for url in (image_url, f"{shop.server.url}/console/sign-in"):
+        response = requests.get(url, timeout=10)
+        assert response.status_code == 200
+        assert "Content-Encoding" not in response.headers
