@@ -1,4 +1,4 @@
-"""When an API key was last used: noted beside the requests, and not at each of them."""
+"""Records when an API key was last used, on a thread of its own and not at every request."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from catalog.base import Catalog
 from catalog.errors import CatalogError
 from catalog.ids import now
 
-#: How exact the note is, in seconds: a key that is used all the time costs one write in this time.
+#: A key that is used all the time causes one write in this time, in seconds.
 _EVERY: Final = 300.0
 
 log = logging.getLogger(__name__)
 
 
 class LastUsed:
-    """Notes the use of API keys in the catalog.
+    """Records the use of API keys in the catalog.
 
-    It writes on a thread of its own: a catalog that is slow to write makes no read wait.
+    It writes on its own thread, so a catalog that is slow to write delays no request.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._noted: dict[str, float] = {}
         self._lock = threading.Lock()
-        # Starts its thread at the first note, so after the fork.
+        # It starts its thread at the first record, which is after the fork.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="last-used")
 
     def note(self, credential_id: str) -> None:
-        """Notes that it is used now, unless that was noted a short while ago."""
+        """Records a use now, unless one was recorded within the interval."""
         at = time.monotonic()
         with self._lock:
             if at - self._noted.get(credential_id, -_EVERY) < _EVERY:
@@ -43,9 +43,9 @@ class LastUsed:
     def _write(self, credential_id: str) -> None:
         try:
             self._catalog.touch_credential(credential_id, now())
-        except CatalogError as error:  # a note that is lost costs nothing
+        except CatalogError as error:  # a lost record does no harm
             log.info("the use of a credential was not noted: %s", error)
 
     def flush(self) -> None:
-        """Returns when all notes are written that were taken before."""
+        """Waits until all earlier records are written."""
         self._writer.submit(lambda: None).result()

@@ -1,12 +1,12 @@
-"""What is known of the images: the protocol that every catalog implements.
+"""The protocol that every catalog implements, and its records.
 
-A catalog keeps products, and who may touch them (``catalog/identity.py``). A product holds its images in
-order; each change of a product is one atomic step that makes a new ``version``, and no step loses
-another's.
+A catalog stores products, and the identities that may access them (``catalog/identity.py``). A product holds
+its images in order. Each change of a product is one atomic step that increments ``version``. No change
+overwrites a concurrent one.
 
-An implementation is safe to share between threads and to build before a fork: its connections are
-made at first use. It takes plain constructor arguments, keeps its driver's exceptions to itself,
-and raises those of ``catalog/errors.py``.
+An implementation can be shared between threads and built before a fork: it opens its connections at first
+use. It takes plain constructor arguments. It raises the errors of ``catalog/errors.py`` and never those of
+its driver.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from catalog.identity import Identities, Usage
 #: The most images of a product, external URLs included: docs/contract.md "Upload one image".
 MAX_IMAGES: Final = 20
 
-#: How many products are read at once by what goes through all of them.
+#: How many products ``iter_products`` reads at once.
 PAGE: Final = 50
 
 #: The most Idempotency-Keys of a workspace that have not expired.
@@ -37,16 +37,15 @@ class Image:
     """One entry of a product's ``imageUrls``.
 
     Attributes:
-        url: what clients are given.
-        key: the storage key of a hosted image; None for a URL on someone else's server, of which
-            nothing else is known either.
+        url: the public URL.
+        key: the storage key of a hosted image. None for an external URL, which has no other attribute either.
         sha256: the hex digest of the bytes that the client sent.
         content_type: the media type it is served with.
         size: of the stored object, in bytes.
         width, height: in pixels.
         created_at: UTC.
-        metadata_removed: names of the kinds of metadata that the stored object lacks; None for images
-            from before they were told.
+        metadata_removed: names of the kinds of metadata that were removed; None for images that were stored
+            before these names were recorded.
     """
 
     url: str
@@ -61,7 +60,7 @@ class Image:
 
     @property
     def usage(self) -> Usage:
-        """What it adds to the usage of its workspace: nothing if it is on someone else's server."""
+        """What it adds to the usage of its workspace: nothing if it is an external URL."""
         return Usage() if self.key is None else Usage(images=1, bytes=self.size or 0)
 
 
@@ -130,15 +129,15 @@ class ProductChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductQuery:
-    """Which of a workspace's products are wanted.
+    """A query for products of a workspace.
 
     Attributes:
         page: from 1.
-        limit: products a page.
-        category, status: those of this one only; None: of any, but archived ones as below.
-        search: those whose name or model has these characters, all taken literally, in any case
-            (Unicode's full case folding); empty: those of any name.
-        show_archived: whether archived ones come without being asked for by ``status``.
+        limit: products on a page.
+        category, status: only products of this category or status. None is any; archived products see below.
+        search: only products whose name or model contains this text, taken literally and without regard to
+            case (Unicode's full case folding). Empty is any.
+        show_archived: whether archived products are included if ``status`` is None.
     """
 
     page: int = 1
@@ -150,18 +149,18 @@ class ProductQuery:
 
     @property
     def only_status(self) -> str | None:
-        """The one status that is wanted; None if any is."""
+        """The status that is queried for; None if any."""
         return self.status or (None if self.show_archived else ACTIVE)
 
     @property
     def offset(self) -> int:
-        """How many products come before the page."""
+        """How many products precede the page."""
         return (self.page - 1) * self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class ProductPage:
-    """A page of products, and how many there are on all pages together."""
+    """A page of products, and the number of products on all pages."""
 
     items: Sequence[Product]
     total: int
@@ -169,7 +168,7 @@ class ProductPage:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """What a request was answered with: enough to answer it again, byte for byte."""
+    """The answer to a request, complete enough to be sent again byte for byte."""
 
     status: int
     headers: Mapping[str, str]
@@ -178,14 +177,15 @@ class StoredAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyClaim:
-    """The right to run the first request of an Idempotency-Key, or what became of it.
+    """The right to run the first request of an Idempotency-Key, and later its answer.
 
     Attributes:
-        workspace_id, key: what it is a claim to.
-        fingerprint: of the request; another one is not the same request.
-        token: tells this claim from a later one to the same key.
-        lease_until: when a request that has neither completed nor released it counts as dead.
-        expires_at: when the key may be used anew.
+        workspace_id, key: the key that is claimed.
+        fingerprint: of the request. A request with another fingerprint is another request.
+        token: distinguishes this claim from a later one of the same key.
+        lease_until: from this time on, a request that has neither completed nor released the claim counts as
+            dead.
+        expires_at: from this time on, the key can be used again.
         answer: None while the request runs.
     """
 
@@ -201,8 +201,8 @@ class IdempotencyClaim:
 class Catalog(Identities, Protocol):
     """A store of records.
 
-    Every method may raise CatalogUnavailable. A method that writes raises OutcomeUnknown instead
-    where the write may have happened all the same.
+    Every method may raise CatalogUnavailable. A method that writes raises OutcomeUnknown instead if the write
+    may have happened.
     """
 
     def create_product(self, product: Product) -> None:
@@ -217,17 +217,18 @@ class Catalog(Identities, Protocol):
         """Raises ProductNotFound, also when another workspace has the product."""
 
     def iter_products(self) -> Iterator[Product]:
-        """All products of all workspaces, by id, for work that goes through the whole catalog.
+        """All products of all workspaces, by id, for commands that process the whole catalog.
 
-        They are read in pages, and nothing is held between them: the caller may take its time, and
-        may write. A product that is there from the first to the last comes exactly once, at a
-        version that it had meanwhile; one that is created or deleted meanwhile may come or not.
+        They are read in pages. No lock is held between the pages, so the caller may take its time and may
+        write. A product that exists during the whole iteration is returned exactly once, at a version that it
+        had during the iteration. A product that is created or deleted during the iteration may be returned or
+        not.
         """
 
     def list_products(self, workspace_id: str, query: ProductQuery) -> ProductPage:
-        """A page of a workspace's products, newest first; one past the last page has no items.
+        """A page of a workspace's products, newest first. A page after the last one has no items.
 
-        Products of the same millisecond come by id, so that pages neither overlap nor have gaps.
+        Products of the same millisecond are ordered by id, so pages neither overlap nor have gaps.
         """
 
     def update_product(
@@ -238,7 +239,7 @@ class Catalog(Identities, Protocol):
         *,
         expected_version: int | None = None,
     ) -> Product:
-        """Changes some fields of a product, in one atomic step; no changes make no new version.
+        """Changes some fields of a product, in one atomic step. Empty ``changes`` keep the version.
 
         Returns:
             The product after it.
@@ -251,7 +252,7 @@ class Catalog(Identities, Protocol):
     def delete_product(
         self, workspace_id: str, product_id: str, *, expected_version: int | None = None
     ) -> Product:
-        """Removes a product for good.
+        """Deletes a product permanently.
 
         Returns:
             The product as it was.
@@ -266,8 +267,8 @@ class Catalog(Identities, Protocol):
     ) -> Appended:
         """Appends an image if the product has fewer than ``MAX_IMAGES``, in one atomic step.
 
-        With ``unless_present``, a product that has an image of the same ``sha256`` is left as it
-        is, even when it is full.
+        With ``unless_present``, a product that has an image of the same ``sha256`` is not changed, even if it
+        is full.
 
         Raises:
             ProductNotFound, ProductFull, ImageQuotaReached, ByteQuotaReached
@@ -287,12 +288,12 @@ class Catalog(Identities, Protocol):
         """
 
     def claim_idempotency_key(self, claim: IdempotencyClaim, at: datetime) -> IdempotencyClaim | None:
-        """Claims a key, in one atomic step, unless there is a claim that has not expired at this time.
+        """Claims a key, in one atomic step, unless it has a claim that has not expired at this time.
 
-        A claim without an answer whose lease is over gives way to one of the same fingerprint.
+        A claim without an answer whose lease is over is replaced by a claim with the same fingerprint.
 
         Returns:
-            None if it is claimed now; else the claim that stands.
+            None if the key is now claimed; otherwise the existing claim.
 
         Raises:
             IdempotencyKeysUsedUp: the workspace has ``MAX_LIVE_KEYS``. Claims that are made at the same time
@@ -300,13 +301,13 @@ class Catalog(Identities, Protocol):
         """
 
     def complete_idempotency_key(self, claim: IdempotencyClaim, answer: StoredAnswer) -> None:
-        """Stores the answer of a claim, unless the key has been claimed anew."""
+        """Stores the answer of a claim, unless a later claim has replaced it."""
 
     def release_idempotency_key(self, claim: IdempotencyClaim) -> None:
-        """Gives a claim up, so that the next request runs, unless the key has been claimed anew."""
+        """Removes a claim, so that the next request runs, unless a later claim has replaced it."""
 
     def remove_expired(self, at: datetime, limit: int) -> Mapping[str, int]:
-        """Removes some of the records that have expired at this time: a batch that holds up nobody.
+        """Removes a batch of expired records, small enough to delay no other write.
 
         Idempotency-Keys, sessions and access tokens are removed when they have expired; other credentials and
         grants ``EXPIRED_KEPT_FOR`` later.
@@ -321,7 +322,7 @@ class Catalog(Identities, Protocol):
         """
 
     def check(self) -> None:
-        """Returns if the catalog answers; quick, for a start or a probe."""
+        """Returns if the catalog answers. It is quick, for the start and for probes."""
 
     def close(self) -> None:
-        """Closes the connections that are idle; the next call opens what it needs."""
+        """Closes the idle connections. The next call opens new ones."""

@@ -1,7 +1,7 @@
-"""Who may ask: workspaces, users, OAuth clients, what users grant to them, and every secret.
+"""Identities: workspaces, users, OAuth clients, the grants that users give to clients, and credentials.
 
-A catalog keeps these beside the products (``catalog/base.py``). One look-up by digest finds a secret of
-any kind; what it opens also depends on its user and its grant, where it has them.
+A catalog stores these beside the products (``catalog/base.py``). One look-up by digest finds a credential of
+any kind. What it allows also depends on its user and its grant, if it has them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
-#: How long what has expired can still be found: a code that is replayed is told by it.
+#: Expired records are kept for this long, so that the replay of a code or refresh token is recognized.
 EXPIRED_KEPT_FOR: Final = timedelta(days=7)
 
 #: Characters of an email address: RFC 5321 section 4.5.3.1.3.
@@ -116,12 +116,11 @@ class User:
     """A person who signs in.
 
     Attributes:
-        email: in lower case; names the user, in all workspaces together.
-        password_hash: as a memory-hard function wrote it, its parameters included.
-        password_set_at: UTC; sessions and grants from before it are over.
+        email: in lower case; unique across all workspaces.
+        password_hash: the output of a memory-hard function, with its parameters.
+        password_set_at: UTC; it ends earlier sessions and grants.
         disabled_at: UTC; None: the user may sign in.
-        enabled_at: UTC; when the user was last enabled again, if ever; sessions and grants from before it are
-            over.
+        enabled_at: UTC; when the user was last enabled again, if ever. It ends earlier sessions and grants.
     """
 
     id: str
@@ -294,16 +293,16 @@ class Identities(Protocol):
         """Gives a user another role. Raises UserNotFound."""
 
     def enable_user(self, user_id: str, at: datetime) -> None:
-        """Lets a disabled user sign in again; sessions and grants from before this time stay over.
+        """Lets a disabled user sign in again. Sessions and grants from before this time stay ended.
 
-        A user who is not disabled stays as they are.
+        A user who is not disabled is not changed.
 
         Raises:
             UserNotFound
         """
 
     def disable_user(self, user_id: str, at: datetime) -> None:
-        """Keeps a user out from now on; if that was so already, the earlier time stands.
+        """Disables a user from this time on. A user who is disabled already keeps the earlier time.
 
         Raises:
             UserNotFound
@@ -346,7 +345,7 @@ class Identities(Protocol):
         """
 
     def create_grant(self, grant: Grant) -> None:
-        """Adds a grant, and notes that its client is used. Raises ClientNotFound."""
+        """Adds a grant, and records that its client is used. Raises ClientNotFound."""
 
     def find_grant(self, grant_id: str) -> Grant | None:
         """The grant of this id, live or not."""
@@ -355,14 +354,14 @@ class Identities(Protocol):
         """What a user has granted, live or not, oldest first."""
 
     def extend_grant(self, grant_id: str, until: datetime) -> bool:
-        """Lets a grant live at least until this time, in one atomic step, unless it was revoked.
+        """Extends a grant to at least this time, in one atomic step, unless it was revoked.
 
         Returns:
-            Whether it lives.
+            Whether the grant is live.
         """
 
     def revoke_grant(self, grant_id: str, at: datetime) -> None:
-        """Ends a grant, and so all tokens of its family, if it is there and has not ended."""
+        """Revokes a grant, and with it all its tokens. A grant that is unknown or revoked is not changed."""
 
     def create_credential(self, credential: Credential) -> None:
         """Adds a credential. Raises WorkspaceNotFound, DuplicateCredential (the digest is taken)."""
@@ -374,14 +373,14 @@ class Identities(Protocol):
         """The API keys of a workspace, or of all, oldest first."""
 
     def revoke_credential(self, credential_id: str, at: datetime) -> bool:
-        """Ends a credential's life, in one atomic step; if it was revoked already, the earlier time stands.
+        """Revokes a credential, in one atomic step. If it was revoked before, the earlier time stays.
 
         Returns:
-            Whether it was this call that revoked it: of many at once, one is told so.
+            Whether this call revoked it. Of concurrent calls, exactly one returns True.
 
         Raises:
             CredentialNotFound
         """
 
     def touch_credential(self, credential_id: str, at: datetime) -> None:
-        """Notes that a credential was used, if it is there."""
+        """Records the use of a credential, if it exists."""

@@ -2,10 +2,8 @@
 
 An authorization code can be used once. A second use indicates that the secret leaked, so it revokes the whole
 family of tokens: RFC 9700 sections 2.1.1 and 4.14.2. The same holds for a refresh token, except for a short
-    time
-after its rotation: the answer with the new token may have been lost, or two threads of the client may refresh
-    at
-once. A use within that time is answered with another pair of tokens of the same family.
+time after its rotation: the answer with the new token may have been lost, or two threads of the client may
+refresh at once. A use within that time is answered with another pair of tokens of the same family.
 """
 
 from __future__ import annotations
@@ -181,7 +179,7 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         if credential.revoked_at is not None and at - credential.revoked_at > REUSE_WINDOW:
             revoke_family(catalog, credential)
             return None
-        # A token that was rotated a moment ago counts as live; its expiry holds all the same.
+        # A token that was rotated a moment ago counts as live; its expiry still applies.
         unexpired = credential.expires_at is None or at < credential.expires_at
         return Token(credential, grant) if unexpired and grant.is_live(at) else None
 
