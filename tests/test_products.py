@@ -331,3 +331,11 @@ def test_the_free_plan_deletes_nothing(products: Products, catalog: Catalog) -> 
     with pytest.raises(NotInPlan):
         products.delete(product.workspace_id, product.id)
     assert current(catalog, product) == product
+
+
+def test_a_deletion_that_takes_too_long_leaves_the_rest_for_the_sweep(
+    products: Products, product: Product, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("products._PATIENCE", -1.0)
+    assert products.delete(product.workspace_id, product.id).objects == 0
+    assert keys_of(storage) == image_keys(product)

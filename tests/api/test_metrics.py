@@ -14,6 +14,7 @@ from app import create_app
 from config import Settings
 from storage.base import StorageBackend, StorageUnavailable
 from tests.api.fixtures import NewProduct, Post
+from tests.faults import fail_with
 from tests.pictures import jpeg
 from tests.servers import gunicorn
 from version import VERSION
@@ -122,14 +123,29 @@ def test_a_store_that_fails_is_counted(
     storage: StorageBackend,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise StorageUnavailable
-
-    monkeypatch.setattr(storage, "put", fail)
+    monkeypatch.setattr(storage, "put", fail_with(StorageUnavailable()))
     upload(product)
     changes = difference(anonymous, before)
     assert changes["vetrina_store_errors_total", "storage"] == 1
     assert changes["vetrina_uploads_total", "storage_unavailable"] == 1
+
+
+def test_an_object_that_could_not_be_deleted_is_counted(
+    anonymous: FlaskClient,
+    new_product: NewProduct,
+    upload: Post,
+    client: FlaskClient,
+    storage: StorageBackend,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_image, with_product = new_product(), new_product()
+    upload(with_image)
+    upload(with_product)
+    monkeypatch.setattr(storage, "delete", fail_with(StorageUnavailable()))
+    for path in (f"{with_image['_id']}/images/0", with_product["_id"]):
+        before = samples(anonymous.get("/metrics").text)
+        assert client.delete(f"/api/v1/products/{path}").status_code == 200
+        assert difference(anonymous, before)["vetrina_store_errors_total", "storage"] == 1
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Bearer ", "not-a-real-token", "Bearer é"])

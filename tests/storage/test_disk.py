@@ -155,3 +155,25 @@ def test_a_root_that_is_a_file_is_unavailable(tmp_path: Path) -> None:
         put(storage, new_key(), b"bytes")
     with pytest.raises(StorageUnavailable):
         storage.check()
+
+
+def test_the_folder_is_synced_before_delete_returns(
+    storage: DiskStorage, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = new_key()
+    put(storage, key, b"bytes")
+    synced: list[Path] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+    )
+    storage.delete(key)
+    assert synced == [(root / key).parent]
+
+
+def test_the_memory_of_the_known_folders_is_bounded(
+    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.disk._REMEMBERED_FOLDERS", 3)
+    for number in range(10):
+        storage.delete(f"w/products/{number}/images/x.png")
+    assert len(storage._inside) <= 3

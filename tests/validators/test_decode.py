@@ -6,6 +6,7 @@ import zlib
 import pytest
 from PIL import Image
 
+from tests.faults import fail_with
 from tests.pictures import (
     animation,
     encoded,
@@ -128,3 +129,11 @@ def test_decoding_does_not_change_the_file() -> None:
         check(upload, Limits())
     assert upload.file.data == data
     assert Image.open(io.BytesIO(upload.file.data)).size == (160, 120)
+
+
+def test_memory_that_runs_out_is_a_refusal_and_not_a_fault(
+    rejection: Reject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validators.decode.decode_jpeg", fail_with(MemoryError()))
+    rejected = rejection(upload_of(jpeg()), *CHECKS)
+    assert (rejected.code, rejected.message) == ("too_many_pixels", "Image has too many pixels")
