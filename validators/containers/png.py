@@ -114,8 +114,11 @@ class _Walk:
         if self._header.color != PALETTE:
             self._removed.add("other")  # a suggestion (section 11.2.2) that viewers do not follow
             return
-        if self._still is not None or self._palette_entries:
-            raise corrupt("PLTE is out of place")
+        if self._still is not None:
+            self._removed.add("other")  # too late for the picture, whose own palette came before it
+            return
+        if self._palette_entries:
+            raise corrupt("a second PLTE")
         if not 3 <= len(body) <= 768 or len(body) % 3:
             raise corrupt("PLTE is malformed")
         self._palette_entries = min(len(body) // 3, 2**self._header.depth)

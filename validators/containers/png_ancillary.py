@@ -32,6 +32,9 @@ _TRANSPARENCY: Final = {0: 2, 2: 6}
 #: could hold anything, and no viewer reads it.
 _NEUTRAL_NAMES: Final = (b"ICC Profile", b"ICC profile", b"icc", b"Photoshop ICC profile")
 
+#: Section 11.3.2.3 allows 79 bytes, Chromium one more.
+_LONGEST_NAME: Final = 80
+
 #: Names of what a dropped chunk holds.
 _DROPPED: Final = {b"tIME": "time", b"iCCP": "icc"}
 
@@ -74,11 +77,14 @@ class AncillaryChunks:
         if kind == b"iCCP":
             self._seen.add(kind)  # viewers do not look at a second one, whatever the first one holds
             return self._profile(body)
-        if not self._is_valid(kind, body, palette_entries):
+        stored = self._transparency(body, palette_entries) if kind == b"tRNS" else body
+        if stored is None or not self._is_valid(kind, body):
             self._drop(kind)
             return None
+        if len(stored) < len(body):
+            self.removed.add("other")
         self._seen.add(kind)
-        return body
+        return stored
 
     def drop_damaged(self, kind: bytes) -> None:
         """Notes a chunk that is dropped unread: its checksum is wrong, or its type is no valid name."""
@@ -87,10 +93,17 @@ class AncillaryChunks:
     def _drop(self, kind: bytes) -> None:
         self.removed.add(_name_of(kind))
 
-    def _is_valid(self, kind: bytes, body: memoryview, palette_entries: int) -> bool:
+    def _transparency(self, body: memoryview, palette_entries: int) -> memoryview | None:
+        """The part of tRNS that is used. Chromium accepts a longer chunk, and ignores its surplus."""
+        if self._header.color == PALETTE:
+            return body[:palette_entries] if palette_entries and 0 < len(body) <= 256 else None
+        size = _TRANSPARENCY.get(self._header.color, 0)
+        return body[:size] if 0 < size <= len(body) else None
+
+    def _is_valid(self, kind: bytes, body: memoryview) -> bool:
         color, size = self._header.color, len(body)
         if kind == b"tRNS":
-            return 0 < size <= palette_entries if color == PALETTE else size == _TRANSPARENCY.get(color)
+            return True
         if kind in (b"sBIT", b"bKGD"):
             return size == (_SIGNIFICANT_BITS if kind == b"sBIT" else _BACKGROUND)[color]
         layout, largest = _COLOR_CHUNKS.get(kind, ("", ()))
@@ -100,8 +113,8 @@ class AncillaryChunks:
 
     def _profile(self, body: memoryview) -> bytes | memoryview | None:
         """An iCCP chunk with a neutral name and a clean stream; None without a profile that viewers use."""
-        name, _, rest = bytes(body[:81]).partition(b"\0")
-        if not 0 < len(name) < 80 or rest[:1] != b"\0":
+        name, _, rest = bytes(body[: _LONGEST_NAME + 2]).partition(b"\0")
+        if not name or rest[:1] != b"\0":
             self._drop(b"iCCP")
             return None
         stream = body[len(name) + 2 :]

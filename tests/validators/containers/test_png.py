@@ -146,14 +146,24 @@ DROPPED: dict[str, tuple[Chunks, Chunks, str]] = {
     "transparency before the palette": ([PALETTE[0], (b"tRNS", b"\0"), *PALETTE[1:]], PALETTE, "other"),
     "transparency after the data": ([*STILL[:-1], (b"tRNS", bytes(6)), STILL[-1]], STILL, "other"),
     "short transparency": ([STILL[0], (b"tRNS", bytes(2)), *STILL[1:]], STILL, "other"),
-    "long transparency": ([STILL[0], (b"tRNS", bytes(7)), *STILL[1:]], STILL, "other"),
+    "long transparency": (
+        [STILL[0], (b"tRNS", b"\0\1\0\2\0\3" + c.SCRIPT), *STILL[1:]],
+        [STILL[0], (b"tRNS", b"\0\1\0\2\0\3"), *STILL[1:]],
+        "other",
+    ),
     "empty transparency": ([STILL[0], (b"tRNS", b""), *STILL[1:]], STILL, "other"),
     "transparency beside alpha": ([ALPHA[0], (b"tRNS", bytes(6)), *ALPHA[1:]], ALPHA, "other"),
     "transparency of more entries than the palette": (
+        [*SMALL[:2], (b"tRNS", b"\0\1\2\3" + c.SCRIPT), *SMALL[2:]],
+        [*SMALL[:2], (b"tRNS", b"\0\1\2\3"), *SMALL[2:]],
+        "other",
+    ),
+    "transparency of more entries than any palette": (
         [*PALETTE[:2], (b"tRNS", bytes(257)), *PALETTE[2:]],
         PALETTE,
         "other",
     ),
+    "a second palette after the data": ([*PALETTE[:-1], (b"PLTE", bytes(48)), PALETTE[-1]], PALETTE, "other"),
     "two transparencies": ([*TRANSPARENT[:2], (b"tRNS", b"\0\x80"), *TRANSPARENT[2:]], TRANSPARENT, "other"),
     "impossible chromaticities": ([STILL[0], (b"cHRM", c.SCRIPT.ljust(32)[:32]), *STILL[1:]], STILL, "other"),
     "impossible luminances": ([STILL[0], (b"cLLI", c.SCRIPT[:8]), *STILL[1:]], STILL, "other"),
@@ -315,7 +325,7 @@ def test_a_profile_with_a_neutral_name_stays_as_it_is(name: bytes) -> None:
     assert accepted(data).stripped is data
 
 
-@pytest.mark.parametrize("name", [b"x", c.SERIAL, c.SERIAL.ljust(79)])
+@pytest.mark.parametrize("name", [b"x", c.SERIAL, c.SERIAL.ljust(79), c.SERIAL.ljust(80)])
 def test_any_other_name_of_a_profile_is_replaced(name: bytes) -> None:
     structure = accepted(c.png_with(png(), (b"iCCP", name + b"\0\0" + zlib.compress(ICC, 0))))
     assert profile_of(structure.stripped) == (b"ICC Profile", ICC)
@@ -353,7 +363,7 @@ def test_a_profile_that_browsers_use_is_written_anew(stream: bytes) -> None:
         b"ICC Profile\0\0",
         b"ICC Profile\0\1" + STREAM,
         b"\0\0" + STREAM,
-        b"x" * 80 + b"\0\0" + STREAM,
+        b"x" * 81 + b"\0\0" + STREAM,
         b"ICC Profile",
         b"",
     ],
