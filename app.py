@@ -204,7 +204,10 @@ def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budg
     """What people use, and the apps that they let in."""
     sessions = Sessions(catalog, budgets, secure=settings.public_url.startswith("https:"))
     oauth = OAuthServer(
-        catalog, settings.public_url, max_registered_clients=settings.oauth_max_registered_clients
+        catalog,
+        settings.public_url,
+        max_registered_clients=settings.oauth_max_registered_clients,
+        count_refresh=budgets.count_refresh,
     )
     pages = Pages(picture_origins(settings))
     app.register_blueprint(oauth_blueprint(oauth, budgets))

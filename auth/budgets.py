@@ -15,7 +15,7 @@ from math import ceil
 from typing import Final
 
 from flask import Response, g
-from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
 
 from auth.counters import Counters
 from catalog.base import Catalog
@@ -23,6 +23,9 @@ from catalog.identity import Plan
 
 #: Writes a UTC day: docs/contract.md "Plans". Other plans have no limit.
 DAILY_WRITES: Final = {Plan.FREE: 100, Plan.BASIC: 200}
+
+#: Refreshes of one OAuth grant. An app needs one an hour, and more if it runs in several processes.
+_REFRESHES: Final = RateLimitItemPerHour(300)
 
 #: How much looser the limit of sign-ins by user is than the one by network.
 _LOOSER_BY_USER: Final = 20
@@ -177,6 +180,16 @@ class Budgets:
             TooManyFailures: there were enough from this address within the minute.
         """
         remaining = self._hit(self._failures, "registrations", network_of(address))
+        if remaining is not None and remaining < 0:
+            raise TooManyFailures(60)
+
+    def count_refresh(self, grant_id: str) -> None:
+        """Counts the use of a refresh token of a grant, each of which adds records to the catalog.
+
+        Raises:
+            TooManyFailures: there were enough within the hour.
+        """
+        remaining = self._hit(_REFRESHES, "refreshes", grant_id)
         if remaining is not None and remaining < 0:
             raise TooManyFailures(60)
 

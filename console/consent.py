@@ -31,6 +31,8 @@ _DECISIONS: Final = {"allow", "deny"}
 MAX_APPS: Final = 50
 #: The most live grants of a user to one app. A further one ends the oldest.
 MAX_GRANTS_PER_APP: Final = 20
+#: The most grants of a user that the catalog keeps, which it does for a week after they end.
+MAX_KEPT_GRANTS: Final = 1000
 
 
 def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, pages: Pages) -> Blueprint:
@@ -104,6 +106,8 @@ class _Views:
         return oauth_response(answer)
 
     def _has_too_many_apps(self, grant: AuthorizationCodeGrant, session: Session) -> bool:
+        if len(self._catalog.list_grants(session.user.id)) >= MAX_KEPT_GRANTS:
+            return True
         apps = {live.client_id for live in live_grants(self._catalog, session.user)}
         return len(apps - {_client(grant).id}) >= MAX_APPS
 

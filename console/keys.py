@@ -16,6 +16,8 @@ from console.guards import Guards
 from console.rendering import Pages
 
 MAX_LABEL: Final = 100
+#: The most keys of a workspace, revoked ones included.
+MAX_KEYS: Final = 1000
 
 
 def add_keys(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalog) -> None:
@@ -35,7 +37,9 @@ def add_keys(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalo
     def create_key(session: Session) -> ResponseReturnValue:
         label = request.form.get("label", "").strip()
         if not (label and len(label) <= MAX_LABEL and label.isprintable()):
-            return page(session, 400, problem=True, label=label)
+            return page(session, 400, problem="label", label=label)
+        if len(catalog.list_api_keys(session.user.workspace_id)) >= MAX_KEYS:
+            return page(session, 400, problem="full", label=label)
         secret, key = new_api_key(session.user.workspace_id, label)
         catalog.create_credential(key)
         # Only this answer shows the secret. No URL shows it again, and Cache-Control: no-store applies.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from flask import Blueprint, redirect, request
 from flask.typing import ResponseReturnValue
@@ -15,6 +15,9 @@ from auth.sessions import Session
 from catalog.base import Catalog
 from console.guards import Guards
 from console.rendering import Pages
+
+#: The most apps of a workspace.
+MAX_APPS: Final = 100
 
 
 def add_apps(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalog) -> None:
@@ -42,6 +45,8 @@ def add_apps(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalo
             )
         except ClientRefused as error:
             return page(session, 400, problem=error.code, form=request.form)
+        if len(catalog.list_clients(session.user.workspace_id)) >= MAX_APPS:
+            return page(session, 400, problem="full", form=request.form)
         catalog.create_client(replace(client, pkce_required=_pkce_required()))
         return page(session, 201, new_app=client, secret=secret)
 

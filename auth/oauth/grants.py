@@ -181,7 +181,10 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
             return None
         # A token that was rotated a moment ago counts as live; its expiry still applies.
         unexpired = credential.expires_at is None or at < credential.expires_at
-        return Token(credential, grant) if unexpired and grant.is_live(at) else None
+        if not unexpired or not grant.is_live(at):
+            return None
+        cast("OAuthServer", self.server).count_refresh(grant.id)
+        return Token(credential, grant)
 
     def authenticate_user(self, refresh_token: Token) -> User:
         return _active_user(_catalog(self), refresh_token.grant)

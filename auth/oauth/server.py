@@ -118,14 +118,24 @@ class OAuthServer(AuthorizationServer):
         catalog: stores clients, grants and credentials.
         issuer: the issuer identifier (RFC 8414 section 2), which is the server's public URL.
         max_registered_clients: the most self-registered clients; 0 disables registration.
+        count_refresh: is called with the id of a grant when one of its refresh tokens is used; it raises if
+            that happens too often.
     """
 
-    def __init__(self, catalog: Identities, issuer: str, *, max_registered_clients: int) -> None:
+    def __init__(
+        self,
+        catalog: Identities,
+        issuer: str,
+        *,
+        max_registered_clients: int,
+        count_refresh: Callable[[str], None],
+    ) -> None:
         # Authlib refuses unknown scopes itself if it is given the known ones; here they are left out instead.
         super().__init__(scopes_supported=None)
         self.catalog = catalog
         self.issuer = issuer
         self.max_registered_clients = max_registered_clients
+        self.count_refresh = count_refresh
         self.register_grant(AuthorizationCodeGrant, [PKCE(), ResourceIndicators(issuer)])
         self.register_grant(RefreshTokenGrant)
         self.register_endpoint(RevocationEndpoint)

@@ -186,6 +186,16 @@ def test_a_user_can_not_let_in_any_number_of_apps(
     assert "You have let in as many apps as a user can." not in ask(admin, client), "it is let in already"
 
 
+def test_grants_that_ended_count_until_they_are_forgotten(
+    admin: Person, app_of_the_house: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.consent, "MAX_KEPT_GRANTS", 2)
+    new_grant(catalog, admin.user, app_of_the_house, revoked_at=now())
+    assert "<h1>Let Price" in ask(admin, app_of_the_house)
+    new_grant(catalog, admin.user, app_of_the_house, expires_at=now())
+    assert "You have let in as many apps as a user can." in ask(admin, app_of_the_house)
+
+
 def test_a_further_grant_to_an_app_ends_the_oldest(
     admin: Person, app_of_the_house: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+import console.keys
+import console.oauth_apps
 from auth.budgets import Budgets
 from auth.tokens import READ, digest
 from catalog.base import Catalog
@@ -94,6 +96,19 @@ def test_only_api_keys_can_be_revoked_on_the_keys_page(admin: Person, catalog: C
     assert admin.post(f"{KEYS}/{token.id}/revoke", KEYS).status_code == 404
 
 
+def test_the_number_of_keys_is_limited(
+    admin: Person, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.keys, "MAX_KEYS", 1)
+    assert admin.post(KEYS, KEYS, label="one").status_code == 201
+    (key,) = catalog.list_api_keys(admin.user.workspace_id)
+    catalog.revoke_credential(key.id, now())
+    answer = admin.post(KEYS, KEYS, label="two")
+    assert answer.status_code == 400
+    assert "This workspace has as many keys as it can have, revoked ones included." in answer.text
+    assert len(catalog.list_api_keys(admin.user.workspace_id)) == 1
+
+
 # --- apps
 
 
@@ -165,6 +180,18 @@ def test_a_public_app_must_use_pkce_and_has_no_switch(admin: Person) -> None:
     text = register(admin, type="public").text
     assert pkce_in(text) == ["Required"]
     assert "/pkce" not in text
+
+
+def test_the_number_of_apps_is_limited(
+    admin: Person, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.oauth_apps, "MAX_APPS", 1)
+    assert register(admin).status_code == 201
+    answer = register(admin, name="another")
+    assert answer.status_code == 400
+    assert "This workspace has as many apps as it can have. Delete one first." in answer.text
+    assert 'value="another"' in answer.text
+    assert len(catalog.list_clients(admin.user.workspace_id)) == 1
 
 
 def test_a_deleted_app_is_gone(admin: Person, catalog: Catalog) -> None:

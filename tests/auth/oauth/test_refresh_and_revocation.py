@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from limits import RateLimitItemPerHour
 
+from auth import budgets
 from auth.oauth import grants, server
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
@@ -89,6 +91,20 @@ def test_simultaneous_refreshes_all_succeed_within_one_family(
     later(10.5)
     assert public.refresh(token).status_code == 400
     assert [public.read(tokens["access_token"]).status_code for tokens in answers] == [401] * 8
+
+
+def test_the_refreshes_of_a_grant_are_limited(
+    public: App, new_app: NewApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgets, "_REFRESHES", RateLimitItemPerHour(2))
+    tokens, other = public.tokens(), new_app().tokens()
+    for _ in range(2):
+        tokens = public.refresh(tokens["refresh_token"]).json or {}
+    refused = public.refresh(tokens["refresh_token"])
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+    assert refused.json == {"error": "Too many attempts. Try again later."}
+    assert public.read(tokens["access_token"]).status_code == 200
+    assert public.read(other["access_token"]).status_code == 200
 
 
 def test_a_refresh_token_of_a_revoked_family_is_refused_within_the_window_too(public: App) -> None:
