@@ -1,13 +1,13 @@
-"""Where image bytes live: the protocol that every storage backend implements.
+"""The protocol that every storage backend implements, and its errors.
 
-An object is a value under a key; it is written once and never changed. The keys form this tree, so
-that all objects of a product share a prefix::
+An object is a sequence of bytes under a key. It is written once and never changed. The keys form this tree,
+in which all objects of a product share a prefix::
 
     <companyId>/products/<productId>/images/<imageId>.<png|jpg|webp>
 
-A backend is safe to share between threads and to build before a fork: what can't cross a fork (a
-connection, a client) is made at first use. It takes plain constructor arguments, keeps its vendor's
-exceptions to itself, and raises the errors below.
+A backend can be shared between threads and built before a fork: it creates what cannot cross a fork (a
+connection, a client) at first use. It takes plain constructor arguments. It raises the errors below and never
+those of its vendor.
 """
 
 from __future__ import annotations
@@ -26,34 +26,32 @@ CONTENT_TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/
 
 
 class StorageError(Exception):
-    """What a backend can't do. ``code`` is a stable name; ``api/errors.py`` maps it to a status."""
+    """A backend could not do what was requested. ``code`` is a stable name of the reason."""
 
     code = "storage_error"
 
 
 class ObjectNotFound(StorageError):
-    """No object has this key, or the key is not one that an object can have."""
+    """No object has this key, or the key is invalid."""
 
     code = "object_not_found"
 
 
 class StorageUnavailable(StorageError):
-    """The store can't be reached, refuses, is full, or fails; what was asked has not happened, as
-    far as a reader can see.
-    """
+    """The store is unreachable, refuses, is full, or fails. Readers see no change."""
 
     code = "storage_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a backend knows of an object without reading it.
+    """The properties of an object that a backend knows without reading it.
 
     Attributes:
-        key: its key.
+        key: the key.
         size: in bytes.
-        modified: when it was written, UTC.
-        etag: an opaque validator without quotes (RFC 9110 section 8.8.3): equal only for equal bytes.
+        modified: UTC; when it was written.
+        etag: an opaque validator without quotes (RFC 9110 section 8.8.3). Equal validators mean equal bytes.
     """
 
     key: str
@@ -63,16 +61,16 @@ class ObjectInfo:
 
     @property
     def content_type(self) -> str:
-        """The media type, which the extension of the key tells."""
+        """The media type, which follows the extension of the key."""
         return CONTENT_TYPES.get(self.key.rpartition(".")[2], "application/octet-stream")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object that is open for reading, until its stream is closed or the ``with`` block ends.
+    """An object that is open for reading until its stream is closed or the ``with`` block ends.
 
     Attributes:
-        info: what is known of it.
+        info: its properties.
         stream: its bytes, seekable.
     """
 
@@ -87,13 +85,13 @@ class StoredObject:
 
 
 def check_key(key: str) -> str:
-    """Returns the key if it is one that an object can have.
+    """Returns the key if it is valid.
 
-    Segments are ASCII letters, digits, ``-`` and ``_`` with at most one extension, so no key can
-    name a parent folder, a hidden file or an absolute path, in any backend.
+    Segments consist of ASCII letters, digits, ``-`` and ``_``, with at most one extension. So no key names a
+    parent folder, a hidden file or an absolute path, in any backend.
 
     Raises:
-        ObjectNotFound: it is not.
+        ObjectNotFound: the key is invalid.
     """
     if len(key) > _MAX_KEY or not all(_SEGMENT.fullmatch(part) for part in key.split("/")):
         raise ObjectNotFound("not a key")
@@ -101,7 +99,7 @@ def check_key(key: str) -> str:
 
 
 def is_key(key: str) -> bool:
-    """Whether an object can have this key."""
+    """Whether the key is valid."""
     try:
         check_key(key)
     except ObjectNotFound:
@@ -110,10 +108,10 @@ def is_key(key: str) -> bool:
 
 
 class UrlSpace(Protocol):
-    """What knows which URLs are its own."""
+    """A set of URLs, each of which stands for a key."""
 
     def key_of(self, url: str) -> str | None:
-        """The key of the object that this URL is of; None if the URL is not one of ours."""
+        """The key that this URL stands for; None if the URL is not in this space."""
 
 
 class StorageBackend(UrlSpace, Protocol):
@@ -122,8 +120,8 @@ class StorageBackend(UrlSpace, Protocol):
     def put(self, key: str, data: bytes, *, sha256: bytes) -> None:
         """Writes an object. When it returns, the object is durable and its public URL serves it.
 
-        The media type that it is served with follows the extension of the key. ``sha256`` is the
-        digest of ``data``, for a store that can check what arrives.
+        The media type of the object follows the extension of the key. ``sha256`` is the 32-byte digest of
+        ``data``, for a store that verifies what it receives.
 
         Raises:
             StorageUnavailable: nothing was written that a reader or a listing can see.
@@ -137,27 +135,27 @@ class StorageBackend(UrlSpace, Protocol):
         """
 
     def delete(self, key: str) -> None:
-        """Removes an object; one that is not there is no error, so a delete can be repeated.
+        """Deletes an object. A missing object is not an error, so a deletion can be repeated.
 
         Raises:
-            StorageUnavailable: the object may or may not be there.
+            StorageUnavailable: the object may or may not exist.
         """
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """The objects whose keys start with ``prefix``, in no order.
+        """The objects whose keys start with ``prefix``, in any order.
 
-        What an interrupted ``put`` may have left comes too, under keys that can be deleted but not
-        opened. What else may be in the store, under a name that is no key, does not.
+        The remains of an interrupted ``put`` are listed too, under keys that can be deleted and not opened.
+        Files whose names are not valid keys are not listed.
 
         Raises:
             StorageUnavailable
         """
 
     def public_url(self, key: str) -> str:
-        """The URL at which the public reads the object. A pure function of the key; ``key_of`` undoes it."""
+        """The public URL of the object. A pure function of the key, and the inverse of ``key_of``."""
 
     def check(self) -> None:
-        """Returns if the store can be reached and takes writes; quick, for a start or a probe.
+        """Returns if the store is reachable and accepts writes. It is quick, for the start and for probes.
 
         Raises:
             StorageUnavailable: with a sentence for the operator.
@@ -165,7 +163,7 @@ class StorageBackend(UrlSpace, Protocol):
 
 
 class PublicUrls:
-    """URLs that are a base, a slash and the key: what all backends here have."""
+    """URLs of the form base, slash, key, which all backends here use."""
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url.rstrip("/") + "/"
@@ -174,7 +172,7 @@ class PublicUrls:
         return self._base_url + key
 
     def key_of(self, url: str) -> str | None:
-        """Scheme and host are compared without regard to case (RFC 3986)."""
+        """See UrlSpace. Scheme and host are compared without regard to case (RFC 3986 section 6.2.2.1)."""
         scheme, _, host_and_path = self._base_url.partition("://")
         host, _, path = host_and_path.partition("/")
         origin = f"{scheme}://{host}"

@@ -1,10 +1,10 @@
-"""Objects as files below one folder, the path of each being its key::
+"""Objects as files below one folder. The path of a file is its key::
 
     <root>/<companyId>/products/<productId>/images/<imageId>.jpg
 
-A file appears whole or not at all: it is written under a temporary name in its own folder, synced,
-renamed, and the folder is synced. What a crash can leave is a temporary file, which can't be opened
-but is listed, so that the sweep finds it.
+A file appears whole or not at all: it is written under a temporary name in its final folder, synced and
+renamed, and then the folder is synced. A crash can leave a temporary file. It cannot be opened, but it is
+listed, so the sweep finds it.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 class DiskStorage(PublicUrls):
-    """Files below ``root``, which is made when it is first written to."""
+    """Files below ``root``, a folder that the first write creates."""
 
     def __init__(self, root: Path, base_url: str) -> None:
         super().__init__(base_url)
-        # Text, not Path: an upload goes through here, and to build paths took a tenth of its Python.
+        # A string, because building Path objects took a tenth of the Python time of an upload.
         self._root = os.path.abspath(root)
         self._inside: set[str] = set()
 
@@ -66,9 +66,10 @@ class DiskStorage(PublicUrls):
         return path
 
     def _require_inside(self, folder: str) -> None:
-        """The key can't climb out; a symbolic link that someone put below the root could.
+        """Raises ObjectNotFound if a symbolic link leads the folder out of the root.
 
-        Each folder is looked at once: a look asks the system about every part of the path.
+        A valid key alone cannot leave the root. Each folder is checked once, because a check makes a system
+        call for every part of the path.
         """
         if folder in self._inside:
             return
@@ -80,7 +81,7 @@ class DiskStorage(PublicUrls):
         self._inside.add(folder)
 
     def _make_folder(self, folder: str) -> None:
-        """Makes the folder and what is missing above it, each entry synced into its parent."""
+        """Creates the folder and its missing parents, and syncs each into its own parent."""
         if os.path.isdir(folder):
             return
         parent = os.path.dirname(folder)
@@ -105,7 +106,7 @@ class DiskStorage(PublicUrls):
             try:
                 _sync_folder(folder)
             except OSError:
-                # Not durable, so not written: nobody may find it.
+                # The file is not durable, so it counts as not written and must not be found.
                 with suppress(OSError):
                     os.unlink(path)
                 raise
@@ -126,7 +127,7 @@ class DiskStorage(PublicUrls):
         if path.endswith(f".{TEMPORARY_EXTENSION}"):
             raise ObjectNotFound(key)
         try:
-            # Nor is the file itself a link.
+            # The file itself must not be a link either.
             stream = open(path, "rb", buffering=0, opener=_without_links)  # noqa: SIM115  # the caller closes it
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise ObjectNotFound(key) from None
@@ -147,14 +148,14 @@ class DiskStorage(PublicUrls):
             raise StorageUnavailable(f"can't delete {key}: {error.strerror}") from error
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        # Only the deepest folder that the prefix names whole can hold its keys.
+        # All matching keys are below the deepest folder that the prefix names completely.
         start = f"{self._root}/{prefix.rpartition('/')[0]}"
         for folder, _, names in os.walk(start):
             for name in names:
                 path = Path(folder, name)
                 key = path.relative_to(self._root).as_posix()
                 if key.startswith(prefix) and is_key(key):
-                    with suppress(FileNotFoundError):  # deleted meanwhile
+                    with suppress(FileNotFoundError):  # deleted since the folder was read
                         yield self._info(key, path.stat())
 
     def check(self) -> None:

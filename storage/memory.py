@@ -1,4 +1,4 @@
-"""Objects in this process's memory: the double that fast tests use."""
+"""Objects in the memory of the process: a test double."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from storage.base import ObjectInfo, ObjectNotFound, PublicUrls, StoredObject, c
 
 
 class MemoryStorage(PublicUrls):
-    """A dictionary of objects; gone with the process."""
+    """A dictionary of objects, which is lost when the process ends."""
 
     def __init__(self, base_url: str) -> None:
         super().__init__(base_url)
@@ -34,4 +34,4 @@ class MemoryStorage(PublicUrls):
         return iter([info for key, (info, _) in self._objects.items() if key.startswith(prefix)])
 
     def check(self) -> None:
-        """Memory is always there."""
+        """Memory is always available."""

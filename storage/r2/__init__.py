@@ -2,10 +2,10 @@
 
     <bucket>/<companyId>/products/<productId>/images/<imageId>.jpg
 
-R2 is not S3 to the letter (https://developers.cloudflare.com/r2/api/s3/api/): its region is ``auto``,
-it has no ACLs, it takes one write a second to a key (429 beyond), and it does not answer
-``Expect: 100-continue``. Each object carries its media type and ``Cache-Control``, because the public
-reads it from the bucket's own domain and never through us.
+R2 differs from S3 (https://developers.cloudflare.com/r2/api/s3/api/): its region is ``auto``, it has no ACLs,
+it accepts one write to a key in a second (429 otherwise), and it does not answer ``Expect: 100-continue``.
+Each object carries its media type and ``Cache-Control``, because the public reads it from the bucket's own
+domain and not from this server.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
 
 @contextmanager
 def _not_found(key: str) -> Iterator[None]:
-    """Turns the store's "no such object" into ours."""
+    """Translates the store's "no such object" to ObjectNotFound."""
     try:
         yield
     except StorageUnavailable as error:
@@ -54,8 +54,8 @@ class R2Storage(PublicUrls):
     """A bucket, which must exist.
 
     Args:
-        settings: where the store is.
-        public_url: of the domain that serves the bucket's objects to the public.
+        settings: the address of the store, the credentials and the timeouts.
+        public_url: the URL of the domain that serves the bucket's objects to the public.
     """
 
     def __init__(self, settings: S3Settings, *, public_url: str) -> None:
@@ -64,13 +64,13 @@ class R2Storage(PublicUrls):
         self._calls = S3Calls(settings)
 
     def put(self, key: str, data: bytes, *, sha256: bytes) -> None:
-        """Writes an object; the store compares what arrives with ``sha256``.
+        """Writes an object. The store verifies ``sha256``.
 
-        An attempt without an answer may have been carried out, and then the next may be refused for
-        coming too soon. So if the attempts fail, the store itself is asked: keys are never used
-        twice, hence an object of this key and size is this one, and whole, for a store keeps none
-        whose checksum is wrong. Where even that is not answered, an object may be left that nothing
-        refers to; the sweep removes it.
+        The store may have executed an attempt without an answer, and then refuse the next attempt because it
+        comes too soon. So if the attempts fail, a HEAD request finds out whether the object exists. Keys are
+        never reused, and a store keeps no object with a wrong checksum, so an object of this key and size is
+        this one, complete. If the HEAD request is not answered either, an object may be left that nothing
+        references. The sweep removes it.
         """
         check_key(key)
 
@@ -92,7 +92,7 @@ class R2Storage(PublicUrls):
                     raise
 
     def _has(self, key: str, size: int) -> bool:
-        """Whether the store says, at once, that it has an object of this key and size."""
+        """Whether the store has an object of this key and size, by one request without a retry."""
         try:
             answer = self._calls.client.head_object(Bucket=self._bucket, Key=key)
         except FAILURES:
@@ -100,7 +100,7 @@ class R2Storage(PublicUrls):
         return "ETag" in answer and answer.get("ContentLength") == size
 
     def open(self, key: str) -> StoredObject:
-        """Opens an object, which is read whole into memory."""
+        """See StorageBackend. The object is read into memory completely."""
         check_key(key)
 
         def attempt(client: S3Client) -> StoredObject:
@@ -126,7 +126,7 @@ class R2Storage(PublicUrls):
             )
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """See StorageBackend; each page has a deadline of its own."""
+        """See StorageBackend. Each page has its own deadline."""
         request: ListObjectsV2RequestTypeDef = {"Bucket": self._bucket, "Prefix": prefix}
 
         def attempt(client: S3Client) -> tuple[Iterable[ObjectInfo], str | None]:
@@ -147,10 +147,10 @@ class R2Storage(PublicUrls):
             request["ContinuationToken"] = following
 
     def check(self) -> None:
-        """Looks into the bucket. Only a write shows that writes are allowed: ``doctor`` makes one.
+        """Lists the bucket. It does not prove that writes are allowed; ``doctor`` writes an object for that.
 
-        It lists, for an answer to HEAD has no body that could tell a wrong key from a missing bucket,
-        and R2's keys for a single bucket may list it.
+        It lists because the answer to a HEAD request has no body that distinguishes a wrong key from a
+        missing bucket. R2's keys for a single bucket are allowed to list it.
         """
         with self._calls.deadline() as deadline:
             self._calls.call(

@@ -1,4 +1,4 @@
-"""The S3 client of each process, and the calls that it makes: two attempts within one deadline."""
+"""The S3 client of each process. A call makes up to two attempts within one deadline."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from storage.r2.failures import FAILURES, is_passing, reason
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-# In seconds. A request to us is answered within 10 s when R2 is not: a call gets 8 of them, for a first
-# attempt that is not answered, the pause, and as long a second one.
+# In seconds. The server answers a request within 10 s even if R2 does not answer. A call has 8 s of them: for
+# a first attempt without an answer, the pause, and a second attempt.
 CONNECT_TIMEOUT: Final = 2.0
 READ_TIMEOUT: Final = 3.5
 DEADLINE: Final = 8.0
-#: R2 refuses a second write to a key within a second, also when the first one's answer was lost.
+#: R2 refuses a second write to a key within a second, even if the answer to the first one was lost.
 RETRY_PAUSE: Final = 1.1
 
-# As many as a process of gunicorn.conf.py has threads: none waits for another's connection.
+# One for each thread of a worker (gunicorn.conf.py), so that no thread waits for another's connection.
 _CONNECTIONS: Final = 200
 
 _Answer = TypeVar("_Answer")
 
 
 def _drop_expect(request: AWSPreparedRequest, **_: object) -> None:
-    """Takes out a header that botocore adds to each upload, and then waits up to 1 s for its answer.
+    """Removes the header ``Expect``, for whose interim answer botocore would wait up to 1 s.
 
-    R2 gives none. The header is not part of the signature.
+    R2 sends no interim answer. The header is not part of the signature.
     """
     if "Expect" in request.headers:
         del request.headers["Expect"]
@@ -46,13 +46,13 @@ def _drop_expect(request: AWSPreparedRequest, **_: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Settings:
-    """Where the store is, and how long it may take.
+    """The address of a store, the credentials and the timeouts.
 
     Attributes:
-        endpoint_url: of the S3 API, without the bucket.
-        connect_timeout, read_timeout: for one connection and for one wait on it, in seconds.
-        deadline: for a call with its retry, in seconds.
-        retry_pause: between the two attempts of a call, in seconds.
+        endpoint_url: the URL of the S3 API, without the bucket.
+        connect_timeout, read_timeout: seconds for opening a connection, and for one read.
+        deadline: seconds for a call with its retry.
+        retry_pause: seconds between the two attempts of a call.
     """
 
     endpoint_url: str
@@ -66,7 +66,7 @@ class S3Settings:
 
 
 class S3Calls:
-    """Makes calls to a bucket, which must exist."""
+    """Calls the S3 API for one bucket, which must exist."""
 
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings
@@ -74,11 +74,11 @@ class S3Calls:
 
     @property
     def client(self) -> S3Client:
-        """The client of this process; its connections must not cross a fork."""
+        """The client of this process. Its connections must not cross a fork."""
         return self._clients.get()
 
     def _make_client(self) -> S3Client:
-        # A session of our own: boto3's default one is not safe to share between threads.
+        # A separate session, because boto3's default session must not be shared between threads.
         client = boto3.session.Session().client(
             "s3",
             endpoint_url=self._settings.endpoint_url,
@@ -90,37 +90,39 @@ class S3Calls:
                 connect_timeout=self._settings.connect_timeout,
                 read_timeout=self._settings.read_timeout,
                 max_pool_connections=_CONNECTIONS,
-                # We retry ourselves: botocore knows neither the deadline nor R2's pause.
+                # S3Calls retries: botocore knows neither the deadline nor R2's pause.
                 retries={"mode": "standard", "total_max_attempts": 1},
-                # Else botocore sends a CRC32 of its own as a trailer, which R2 refuses.
+                # Otherwise botocore sends a CRC32 as a trailer, which R2 refuses.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 s3={
-                    # One host name, whatever the bucket's is.
+                    # One host name for all buckets.
                     "addressing_style": "path",
-                    # The signature covers the checksum header, and that the body: hashing the body
-                    # once more would add nothing.
+                    # The signature covers the checksum header, which covers the body. Hashing the body again
+                    # would add nothing.
                     "payload_signing_enabled": False,
                 },
             ),
         )
         client.meta.events.register("before-send.s3", _drop_expect)
-        # botocore has no setting for it. That it takes effect, the tests show by a server that drips.
+        # botocore has no setting for this: see docs/upgrading.md.
         client._endpoint.http_session._pool_classes_by_scheme.update(POOLS)  # type: ignore[attr-defined]  # noqa: SLF001
         return client
 
     def deadline(self) -> Deadline:
-        """The time that one call has, from now on."""
+        """The deadline of a call that starts now."""
         return Deadline(self._settings.deadline)
 
     def call(self, deadline: Deadline, what: str, attempt: Callable[[S3Client], _Answer]) -> _Answer:
-        """Makes an attempt, and a second one if the first failed in passing and there is time.
+        """Makes an attempt, and a second one if the failure of the first is transient and time is left.
 
         Args:
-            what: is done, for an error's message.
+            deadline: of the call.
+            what: the action, in words for the message of an error.
+            attempt: makes the request.
 
         Raises:
-            StorageUnavailable: from what was raised instead.
+            StorageUnavailable: the call failed; the cause is the error of the last attempt.
         """
         try:
             try:
@@ -135,14 +137,14 @@ class S3Calls:
             raise StorageUnavailable(f"can't {what}: {said}") from error
 
     def _attempt(self, deadline: Deadline, attempt: Callable[[S3Client], _Answer]) -> _Answer:
-        """Makes an attempt. What it makes of an answer that the deadline has cut does not count."""
+        """Makes an attempt. A result that was computed from an answer that the deadline cut is discarded."""
         try:
             answer = attempt(self.client)
         except KeyError:
             if not deadline.is_over:
                 raise
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
-            # botocore takes it for granted that numbers and dates are such.
+            # botocore assumes that numbers and dates in an answer are valid.
             raise ResponseParserError(f"an answer with nonsense in it: {type(error).__name__}") from error
         if deadline.is_over:
             raise HTTPClientError(error="cut at the deadline")

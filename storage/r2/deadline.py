@@ -1,8 +1,8 @@
-"""A limit to the whole of an HTTP exchange, for urllib3 and so for botocore.
+"""A time limit for a whole HTTP exchange, for urllib3 and therefore for botocore.
 
-Their timeouts are for one read of the socket: a server that sends a byte a second is never too
-late for them. Here a timer shuts the connections of a call down when its time is over, whatever they
-wait for: the handshake, the sending, the head or the body of the answer.
+Their timeouts limit one read of the socket, so a server that sends a byte every second never exceeds them.
+Here a timer shuts down the connections of a call when its time is over, in every phase: the handshake, the
+sending, the head and the body of the answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _current: Final[ContextVar[Deadline | None]] = ContextVar("deadline", default=No
 
 
 class Deadline:
-    """The time that the calls inside a ``with`` block have together, in seconds."""
+    """The time limit of all calls inside a ``with`` block together, in seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -49,22 +49,22 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """The seconds that are left; not less than 0."""
+        """The seconds that are left, at least 0."""
         return max(0.0, self._end - time.monotonic())
 
     @property
     def is_over(self) -> bool:
-        """Whether connections were cut. An answer may then seem whole: http.client takes the end of
-        the connection for the end of the head.
+        """Whether connections were cut. An answer can then look complete, because http.client takes the end
+        of the connection for the end of the head.
         """
         return self._over
 
     def connect(self, connect: Callable[[], socket.socket]) -> socket.socket:
-        """Makes a connection, which is watched: also its name is looked up, and its addresses are tried
-        one after the other, within the time, for which neither has a limit of its own.
+        """Opens a connection and watches it. The name look-up and the attempts at each address, which have no
+        time limit of their own, must end within the time too.
 
         Raises:
-            TimeoutError: the time is over. What may yet come of it is closed.
+            TimeoutError: the time is over. A connection that is established later is closed.
             Exception: what ``connect`` raises.
         """
         made: Future[socket.socket] = Future()
@@ -82,22 +82,22 @@ class Deadline:
         return sock
 
     def watch(self, sock: socket.socket) -> None:
-        """Shuts this socket down when the time is over.
+        """Makes sure that this socket is shut down when the time is over.
 
         Raises:
-            TimeoutError: it is over.
+            TimeoutError: the time is over already.
         """
         with self._lock:
             if self._over or not self.remaining:
                 raise TimeoutError("the time for the call is over")
-            # Another descriptor of the same connection: TLS takes the first one over for itself.
+            # A second descriptor of the same connection, because TLS detaches the first one.
             self._sockets.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
 
     def _expire(self) -> None:
         with self._lock:
             self._over = True
             for sock in self._sockets:
-                with suppress(OSError):  # it may be closed by the other side
+                with suppress(OSError):  # the other side may have closed it
                     sock.shutdown(socket.SHUT_RDWR)
             self._close_sockets()
 
@@ -109,7 +109,7 @@ class Deadline:
 def _fulfil(made: Future[socket.socket], connect: Callable[[], socket.socket]) -> None:
     try:
         made.set_result(connect())
-    except BaseException as error:  # noqa: BLE001  # for who waits
+    except BaseException as error:  # noqa: BLE001  # raised in the thread that waits
         made.set_exception(error)
 
 
@@ -119,13 +119,13 @@ def _close_late(made: Future[socket.socket]) -> None:
 
 
 class _Watched(HTTPConnection):
-    """A connection that obeys the deadline of the call that uses it."""
+    """A connection that obeys the deadline of the call that is using it."""
 
     def _new_conn(self) -> socket.socket:
         deadline = _current.get()
         return deadline.connect(super()._new_conn) if deadline else super()._new_conn()
 
-    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # they are passed on
+    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # passed on as they are
         if self.sock is not None and (deadline := _current.get()):  # from the pool
             deadline.watch(self.sock)
         super().request(*args, **kwargs)
@@ -143,5 +143,5 @@ class _PoolTLS(HTTPSConnectionPool):
     ConnectionCls = _WatchedTLS
 
 
-#: What urllib3 and botocore take for ``pool_classes_by_scheme``.
+#: The value of ``pool_classes_by_scheme`` in urllib3 and botocore.
 POOLS: Final[dict[str, type[HTTPConnectionPool]]] = {"http": _Pool, "https": _PoolTLS}

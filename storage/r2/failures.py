@@ -1,4 +1,4 @@
-"""What it means when a call of botocore's S3 client fails."""
+"""The meaning of the failures of botocore's S3 client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectionError,  # noqa: A004  # botocore's: of the way to the store
+    ConnectionError,  # noqa: A004  # botocore's: the connection to the store
     ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
@@ -18,19 +18,19 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-#: All that a call can raise; a KeyError is an answer without what every S3 store gives.
+#: Everything that a call can raise. A KeyError means that an answer lacks what every S3 store sends.
 FAILURES: Final = (BotoCoreError, ClientError, HTTPError, KeyError, ResponseParserError)
 
-# No answer, or half of one.
+# There is no answer, or an incomplete one.
 _LOST: Final = (ConnectionError, HTTPClientError, IncompleteReadError, HTTPError, KeyError)
 _UNREACHABLE: Final = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 _REFUSED: Final = {401, 403}
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
-# Client errors by their status that say more of the way than of the request.
+# Client errors by their status, whose cause is the transfer and not the request.
 _PASSING_CODES: Final = {"BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown"}
-# The number is botocore's word for an answer without a body.
+# "404" is botocore's code for an answer without a body.
 _NOT_FOUND_CODES: Final = {"NoSuchKey", "NotFound", "404"}
 
 
@@ -43,12 +43,12 @@ def _status(error: ClientError) -> int:
 
 
 def is_not_found(error: BaseException | None) -> bool:
-    """Whether the object is not there; a missing bucket is another matter."""
+    """Whether the object does not exist. A missing bucket is another error."""
     return isinstance(error, ClientError) and _code(error) in _NOT_FOUND_CODES
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same request may fare better a moment later."""
+    """Whether the failure is transient: the same request may succeed a moment later."""
     if not isinstance(error, ClientError):
         return isinstance(error, _LOST)
     status = _status(error)
@@ -56,7 +56,7 @@ def is_passing(error: Exception) -> bool:
 
 
 def reason(error: Exception, endpoint_url: str, bucket: str) -> str:
-    """What went wrong, for the operator; of the store's own words only the code."""
+    """The cause, in words for the operator. Of the store's own words it quotes only the code."""
     if isinstance(error, ClientError):
         return _refusal(error, endpoint_url, bucket)
     if isinstance(error, _UNREACHABLE):
