@@ -1,4 +1,4 @@
-"""``/healthz``: the process lives. ``/readyz``: its stores answer."""
+"""``/healthz``: the process is running. ``/readyz``: its stores answer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from catalog.base import Catalog
 from storage.base import StorageBackend
 from version import VERSION
 
-#: How long a store may take to answer, in seconds.
+#: The most seconds that a store may take to answer.
 DEADLINE: Final = 2.0
 
 log = logging.getLogger(__name__)
 
 
 class _Probe:
-    """Asks one store whether it answers; a question that hangs is not asked again meanwhile."""
+    """Asks one store whether it answers. While a question hangs, no other is asked."""
 
     def __init__(self, store: StorageBackend | Catalog) -> None:
         self._store = store
@@ -43,7 +43,7 @@ def _answered(asked: Future[None]) -> bool:
 
 
 def health_blueprint(storage: StorageBackend, catalog: Catalog) -> Blueprint:
-    """The probes of an orchestrator or a load balancer; neither asks for a token."""
+    """The probes of an orchestrator or a load balancer. They need no token."""
     blueprint = Blueprint("health", __name__)
     probes = {"storage": _Probe(storage), "catalog": _Probe(catalog)}
 

@@ -1,1 +1,1 @@
-"""The operator's commands: ``flask --app wsgi …``."""
+"""The commands of the operator: ``flask --app wsgi …``."""

@@ -1,4 +1,4 @@
-"""``flask --app wsgi demo``: something to try the server with."""
+"""``flask --app wsgi demo``: makes a workspace, a user, a key and a product to try the server with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from catalog.identity import Plan, Role, User, Workspace
 from catalog.ids import new_id, now
 from cli.store_errors import Command
 
-# Fixed, so that a second start finds what the first one made.
+# Fixed ids, so that a second start finds the records of the first.
 WORKSPACE_ID: Final = "6a0000000000000000000001"
 PRODUCT_ID: Final = "6a0000000000000000000002"
 EMAIL: Final = "demo@example.com"
@@ -27,7 +27,7 @@ SAMPLE: Final = Path(__file__).parent.parent / "samples" / "shop-window.jpg"
 
 
 def _make_workspace(catalog: Catalog) -> str | None:
-    """Makes the demo workspace and a key to it; None if the workspace is there already."""
+    """Makes the demo workspace and returns a key to it, or None if the workspace exists."""
     try:
         catalog.get_workspace(WORKSPACE_ID)
     except WorkspaceNotFound:
@@ -40,7 +40,7 @@ def _make_workspace(catalog: Catalog) -> str | None:
 
 
 def _make_user(catalog: Catalog) -> str | None:
-    """Makes the demo user with a new password; None if there is one of this address already."""
+    """Makes the demo user and returns the password, or None if a user with this address exists."""
     if catalog.find_user(EMAIL) is not None:
         return None
     password = secrets.token_urlsafe(12)
@@ -88,7 +88,7 @@ def _curl(public_url: str, key: str) -> str:
 
 
 def _flask(environ: Mapping[str, str], arguments: str) -> str:
-    """A command line that reaches the same stores, from the same folder."""
+    """A command line that uses the same stores, run in the same folder."""
     variables = [f"{name}={shlex.quote(value)}" for name, value in environ.items()]
     flask = Path(sys.executable).with_name("flask")
     if flask.is_relative_to(Path.cwd()):
@@ -96,41 +96,45 @@ def _flask(environ: Mapping[str, str], arguments: str) -> str:
     return " ".join([*variables, shlex.quote(str(flask)), "--app wsgi", arguments])
 
 
-def _tell_console(public_url: str, password: str | None, environ: Mapping[str, str]) -> None:
+def _print_sign_in(public_url: str, password: str | None, environ: Mapping[str, str]) -> None:
     click.echo(f"The console, for a browser:\n\n  {public_url}/console\n")
     if password is not None:
-        click.echo("Sign in there (the password is shown only now):\n")
+        click.echo("Sign in with these (the password is shown only now):\n")
         click.echo(f"  {EMAIL}\n  {password}\n")
     else:
-        click.echo(f"The user {EMAIL} is there from an earlier start. Another password:\n")
+        click.echo(f"The user {EMAIL} exists since an earlier start. To set a new password:\n")
         click.echo(f"  {_flask(environ, f'user password {EMAIL}')}\n")
 
 
 def demo_command(catalog: Catalog, public_url: str, environ: Mapping[str, str]) -> click.Command:
-    """The command that prepares the demo and says how to try it.
+    """The command that prepares the demo and prints how to try it.
 
     Args:
-        environ: variables that another command needs to find the same stores.
+        catalog: where the records are made.
+        public_url: of the server, without a slash at the end.
+        environ: the variables that another command needs to find the same stores.
     """
 
     @click.command("demo", cls=Command)
     def demo() -> None:
-        """Make a demo workspace, user, key and product, and say how to try them."""
+        """Make a demo workspace, user, key and product, and print how to try them."""
         key = _make_workspace(catalog)
         password = _make_user(catalog)
         try:
             _make_product(catalog)
         except DuplicateModel:
-            raise click.ClickException("The demo workspace has another product DEMO-1.") from None
-        catalog.close()  # gunicorn runs this before it forks
+            raise click.ClickException(
+                "The demo workspace already has another product with the model DEMO-1."
+            ) from None
+        catalog.close()  # gunicorn runs this command before it forks
         if key is not None:
             click.echo("\nUpload a picture to the demo product (the key is shown only now):\n")
             click.echo(f"  {_curl(public_url, key)}\n")
         else:
-            click.echo("\nThe demo workspace and product are there from an earlier start. A new key:\n")
+            click.echo("\nThe demo workspace and product exist since an earlier start. To make a new key:\n")
             click.echo(f"  {_flask(environ, f'key create --workspace {WORKSPACE_ID}')}\n")
-            click.echo("and then, with that key:\n")
+            click.echo("Then, with that key:\n")
             click.echo(f"  {_curl(public_url, 'tp_YOUR_KEY')}\n")
-        _tell_console(public_url, password, environ)
+        _print_sign_in(public_url, password, environ)
 
     return demo

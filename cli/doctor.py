@@ -1,4 +1,4 @@
-"""``flask --app wsgi doctor``: whether what the server needs works."""
+"""``flask --app wsgi doctor``: checks the stores and the public URL that the server needs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
 from storage.base import ObjectNotFound, StorageBackend, StorageError
 
-#: How long the public URL may take, in seconds.
+#: The most seconds that the public URL may take.
 TIMEOUT: Final = 5.0
 
 # A transparent PNG of one pixel.
 _PICTURE: Final = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 )
-_NOT_COUNTED: Final = "the storage of the counts can't be reached, so that nothing is limited"
-# Cloudflare turns Python's own name away.
+_NOT_COUNTED: Final = "the storage of the counts can't be reached, so nothing is limited"
+# Cloudflare refuses the default User-Agent of urllib.
 _HEADERS: Final = {"User-Agent": "vetrina-doctor"}
 
 
 class _Wrong(Exception):
-    """What a check found; the message is one plain sentence."""
+    """A check failed; the message is one sentence."""
 
 
 def _write(storage: StorageBackend, key: str) -> None:
@@ -44,13 +44,13 @@ def _read_back(storage: StorageBackend, key: str) -> None:
         with storage.open(key) as stored:
             data = stored.stream.read()
     except ObjectNotFound:
-        raise _Wrong("the object that was just written is not there") from None
+        raise _Wrong("the object that was just written does not exist") from None
     if data != _PICTURE:
-        raise _Wrong("the object that was just written reads otherwise")
+        raise _Wrong("the object that was just written has other bytes")
 
 
 def _fetch(url: str) -> None:
-    """Looks at the public URL of the test object as any client would."""
+    """Fetches the test object by its public URL, as any client does."""
     request = Request(url, headers=_HEADERS)  # noqa: S310  # the settings take http and https only
     try:
         with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
@@ -60,10 +60,10 @@ def _fetch(url: str) -> None:
         raise _Wrong(f"{url} answers {error.code}") from None
     except URLError as error:
         raise _Wrong(f"{url} can't be reached: {error.reason}") from None
-    except (OSError, HTTPException) as error:  # cut off, too slow, or no HTTP
+    except (OSError, HTTPException) as error:  # the answer is cut off, too slow, or not HTTP
         raise _Wrong(f"{url} can't be read: {error}") from None
     if data != _PICTURE:
-        raise _Wrong(f"{url} serves something else than the store holds")
+        raise _Wrong(f"{url} serves other bytes than the store has")
 
 
 def _delete(storage: StorageBackend, key: str) -> None:
@@ -72,11 +72,11 @@ def _delete(storage: StorageBackend, key: str) -> None:
         storage.open(key).stream.close()
     except ObjectNotFound:
         return
-    raise _Wrong("the object that was just deleted is still there")
+    raise _Wrong("the object that was just deleted still exists")
 
 
 def _problem(check: Callable[[], None]) -> str:
-    """What is wrong, or ""."""
+    """Runs a check and returns the sentence of its failure, or an empty string."""
     try:
         check()
     except (_Wrong, CatalogUnavailable, StorageError) as error:
@@ -85,8 +85,8 @@ def _problem(check: Callable[[], None]) -> str:
 
 
 def _examine_storage(storage: StorageBackend, *, served_here: bool) -> Iterator[tuple[str, str]]:
-    """Gives for each check of the store its name and what is wrong."""
-    # Beside the keys of products: should a crash leave it, the sweep removes it.
+    """Yields the name of each check of the store and its failure, if any."""
+    # Not among the keys of products. If a crash leaves the object, the sweep removes it.
     key = f"doctor/{secrets.token_hex(16)}.png"
     deleted = False
     try:
@@ -114,7 +114,8 @@ def doctor_command(
     """The command.
 
     Args:
-        can_count: whether the storage of the limiter's counts can be reached.
+        catalog, storage: the configured stores.
+        can_count: returns whether the storage of the limiter's counts can be reached.
         served_here: whether this server serves the public URLs of the storage.
     """
 
@@ -122,7 +123,7 @@ def doctor_command(
     def doctor() -> None:
         """Check the catalog, the limits, and the storage with its public URL.
 
-        A test object is written to the storage, and removed again.
+        A test object is written to the storage and removed again.
         """
 
         def results() -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 
 
 class Duration(click.ParamType[timedelta]):
-    """A whole number and its unit, as a ``timedelta``."""
+    """A parameter of a whole number and its unit, converted to a ``timedelta``."""
 
     name = "duration"
 

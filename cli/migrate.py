@@ -1,9 +1,9 @@
-"""``flask --app wsgi storage migrate``: all images, from one store to another.
+"""``flask --app wsgi storage migrate``: copies all images from one store to the other.
 
-The images of a product are copied and compared first; then all its URLs change in one step, which
-holds to the version that was read: what is uploaded or removed meanwhile is not lost, the product is
-only looked at once more. A crash between leaves copies that nothing refers to, and the next run writes
-them again. Copies of what was removed meanwhile are for the sweep.
+The images of a product are copied and compared first. Then all its URLs change in one step, if the product
+still has the version that was read. If an image was uploaded or removed meanwhile, the product is read again,
+so that no change is lost. A crash in between leaves copies without a reference, which the next run writes
+again. Copies of images that were removed meanwhile are removed by the sweep.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable, ProductNotFound, VersionMismatch
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 
-# What is copied from, by what is copied to.
+# The source of the copies, by their target.
 _SOURCES: Final = {"disk": "r2", "r2": "disk"}
 
 
@@ -28,9 +28,9 @@ class Migration:
     """Copies hosted images from ``source`` to ``target``, product by product.
 
     Attributes:
-        copied: how many images have been copied.
-        changed: how many products have got new URLs.
-        failed: how many products have an image that could not be copied.
+        copied: the number of copied images.
+        changed: the number of products with new URLs.
+        failed: the number of products with an image that could not be copied.
     """
 
     def __init__(self, catalog: Catalog, source: StorageBackend, target: StorageBackend) -> None:
@@ -49,26 +49,26 @@ class Migration:
         ]
 
     def count(self) -> tuple[int, int]:
-        """How many images, and of how many products, are to be copied."""
+        """The number of images that have to be copied, and of their products."""
         counts = [len(self._due_keys(product)) for product in self._catalog.iter_products()]
         return sum(counts), sum(count > 0 for count in counts)
 
     def check(self) -> None:
-        """Returns if both stores answer.
+        """Asks both stores whether they answer.
 
         Raises:
-            StorageUnavailable
+            StorageUnavailable: a store does not.
         """
         self._source.check()
         self._target.check()
 
     def run(self) -> Iterator[tuple[int, str]]:
-        """Migrates; gives for each product how many images are done with, and what failed, or "".
+        """Migrates; yields for each product the number of its finished images and its failure, or "".
 
-        A product that fails does not stop the others, unless it is a whole store that has failed.
+        A product that fails does not stop the others, unless a whole store is unavailable.
 
         Raises:
-            StorageUnavailable, CatalogUnavailable
+            StorageUnavailable, CatalogUnavailable: a store is unavailable.
         """
         for product in self._catalog.iter_products():
             if due := self._due_keys(product):
@@ -83,7 +83,7 @@ class Migration:
                 yield len(due), problem
 
     def _migrate(self, product: Product) -> list[str]:
-        """Migrates a product; returns the keys of its images that neither store has."""
+        """Migrates a product, and returns the keys of its images that neither store has."""
         copied: set[str] = set()
         while True:
             due = self._due_keys(product)
@@ -99,7 +99,7 @@ class Migration:
                         expected_version=product.version,
                     )
                     self.changed += 1
-                # What is missing may have been removed meanwhile.
+                # A missing image may have been removed meanwhile.
                 product = self._catalog.get_product(product.workspace_id, product.id)
             except VersionMismatch:
                 product = self._catalog.get_product(product.workspace_id, product.id)
@@ -116,13 +116,14 @@ class Migration:
         return replace(image, url=self._target.public_url(image.key))
 
     def _copy(self, key: str, size: int | None) -> bool:
-        """Copies an object and compares the copy; False if neither store has it.
+        """Copies an object and compares the copy with it. Returns False if neither store has the object.
 
         Args:
-            size: that the catalog knows of, in bytes.
+            key: of the object.
+            size: the object's bytes by the catalog; None if it has no number.
 
         Raises:
-            StorageUnavailable: also if the original is damaged, or the copy is not what was written.
+            StorageUnavailable: a store is unavailable, the original has another size, or the copy differs.
         """
         try:
             data = self._read(self._source, key)
@@ -141,7 +142,7 @@ class Migration:
         return True
 
     def _is_there_already(self, key: str, size: int | None) -> bool:
-        """Whether an earlier migration has copied what is no longer at the source."""
+        """Whether the target has a copy of an object that the source no longer has."""
         try:
             data = self._read(self._target, key)
         except ObjectNotFound:
@@ -174,20 +175,20 @@ def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBacke
 
     @click.command("migrate")
     @click.option("--to", "target", type=click.Choice(list(_SOURCES)), required=True, help="The new store.")
-    @click.option("--dry-run", is_flag=True, help="Only count what there is to do.")
-    def migrate(target: str, dry_run: bool) -> None:  # noqa: FBT001  # click gives a flag so
+    @click.option("--dry-run", is_flag=True, help="Only count the images that have to be copied.")
+    def migrate(target: str, dry_run: bool) -> None:  # noqa: FBT001  # click passes it so
         """Copy all images to the other store, and point their products to the copies.
 
-        Each copy is read back and compared before its product is changed; nothing is removed. What is
-        done is skipped, so that it can be stopped and run again: also after the server was restarted
-        with the other STORAGE_BACKEND, for what was uploaded in between.
+        Each copy is read back and compared before its product is changed. Nothing is removed. Finished
+        images are skipped, so the command can be stopped and run again. Run it once more after the server
+        was restarted with the other STORAGE_BACKEND, for the images that were uploaded in between.
         """
         migration = Migration(catalog, make_storage(_SOURCES[target]), make_storage(target))
         stopped = False
         try:
             images, products = migration.count()
             if dry_run:
-                click.echo(f"{images} images of {products} products are to be copied to {target}.")
+                click.echo(f"{images} images of {products} products have to be copied to {target}.")
                 return
             _run(migration, images)
         except (CatalogUnavailable, StorageUnavailable) as error:

@@ -1,4 +1,4 @@
-"""``flask --app wsgi storage``: the stores of image bytes."""
+"""``flask --app wsgi storage``: commands that look after the stored images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from storage.base import StorageBackend
 def storage_commands(
     catalog: Catalog, storage: StorageBackend, make_storage: Callable[[str], StorageBackend]
 ) -> click.Group:
-    """The commands about storage.
+    """The commands that look after the stored images.
 
     Args:
+        catalog: that references the images.
         storage: the configured backend.
-        make_storage: gives the backend of a name, ``disk`` or ``r2``; raises a ClickException if a
+        make_storage: returns the backend of a name, ``disk`` or ``r2``; raises a ClickException if a
             setting is missing.
     """
 

@@ -1,9 +1,9 @@
-"""``flask --app wsgi storage sweep``: removes what no product references.
+"""``flask --app wsgi storage sweep``: removes the objects that no product references.
 
-A crash between the two writes of an upload, or after the first of a removal, leaves an object that
-nothing references (``uploads.py`` tells when). An upload in flight has one too, so only objects older
-than a grace period count. The object is listed first and the catalog asked afterwards: what is older
-than the grace period and not referenced then never will be, for no key is used twice.
+A crash between the two writes of an upload, or after the first write of a removal, leaves an object that no
+product references (``uploads.py`` lists the cases). The object of an upload in flight has no reference
+either, so only objects older than a grace period are removed. The store is listed before the catalog is
+asked. No key is used twice, so an old object without a reference never gets one.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from catalog.errors import CatalogUnavailable, ProductNotFound
 from cli.duration import Duration
 from storage.base import ObjectInfo, StorageBackend, StorageUnavailable
 
-# Whatever else is in the store was not put there by us, and stays.
+# The keys that this server writes. Other objects in the store are left alone.
 _PRODUCT_KEY: Final = re.compile(r"([0-9a-f]{24})/products/([0-9a-f]{24})/images/[^/]+")
 _DOCTOR_KEY: Final = re.compile(r"doctor/[^/]+")
 
-#: How many objects lie between two signs of life on a long run.
+#: The number of objects between two lines of progress.
 _PROGRESS: Final = 1000
 
 
@@ -37,16 +37,19 @@ def _referenced_keys(catalog: Catalog, workspace_id: str, product_id: str) -> fr
     return frozenset(image.key for image in product.images if image.key)
 
 
-def _require_acquaintance(catalog: Catalog, infos: Iterable[ObjectInfo]) -> None:
-    """Returns if the catalog knows a workspace of the store's, or if there is none to know.
+def _require_own_catalog(catalog: Catalog, infos: Iterable[ObjectInfo]) -> None:
+    """Checks that the catalog has a workspace whose images are stored, unless nothing is stored.
 
-    Beside a catalog that is empty, or another's, each object would look unreferenced: a CATALOG_URL that
-    was forgotten must not cost all images.
+    With an empty catalog, or with that of another server, every object would look unreferenced. A missing
+    CATALOG_URL must not cost all images.
+
+    Raises:
+        ClickException: the catalog has none of the stored workspaces.
     """
     stored = {match[1] for info in infos if (match := _PRODUCT_KEY.fullmatch(info.key))}
     if stored and stored.isdisjoint(workspace.id for workspace in catalog.list_workspaces()):
         raise click.ClickException(
-            "The catalog knows none of the workspaces whose images are stored: is CATALOG_URL right? "
+            "The catalog has none of the workspaces whose images are stored: check CATALOG_URL. "
             "Nothing was removed."
         )
 
@@ -55,13 +58,13 @@ def unreferenced(catalog: Catalog, storage: StorageBackend, older_than: datetime
     """The objects written before ``older_than`` that no product references.
 
     Raises:
-        ClickException: the catalog must be that of another store.
+        ClickException: the catalog belongs to another store.
         CatalogUnavailable, StorageUnavailable
     """
     infos = list(storage.list())
-    _require_acquaintance(catalog, infos)
+    _require_own_catalog(catalog, infos)
     old = [info for info in infos if info.modified < older_than]
-    # Sorted, the objects of a product come together, and the catalog is asked once a product.
+    # Sorted by key, the objects of a product are neighbours, and the catalog is asked once for each product.
     referenced = lru_cache(maxsize=1)(lambda *ids: _referenced_keys(catalog, *ids))
     for number, info in enumerate(sorted(old, key=lambda info: info.key), 1):
         if match := _PRODUCT_KEY.fullmatch(info.key):
@@ -70,7 +73,7 @@ def unreferenced(catalog: Catalog, storage: StorageBackend, older_than: datetime
         elif _DOCTOR_KEY.fullmatch(info.key):
             yield info
         if number % _PROGRESS == 0:
-            click.echo(f"{number} of {len(old)} objects looked at", err=True)
+            click.echo(f"{number} of {len(old)} objects examined", err=True)
 
 
 def sweep_command(catalog: Catalog, storage: StorageBackend) -> click.Command:
@@ -82,9 +85,9 @@ def sweep_command(catalog: Catalog, storage: StorageBackend) -> click.Command:
         type=Duration(),
         default="24h",
         show_default=True,
-        help="Leave younger objects alone: an upload may be about to reference them.",
+        help="Leave younger objects alone: an upload may still reference them.",
     )
-    @click.option("--dry-run", is_flag=True, help="List the objects, and remove none.")
+    @click.option("--dry-run", is_flag=True, help="List the objects without removing them.")
     def sweep(older_than: timedelta, dry_run: bool) -> None:  # noqa: FBT001  # click passes it so
         """Remove stored objects that no product references. The server may be running."""
         count = size = 0

@@ -13,7 +13,7 @@ from tests.faults import fail_with
 from version import VERSION
 
 
-def test_a_process_that_lives_says_so_whatever_its_stores_do(
+def test_a_running_process_is_healthy_even_if_its_stores_fail(
     anonymous: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalog, "check", fail_with(CatalogUnavailable()))
@@ -43,7 +43,7 @@ def hanging() -> Iterator[threading.Event]:
     release.set()
 
 
-def test_a_store_that_hangs_is_given_up_after_the_deadline_and_asked_once(
+def test_a_store_that_hangs_is_unavailable_after_the_deadline_and_is_asked_once(
     anonymous: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, hanging: threading.Event
 ) -> None:
     asked: list[int] = []
@@ -61,7 +61,7 @@ def test_a_store_that_hangs_is_given_up_after_the_deadline_and_asked_once(
     assert asked == [1]
 
 
-def test_a_server_whose_store_came_back_is_ready_again(
+def test_a_server_is_ready_again_when_its_store_is_back(
     anonymous: FlaskClient, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "check", fail_with(StorageUnavailable()))

@@ -65,8 +65,8 @@ def test_a_client_can_not_add_time_series(anonymous: FlaskClient, before: Sample
 
 
 def test_the_versions_are_a_metric(anonymous: FlaskClient) -> None:
-    told = samples(anonymous.get("/metrics").text)
-    assert told["vetrina_build_info", f"{platform.python_version()} {VERSION}"] == 1
+    printed = samples(anonymous.get("/metrics").text)
+    assert printed["vetrina_build_info", f"{platform.python_version()} {VERSION}"] == 1
 
 
 def test_an_upload_is_counted_with_its_bytes_and_each_stage(
@@ -149,7 +149,7 @@ def test_an_object_that_could_not_be_deleted_is_counted(
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Bearer ", "not-a-real-token", "Bearer é"])
-def test_a_token_guards_the_metrics_when_it_is_set(tmp_path: Path, authorization: str | None) -> None:
+def test_metrics_require_the_token_if_it_is_set(tmp_path: Path, authorization: str | None) -> None:
     settings = Settings(data_dir=tmp_path, metrics_token="not-a-real-token")  # noqa: S106
     client = create_app(settings).test_client()
     headers = {"Authorization": authorization} if authorization is not None else {}
@@ -160,7 +160,7 @@ def test_a_token_guards_the_metrics_when_it_is_set(tmp_path: Path, authorization
     assert good.content_type.startswith("text/plain")
 
 
-def test_a_worker_that_ends_takes_no_counts_with_it(tmp_path: Path) -> None:
+def test_the_counts_of_a_worker_that_has_ended_remain(tmp_path: Path) -> None:
     with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server:
         workspace_id = server.flask("workspace", "create", "Acme")
         headers = {"Authorization": f"Bearer {server.flask('key', 'create', '--workspace', workspace_id)}"}
@@ -177,8 +177,8 @@ def test_a_worker_that_ends_takes_no_counts_with_it(tmp_path: Path) -> None:
         for number in (2, 3):
             server.replace_worker()
             assert upload() == 201
-            told = samples(requests.get(f"{server.url}/metrics", timeout=10).text)
-            assert told["vetrina_uploads_total", "created"] == number
+            printed = samples(requests.get(f"{server.url}/metrics", timeout=10).text)
+            assert printed["vetrina_uploads_total", "created"] == number
 
 
 def test_every_worker_shows_the_counts_of_all(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The description and the server are held to each other."""
+"""The OpenAPI document and the server agree."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from tests.conftest import Tenant
 from version import VERSION
 
 METHODS = {"get", "post", "patch", "delete", "put"}
-#: Routes that are no part of the API: pictures, pages, and what Prometheus reads.
+#: Routes that do not belong to the API: pictures, pages and metrics.
 BESIDE = ("/media/", "/docs", "/console", "/metrics")
 
 
 @pytest.fixture
 def app(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Flask:
-    """One that does not slow schemathesis down, which also tries every call with wrong tokens."""
+    """An application without a limit that matters: schemathesis tries each call with wrong tokens."""
     patient = replace(settings, auth_failures_per_minute=1_000_000)
     return create_app(patient, storage=storage, catalog=catalog)
 
@@ -57,11 +57,11 @@ def test_the_description_is_valid_openapi_3_1(described: Any) -> None:
     validate(described)
 
 
-def test_the_document_tells_the_version_of_the_server(described: Any) -> None:
+def test_the_document_has_the_version_of_the_server(described: Any) -> None:
     assert described["info"]["version"] == VERSION
 
 
-def test_json_and_yaml_say_the_same(anonymous: FlaskClient, described: Any) -> None:
+def test_json_and_yaml_have_the_same_content(anonymous: FlaskClient, described: Any) -> None:
     response = anonymous.get("/api/v1/openapi.yaml")
     assert response.content_type == "application/yaml"
     assert yaml.safe_load(response.data) == described
@@ -103,7 +103,7 @@ def test_every_error_has_an_example(described: Any) -> None:
             assert answer["content"]["application/json"].get("examples"), name
 
 
-def test_the_page_needs_no_other_host_and_no_inline_script(anonymous: FlaskClient) -> None:
+def test_the_page_uses_no_other_host_and_no_inline_script(anonymous: FlaskClient) -> None:
     page = anonymous.get("/docs")
     assert page.content_type == "text/html; charset=utf-8"
     assert "script-src 'self';" in page.headers["Content-Security-Policy"]
@@ -116,26 +116,26 @@ def test_the_page_needs_no_other_host_and_no_inline_script(anonymous: FlaskClien
 
 
 @pytest.mark.parametrize("path", ["/docs/nothing", "/docs/../app.py", "/docs/js/", "/docs/__init__.py"])
-def test_the_page_serves_nothing_else(anonymous: FlaskClient, path: str) -> None:
+def test_no_other_file_is_served(anonymous: FlaskClient, path: str) -> None:
     response = anonymous.get(path)
     assert (response.status_code, response.json) == (404, {"error": "Not found"})
 
 
-# --- what schemathesis finds when it calls the server as described
+# --- schemathesis calls the server as the document describes it
 
 load_all_checks()
-#: Checks that do not hold of this API by intent.
+#: Checks that this API does not satisfy, by design.
 LEFT_OUT = {
-    "positive_data_acceptance": "a random id names no product, and random bytes are no picture",
-    "missing_required_header": "no header is required but the token, which is tested elsewhere",
+    "positive_data_acceptance": "a random id is not the id of a product, and random bytes are not a picture",
+    "missing_required_header": "only the token is required, and other tests cover it",
 }
 CHECKED: list[Any] = [check for check in CHECKS.get_all() if check.__name__ not in LEFT_OUT]
 
-#: An unknown parameter is ignored, though it counts as wrong.
+#: The API ignores an unknown parameter, which schemathesis counts as wrong.
 LEFT_OUT_OF_LISTS = "negative_data_rejection"
 
 
-#: Each call, and whether it takes anything that could be sent wrong.
+#: Each call, and whether it has any input that can be wrong.
 OPERATIONS = {
     call["operationId"]: "parameters" in item or "parameters" in call or "requestBody" in call
     for item in spec()["paths"].values()
@@ -153,7 +153,7 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))
 
 @pytest.fixture
 def api(app: Flask, product: dict[str, Any]) -> Any:
-    """The description as schemathesis reads it from the server, with the id of a product that exists."""
+    """The document as schemathesis reads it from the server, with the id of an existing product."""
     schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app)
     schema.config.parameters["path.id"] = product["_id"]
     return schema

@@ -16,7 +16,7 @@ def bucket(moto: str) -> str:
 
 
 def r2_settings(folder: Path, endpoint_url: str, bucket: str, backend: str = "disk") -> Settings:
-    """Settings by which both storage backends can be used; the bucket serves itself to the public."""
+    """Settings with which both storage backends can be used. The endpoint serves the bucket to the public."""
     return Settings(
         data_dir=folder / "data",
         public_url=PUBLIC_URL,

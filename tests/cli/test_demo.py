@@ -29,7 +29,7 @@ def test_the_first_start_prints_a_request_that_works(runner: FlaskCliRunner, ano
     assert response.status_code == 201
 
 
-def test_a_second_start_reuses_what_is_there_and_says_how_to_make_a_key(
+def test_a_second_start_reuses_the_records_and_prints_how_to_make_a_key(
     runner: FlaskCliRunner, catalog: Catalog, anonymous: FlaskClient
 ) -> None:
     first = curl_line(runner.invoke(args=["demo"]).stdout)
@@ -47,17 +47,17 @@ def test_a_second_start_reuses_what_is_there_and_says_how_to_make_a_key(
     assert response.status_code == 200
 
 
-def test_the_first_start_makes_a_user_and_tells_the_password_once(
+def test_the_first_start_makes_a_user_and_prints_the_password_once(
     runner: FlaskCliRunner, catalog: Catalog
 ) -> None:
     output = runner.invoke(args=["demo"]).stdout
-    told = re.search(rf"{PUBLIC_URL}/console\n.*  {EMAIL}\n  (\S+)\n", output, re.DOTALL)
-    assert told is not None
+    printed = re.search(rf"{PUBLIC_URL}/console\n.*  {EMAIL}\n  (\S+)\n", output, re.DOTALL)
+    assert printed is not None
     user = catalog.find_user(EMAIL)
     assert user is not None
     assert user.role is Role.ADMIN
-    assert verify_password(user.password_hash, told[1])
+    assert verify_password(user.password_hash, printed[1])
     again = runner.invoke(args=["demo"]).stdout
-    assert told[1] not in again
+    assert printed[1] not in again
     assert f"flask --app wsgi user password {EMAIL}\n" in again
     assert catalog.find_user(EMAIL) == user

@@ -27,7 +27,7 @@ def r2(tmp_path: Path, moto: str, bucket: str) -> Settings:
     return r2_settings(tmp_path, moto, bucket, backend="r2")
 
 
-def test_all_is_well_with_r2_and_nothing_is_left(r2: Settings) -> None:
+def test_every_check_passes_on_r2_and_no_object_remains(r2: Settings) -> None:
     result = doctor(r2)
     assert lines(result) == [
         "ok      catalog",
@@ -41,13 +41,15 @@ def test_all_is_well_with_r2_and_nothing_is_left(r2: Settings) -> None:
     assert list(make_storage(r2, "r2").list()) == []
 
 
-def test_all_is_well_with_a_server_on_disk(tmp_path: Path) -> None:
+def test_every_check_passes_on_disk_beside_a_running_server(tmp_path: Path) -> None:
     with gunicorn(tmp_path) as server:
         said = server.flask("doctor")
     assert [line.split()[0] for line in said.splitlines()] == ["ok"] * 6
 
 
-def test_on_disk_the_server_must_run_to_serve(tmp_path: Path, storage: StorageBackend) -> None:
+def test_the_public_url_fails_on_disk_without_a_running_server(
+    tmp_path: Path, storage: StorageBackend
+) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     result = doctor(Settings(data_dir=tmp_path / "data", public_url=url))
     assert result.exit_code == 1
@@ -67,7 +69,9 @@ def test_on_disk_the_server_must_run_to_serve(tmp_path: Path, storage: StorageBa
         (reset, "{url} gave no whole answer in time"),
     ],
 )
-def test_what_is_wrong_with_the_store_is_told(settings: Settings, answer: Answer, reason: str) -> None:
+def test_a_failure_of_the_store_is_reported_with_its_reason(
+    settings: Settings, answer: Answer, reason: str
+) -> None:
     with scripted(answer) as s3:
         result = doctor(settings, r2_storage(s3.url))
         expected = "can't look into the bucket pictures: " + reason.format(url=s3.url)
@@ -75,14 +79,14 @@ def test_what_is_wrong_with_the_store_is_told(settings: Settings, answer: Answer
     assert result.exit_code == 1
 
 
-def test_an_endpoint_that_can_not_be_reached_is_told(settings: Settings) -> None:
+def test_an_unreachable_endpoint_is_reported(settings: Settings) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     result = doctor(settings, r2_storage(url))
     assert lines(result)[2].endswith(f"{url} can't be reached")
     assert result.exit_code == 1
 
 
-def test_a_key_that_may_only_read_is_told(settings: Settings) -> None:
+def test_a_read_only_access_key_is_reported(settings: Settings) -> None:
     listing = success(b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
     with scripted(listing, error(403, "AccessDenied")) as s3:
         result = doctor(settings, r2_storage(s3.url))
@@ -95,11 +99,11 @@ def test_a_key_that_may_only_read_is_told(settings: Settings) -> None:
     [
         (error(404), "answers 404"),
         (error(403, "AccessDenied"), "answers 403"),
-        (success(b"<html>It works!</html>"), "serves something else than the store holds"),
+        (success(b"<html>It works!</html>"), "serves other bytes than the store has"),
         (reset, "can't be re"),
     ],
 )
-def test_a_public_url_that_does_not_serve_is_told_and_the_object_removed(
+def test_a_failing_public_url_is_reported_and_the_object_is_removed(
     r2: Settings, answer: Answer, reason: str
 ) -> None:
     storage = make_storage(r2, "r2")
@@ -114,19 +118,19 @@ def test_a_public_url_that_does_not_serve_is_told_and_the_object_removed(
 
 
 def r2_storage_like(settings: Settings, website: ScriptedS3) -> StorageBackend:
-    """The storage of the settings, but served to the public elsewhere."""
+    """The storage of the settings with the public URL of another server."""
     return r2_storage(
         settings.r2_endpoint_url, settings.r2_bucket, public_url=website.url, read_timeout=10, deadline=20
     )
 
 
-def test_an_object_that_reads_otherwise_is_told_and_removed(
+def test_an_object_with_other_bytes_is_reported_and_removed(
     settings: Settings, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = storage.put
     monkeypatch.setattr(storage, "put", lambda key, data, *, sha256: put(key, data[:-1], sha256=sha256))
     result = doctor(settings, storage)
-    assert "FAILED  storage, read: the object that was just written reads otherwise" in lines(result)
+    assert "FAILED  storage, read: the object that was just written has other bytes" in lines(result)
     assert list(storage.list()) == []
 
 
@@ -145,15 +149,15 @@ def test_an_object_is_removed_even_if_its_write_seems_to_have_failed(
     assert list(storage.list()) == []
 
 
-def test_counts_that_can_not_be_kept_are_told(tmp_path: Path) -> None:
+def test_an_unreachable_storage_of_the_counts_is_reported(tmp_path: Path) -> None:
     uri = f"redis://:not-a-password@127.0.0.1:{free_port()}"
     result = doctor(Settings(data_dir=tmp_path / "data", ratelimit_storage_uri=uri))
-    told = "FAILED  limits: the storage of the counts can't be reached, so that nothing is limited"
-    assert lines(result)[1] == told
+    printed = "FAILED  limits: the storage of the counts can't be reached, so nothing is limited"
+    assert lines(result)[1] == printed
     assert result.exit_code == 1
 
 
-def test_a_catalog_that_is_down_is_told(runner: FlaskCliRunner, settings: Settings) -> None:
+def test_an_unusable_catalog_is_reported(runner: FlaskCliRunner, settings: Settings) -> None:
     settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
     settings.sqlite_path.write_bytes(b"no database at all " * 100)
     result = runner.invoke(args=["doctor"])

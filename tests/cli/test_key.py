@@ -35,7 +35,9 @@ def test_create_prints_a_key_that_works_and_nothing_else(
     assert status(anonymous, create(runner, workspace_id)) == 404
 
 
-def test_only_the_digest_is_kept(runner: FlaskCliRunner, workspace_id: str, catalog: Catalog) -> None:
+def test_create_stores_only_the_digest_of_the_key(
+    runner: FlaskCliRunner, workspace_id: str, catalog: Catalog
+) -> None:
     key = create(runner, workspace_id, "--label", "ERP")
     (credential,) = catalog.list_api_keys()
     assert (credential.digest, credential.label) == (digest(key), "ERP")

@@ -47,7 +47,7 @@ def migrate(runner: FlaskCliRunner) -> Migrate:
 
 
 def stored_image(storage: StorageBackend) -> Image:
-    """An image whose bytes are in the storage; the client has sent others, with metadata in them."""
+    """An image in the storage. The client sent other bytes, with metadata in them."""
     key = new_key()
     put(storage, key, key.encode())
     as_sent = sha256(b"as sent" + key.encode()).hexdigest()
@@ -79,7 +79,7 @@ def test_every_hosted_image_is_copied_and_its_url_changed(
     assert keys_of(disk) == keys_of(r2)
 
 
-def test_it_goes_back_too(
+def test_images_are_copied_back_from_r2_to_disk(
     tmp_path: Path, moto: str, bucket: str, catalog: Catalog, disk: StorageBackend, workspace: Workspace
 ) -> None:
     settings = r2_settings(tmp_path, moto, bucket, backend="r2")
@@ -109,12 +109,12 @@ def test_a_dry_run_counts_and_changes_nothing(
     product = new_product(catalog, workspace, images=(stored_image(disk), stored_image(disk)))
     result = migrate("--to", "r2", "--dry-run")
     assert result.exit_code == 0
-    assert result.stdout == "2 images of 1 products are to be copied to r2.\n"
+    assert result.stdout == "2 images of 1 products have to be copied to r2.\n"
     assert current(catalog, product) == product
     assert keys_of(r2) == set()
 
 
-def test_an_upload_that_comes_meanwhile_is_kept_and_migrated(
+def test_an_image_that_is_uploaded_meanwhile_is_kept_and_migrated(
     migrate: Migrate,
     catalog: Catalog,
     disk: StorageBackend,
@@ -134,7 +134,7 @@ def test_an_upload_that_comes_meanwhile_is_kept_and_migrated(
     assert [image.url for image in after.images] == [r2.public_url(image.key or "") for image in after.images]
 
 
-def test_a_removal_that_comes_meanwhile_stands(
+def test_an_image_that_is_removed_meanwhile_stays_removed(
     migrate: Migrate,
     catalog: Catalog,
     disk: StorageBackend,
@@ -154,7 +154,7 @@ def test_a_removal_that_comes_meanwhile_stands(
     assert [image.key for image in current(catalog, product).images] == [images[1].key]
 
 
-def test_an_image_that_is_nowhere_is_named_and_holds_up_no_other(
+def test_a_missing_image_is_named_and_does_not_stop_the_others(
     migrate: Migrate, catalog: Catalog, disk: StorageBackend, r2: StorageBackend, workspace: Workspace
 ) -> None:
     lost = hosted_image(key=new_key())
@@ -167,7 +167,7 @@ def test_an_image_that_is_nowhere_is_named_and_holds_up_no_other(
     assert current(catalog, product).image_urls == [lost.url, r2.public_url(kept.key or "")]
 
 
-def test_what_was_copied_before_and_is_gone_at_the_source_counts_as_copied(
+def test_an_image_that_only_the_target_has_counts_as_copied(
     migrate: Migrate, catalog: Catalog, r2: StorageBackend, workspace: Workspace
 ) -> None:
     put(r2, key := new_key(), b"bytes")
@@ -198,7 +198,7 @@ def test_a_copy_that_differs_changes_no_product(
     assert migrate().exit_code == 0
 
 
-def test_a_product_that_fails_holds_up_no_other_and_is_done_by_the_next_run(
+def test_a_product_that_fails_does_not_stop_the_others_and_is_migrated_by_the_next_run(
     migrate: Migrate,
     catalog: Catalog,
     disk: StorageBackend,
@@ -221,7 +221,7 @@ def test_a_product_that_fails_holds_up_no_other_and_is_done_by_the_next_run(
     assert {current(catalog, product).version for product in products} == {2}
 
 
-def test_it_stops_when_a_store_is_down(
+def test_a_store_that_is_down_stops_the_migration(
     tmp_path: Path, catalog: Catalog, disk: StorageBackend, workspace: Workspace
 ) -> None:
     settings = r2_settings(tmp_path, f"http://127.0.0.1:{free_port()}", "pictures")
@@ -234,7 +234,7 @@ def test_it_stops_when_a_store_is_down(
     assert current(catalog, product) == product
 
 
-def test_it_stops_when_a_store_goes_down_on_the_way(
+def test_a_store_that_goes_down_meanwhile_stops_the_migration(
     migrate: Migrate,
     catalog: Catalog,
     disk: StorageBackend,
@@ -258,7 +258,7 @@ def test_it_stops_when_a_store_goes_down_on_the_way(
     assert result.stderr.endswith("Stopped: the disk is gone. Run it again to go on.\n")
 
 
-def test_it_stops_when_the_catalog_is_down(
+def test_a_catalog_that_is_down_stops_the_migration(
     migrate: Migrate, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
@@ -281,11 +281,11 @@ def test_a_missing_setting_is_one_sentence(tmp_path: Path, catalog: Catalog) -> 
 
 
 @pytest.mark.parametrize("args", [[], ["--to", "tape"]])
-def test_the_target_must_be_one_of_two(runner: FlaskCliRunner, args: list[str]) -> None:
+def test_the_target_is_disk_or_r2(runner: FlaskCliRunner, args: list[str]) -> None:
     assert runner.invoke(args=["storage", "migrate", *args]).exit_code == 2
 
 
-def test_an_original_that_is_damaged_is_not_copied(
+def test_a_damaged_original_is_not_copied(
     migrate: Migrate, catalog: Catalog, disk: StorageBackend, r2: StorageBackend, workspace: Workspace
 ) -> None:
     image = stored_image(disk)

@@ -29,7 +29,7 @@ def product(catalog: Catalog, workspace: Workspace) -> Product:
 
 @pytest.fixture
 def age(settings: Settings) -> Callable[[str, float], None]:
-    """Makes an object as old as a number of hours."""
+    """Sets the age of an object, in hours."""
 
     def set_age(key: str, hours: float) -> None:
         written = time.time() - 3600 * hours
@@ -40,7 +40,7 @@ def age(settings: Settings) -> Callable[[str, float], None]:
 
 @pytest.fixture
 def an_object(storage: StorageBackend, product: Product, age: Callable[[str, float], None]) -> Make:
-    """Stores an object of the product, 25 hours old if nothing else is said."""
+    """Stores an object of the product, by default 25 hours old."""
 
     def make(name: str = "0" * 32 + ".png", hours: float = 25, folder: str = "") -> str:
         key = f"{folder or f'{product.workspace_id}/products/{product.id}/images'}/{name}"
@@ -65,7 +65,7 @@ def test_an_old_object_that_nothing_references_is_removed(
     assert keys_of(storage) == set()
 
 
-def test_a_referenced_object_stays_however_old(
+def test_a_referenced_object_stays_at_any_age(
     runner: FlaskCliRunner, storage: StorageBackend, catalog: Catalog, product: Product, an_object: Make
 ) -> None:
     key = an_object(hours=9999)
@@ -75,7 +75,7 @@ def test_a_referenced_object_stays_however_old(
     assert keys_of(storage) == {key}
 
 
-def test_a_young_object_stays_for_the_append_that_may_come(
+def test_a_young_object_stays_because_an_upload_may_still_reference_it(
     runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
 ) -> None:
     key = an_object(hours=23)
@@ -94,7 +94,7 @@ def test_the_grace_period_is_a_duration(
 
 
 @pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1.5h", "1w", "1 h", "999999d"])
-def test_what_is_no_duration_is_refused(
+def test_an_invalid_duration_is_refused(
     runner: FlaskCliRunner, storage: StorageBackend, an_object: Make, text: str
 ) -> None:
     an_object()
@@ -112,7 +112,7 @@ def test_a_dry_run_lists_and_removes_nothing(
     assert keys_of(storage) == {key}
 
 
-def test_the_objects_of_a_product_that_is_gone_are_removed(
+def test_the_objects_of_a_deleted_product_are_removed(
     runner: FlaskCliRunner, storage: StorageBackend, product: Product, an_object: Make
 ) -> None:
     an_object(folder=f"{product.workspace_id}/products/6650a1b2c3d4e5f6a7b8c9d1/images")
@@ -121,7 +121,7 @@ def test_the_objects_of_a_product_that_is_gone_are_removed(
 
 
 @pytest.mark.parametrize("args", [[], ["--dry-run"]])
-def test_beside_a_catalog_that_must_be_anothers_nothing_is_removed(
+def test_nothing_is_removed_if_the_catalog_has_none_of_the_stored_workspaces(
     storage: StorageBackend, an_object: Make, settings: Settings, tmp_path: Path, args: list[str]
 ) -> None:
     key = an_object()
@@ -132,13 +132,13 @@ def test_beside_a_catalog_that_must_be_anothers_nothing_is_removed(
     assert (result.exit_code, result.stdout, result.stderr) == (
         1,
         "",
-        "Error: The catalog knows none of the workspaces whose images are stored: is CATALOG_URL right? "
+        "Error: The catalog has none of the workspaces whose images are stored: check CATALOG_URL. "
         "Nothing was removed.\n",
     )
     assert keys_of(storage) == {key}
 
 
-def test_what_an_interrupted_write_or_doctor_left_is_removed(
+def test_the_remains_of_an_interrupted_write_and_of_doctor_are_removed(
     runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
 ) -> None:
     an_object(name="0" * 32 + ".incoming")
@@ -147,7 +147,7 @@ def test_what_an_interrupted_write_or_doctor_left_is_removed(
     assert keys_of(storage) == set()
 
 
-def test_what_other_programs_left_holds_up_nothing(
+def test_files_of_other_programs_do_not_stop_the_sweep(
     runner: FlaskCliRunner, settings: Settings, an_object: Make
 ) -> None:
     key = an_object()
@@ -156,7 +156,9 @@ def test_what_other_programs_left_holds_up_nothing(
     assert (result.exit_code, result.stdout) == (0, f"{key}\n")
 
 
-def test_what_is_not_ours_stays(runner: FlaskCliRunner, storage: StorageBackend, an_object: Make) -> None:
+def test_objects_with_other_keys_stay(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
+) -> None:
     key = an_object(folder="backups/2026")
     runner.invoke(args=["storage", "sweep"])
     assert keys_of(storage) == {key}
@@ -169,7 +171,7 @@ def test_what_is_not_ours_stays(runner: FlaskCliRunner, storage: StorageBackend,
         ("storage", "delete", StorageUnavailable("can't delete")),
     ],
 )
-def test_a_store_that_is_down_ends_it_with_an_error_and_removes_nothing(
+def test_a_store_that_is_down_is_an_error_and_nothing_is_removed(
     runner: FlaskCliRunner,
     storage: StorageBackend,
     catalog: Catalog,
@@ -189,17 +191,17 @@ def test_a_store_that_is_down_ends_it_with_an_error_and_removes_nothing(
     assert len(keys_of(storage)) == 1
 
 
-def test_a_long_run_shows_that_it_lives(
+def test_a_long_run_prints_its_progress(
     runner: FlaskCliRunner, an_object: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cli.sweep._PROGRESS", 2)
     for name in range(5):
         an_object(name=f"{name:032x}.png")
     lines = runner.invoke(args=["storage", "sweep", "--dry-run"]).stderr.splitlines()
-    assert lines[:2] == ["2 of 5 objects looked at", "4 of 5 objects looked at"]
+    assert lines[:2] == ["2 of 5 objects examined", "4 of 5 objects examined"]
 
 
-def test_an_empty_store_is_swept(runner: FlaskCliRunner, settings: Settings) -> None:
+def test_an_empty_store_is_no_error(runner: FlaskCliRunner, settings: Settings) -> None:
     assert not Path(settings.data_dir / "media").exists()
     result = runner.invoke(args=["storage", "sweep"])
     assert (result.exit_code, result.stderr) == (0, "removed 0 objects, 0 bytes\n")
