@@ -23,7 +23,7 @@ from catalog.errors import (
 )
 from catalog.identity import Plan, Workspace
 from catalog.ids import new_id, now
-from tests.factories import a_product, externals, hosted_image, new_product, new_workspace
+from tests.factories import a_product, current, externals, hosted_image, new_product, new_workspace
 
 #: Names of products, whose models are M-0, M-1 and so on.
 NAMES: Final = [
@@ -386,6 +386,20 @@ class CatalogContract:
         after = catalog.update_product(workspace.id, product.id, {"name": "New"})
         assert after == replace(product, name="New", version=2, updated_at=after.updated_at)
         assert catalog.get_product(workspace.id, product.id) == after
+
+    def test_the_time_of_the_last_change_never_goes_back(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        # As if the clock had been set back since the product was created.
+        later = now() + timedelta(hours=1)
+        product = new_product(catalog, workspace, images=externals(1), created_at=later, updated_at=later)
+        for change in (
+            lambda: catalog.update_product(workspace.id, product.id, {"name": "New"}),
+            lambda: catalog.append_image(workspace.id, product.id, hosted_image()),
+            lambda: catalog.remove_image(workspace.id, product.id, 0),
+        ):
+            change()
+            assert current(catalog, product).updated_at == later
 
     def test_no_changes_make_no_new_version(self, catalog: Catalog, workspace: Workspace) -> None:
         product = new_product(catalog, workspace)
