@@ -32,15 +32,16 @@ _GROUP_BYTES: Final = 600
 #: No group is written in less: five simple codes of one symbol, of 4 bits each (section 3.7.2.1.1).
 _GROUP_BITS: Final = 20
 _MAX_GROUPS: Final = 1 << 16
+#: libwebp keeps groups that no block uses, as long as the numbers of groups stay below this.
+_DENSE_GROUPS: Final = 1000
 #: The smallest block of pixels that has a group or a transform's parameters of its own has 4 × 4 pixels.
 _MIN_BLOCK_BITS: Final = 2
 
 #: Rows that libwebp keeps beside the picture: the row above, and 16 of output.
 _ROWS: Final = 17
 
-
 #: Up to here an estimate by the size alone is good enough: reading the small images costs more than it saves.
-_SMALL: Final = 16 << 20
+_SMALL: Final = 24 << 20
 
 
 class Unread(Exception):
@@ -78,7 +79,7 @@ def decode_bytes(stream: memoryview, width: int, height: int, budget: WorkBudget
     blocks = _subsampled(width, _MIN_BLOCK_BITS) * _subsampled(height, _MIN_BLOCK_BITS)
     # Four bytes a pixel: the picture, the images of two transforms, and the entropy image.
     picture = 4 * (width * (height + _ROWS) + 3 * blocks)
-    most = min(_MAX_GROUPS, blocks, 8 * len(stream) // _GROUP_BITS + 1)
+    most = min(_MAX_GROUPS, max(blocks, _DENSE_GROUPS), 8 * len(stream) // _GROUP_BITS + 1)
     groups = most * (_TABLE_BYTES[-1] + _GROUP_BYTES)
     budget.extend(width * height)
     if groups > _SMALL:
@@ -167,9 +168,9 @@ class _Reader:
         return width
 
     def _groups(self, blocks: int) -> int:
-        """The number of groups that the entropy image uses: libwebp keeps no others if they are many."""
+        """The number of groups that libwebp keeps for this entropy image."""
         used = {0, *self._image(blocks)}
-        return len(used) if max(used) >= 1000 else max(used) + 1
+        return len(used) if max(used) >= _DENSE_GROUPS else max(used) + 1
 
     def _cache_bits(self) -> int:
         if not self._bits(1):
