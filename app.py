@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
 from click import ClickException
@@ -53,22 +55,35 @@ from uploads import Uploads
 from validators.base import Limits
 
 
+def _disk(settings: Settings) -> StorageBackend:
+    return DiskStorage(settings.data_dir / "media", settings.public_url + PREFIX)
+
+
+def _r2(settings: Settings) -> StorageBackend:
+    settings.require_r2()
+    bucket = S3Settings(
+        endpoint_url=settings.r2_endpoint_url,
+        bucket=settings.r2_bucket,
+        access_key_id=settings.r2_access_key_id,
+        secret_access_key=settings.r2_secret_access_key,
+    )
+    return R2Storage(bucket, public_url=settings.r2_public_url)
+
+
+#: The storage backends by the value of STORAGE_BACKEND.
+STORAGE_BACKENDS: Final[Mapping[str, Callable[[Settings], StorageBackend]]] = {"disk": _disk, "r2": _r2}
+
+
 def make_storage(settings: Settings, backend: str) -> StorageBackend:
     """The storage backend of this name, as the settings describe it.
 
     Raises:
-        ConfigError: a setting that it needs is missing.
+        ConfigError: there is no such backend, or a setting that it needs is missing.
     """
-    if backend == "r2":
-        settings.require_r2()
-        bucket = S3Settings(
-            endpoint_url=settings.r2_endpoint_url,
-            bucket=settings.r2_bucket,
-            access_key_id=settings.r2_access_key_id,
-            secret_access_key=settings.r2_secret_access_key,
-        )
-        return R2Storage(bucket, public_url=settings.r2_public_url)
-    return DiskStorage(settings.data_dir / "media", settings.public_url + PREFIX)
+    if backend not in STORAGE_BACKENDS:
+        names = ", ".join(STORAGE_BACKENDS)
+        raise ConfigError(f"STORAGE_BACKEND must be one of: {names}, but is {backend!r}.")
+    return STORAGE_BACKENDS[backend](settings)
 
 
 def make_catalog(settings: Settings) -> Catalog:
@@ -173,7 +188,7 @@ def create_app(
     products = Products(storage, catalog, hosts=hosts(settings), on_left=on_left)
     app.register_blueprint(products_blueprint(products, catalog, auth, idempotency))
     app.register_blueprint(images_blueprint(uploads, catalog, auth, idempotency))
-    if not isinstance(storage, R2Storage):  # a bucket has a web server of its own
+    if not storage.serves_objects:
         app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))
     _add_sign_in(app, settings, catalog, budgets)
     app.register_blueprint(home_blueprint())
@@ -231,7 +246,7 @@ def _add_commands(
         client_commands(catalog),
         cleanup_command(catalog, UNUSED_KEPT_FOR),
         storage_commands(catalog, storage, storage_named),
-        doctor_command(catalog, storage, budgets.can_count, served_here=not isinstance(storage, R2Storage)),
+        doctor_command(catalog, storage, budgets.can_count, served_here=not storage.serves_objects),
         demo_command(catalog, settings.public_url, store_variables(settings)),
         version_command,
     ):

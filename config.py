@@ -162,7 +162,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "port": _at_least(1, 65535),
     "web_concurrency": _at_least(1, 1000),
     "public_url": _public_url,
-    "storage_backend": _one_of("disk", "r2"),
+    "storage_backend": str,
     "r2_account_id": _matching("[A-Za-z0-9-]+", "an account id, letters and digits"),
     "r2_endpoint_url": _s3_url,
     "r2_bucket": _matching("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of a bucket"),
@@ -201,7 +201,7 @@ class Settings:
         port: the TCP port that gunicorn binds.
         web_concurrency: how many worker processes gunicorn starts.
         public_url: the base of the URLs that clients receive; without a path and a trailing slash.
-        storage_backend: where image bytes go: ``disk`` or ``r2``.
+        storage_backend: where image bytes go: a name in ``STORAGE_BACKENDS`` of ``app.py``.
         r2_account_id: of Cloudflare; names the endpoint.
         r2_endpoint_url: of the S3 API, in place of the account's: for R2 in a jurisdiction, or for
             another S3 store.

@@ -22,14 +22,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from catalog.base import Catalog, Image, Product, ProductChanges
 from catalog.errors import VersionMismatch
 from catalog.identity import Plan
+from catalog.ids import new_id, now
+from errors import DomainError, InvalidFields
 from storage.base import CONTENT_TYPES, StorageBackend, StorageUnavailable, UrlSpace
 
 #: How long the objects of a product may take to be deleted, all together, in seconds.
@@ -38,28 +40,35 @@ _PATIENCE: Final = 8.0
 log = logging.getLogger(__name__)
 
 
-class ImageUrlsRefused(Exception):
+class ImageUrlsRefused(InvalidFields):
     """A list of URLs that a product can't have.
 
-    Attributes:
-        reasons: a sentence for each thing that is wrong.
+    Args:
+        sentences: one for each thing that is wrong.
     """
 
-    code = "image_urls_refused"
-
-    def __init__(self, reasons: Sequence[str]) -> None:
-        super().__init__("; ".join(reasons))
-        self.reasons = reasons
+    def __init__(self, sentences: Sequence[str]) -> None:
+        super().__init__({"imageUrls": sentences})
 
 
-class NotInPlan(Exception):
+class NotInPlan(DomainError):
     """The workspace's plan lacks the feature."""
 
     code = "not_in_plan"
     message = "Deleting products permanently requires a paid plan. Archive the product instead."
 
-    def __str__(self) -> str:
-        return self.message
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewProduct:
+    """What a client says of a product that is to be created; the values are valid, but for ``image_urls``."""
+
+    name: str
+    model: str
+    category: str
+    description: str | None
+    default_field_values: Mapping[str, Any]
+    image_urls: Sequence[str]
+    source_locale: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,33 @@ class Products:
         self._catalog = catalog
         self._hosts = (storage, *hosts)
         self._on_left = on_left
+
+    def create(self, workspace_id: str, new: NewProduct) -> Product:
+        """Creates a product.
+
+        Raises:
+            DuplicateModel, ProductQuotaReached, WorkspaceNotFound, CatalogUnavailable
+            ImageUrlsRefused: a URL is not an external one.
+        """
+        refusals = dict.fromkeys(why for url in new.image_urls for why in self.refusals(url))
+        if refusals:
+            raise ImageUrlsRefused(list(refusals))
+        created_at = now()
+        product = Product(
+            id=new_id(),
+            workspace_id=workspace_id,
+            name=new.name,
+            model=new.model,
+            category=new.category,
+            description=new.description,
+            default_field_values=new.default_field_values,
+            images=tuple(Image(url=url) for url in new.image_urls),
+            source_locale=new.source_locale,
+            created_at=created_at,
+            updated_at=created_at,
+        )
+        self._catalog.create_product(product)
+        return product
 
     def change(
         self,

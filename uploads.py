@@ -82,10 +82,13 @@ class Uploads:
         self._strip_metadata = strip_metadata
         self._on_left = on_left
 
-    def admit(self, workspace_id: str, product_id: str, *, skip_present: bool) -> None:
-        """Returns if it makes sense to read an upload to this product at all.
+    def admit(self, workspace_id: str, product_id: str, *, skip_present: bool) -> Product:
+        """Reads the product before the body of the request is read: an upload that can't succeed ends here.
 
         A full product may already have the very image that ``skip_present`` asks about.
+
+        Returns:
+            The product, for ``add``.
 
         Raises:
             ProductNotFound, ProductFull, CatalogUnavailable
@@ -93,11 +96,15 @@ class Uploads:
         product = self._catalog.get_product(workspace_id, product_id)
         if len(product.images) >= MAX_IMAGES and not skip_present:
             raise ProductFull
+        return product
 
-    def add(self, workspace_id: str, product_id: str, upload: Upload, *, skip_present: bool) -> Added:
+    def add(self, admitted: Product, upload: Upload, *, skip_present: bool) -> Added:
         """Validates an upload, stores it and appends it to the product.
 
         With ``skip_present``, a product that has an image of the same bytes is left as it is.
+
+        Args:
+            admitted: the product as ``admit`` returned it. It may have changed since: the append decides.
 
         Raises:
             Rejected: the upload is not an image that we take.
@@ -108,13 +115,11 @@ class Uploads:
         with self._stage("validate"):
             validate(upload, self._limits)
         sha256 = upload.sha256.hex()
-        if skip_present:
-            product = self._catalog.get_product(workspace_id, product_id)
-            if present := product.image_with(sha256):
-                return Added(product, present.url, created=False)
+        if skip_present and (present := admitted.image_with(sha256)):
+            return Added(admitted, present.url, created=False)
         # 128 random bits: who knows one URL can't guess another.
         name = f"{secrets.token_hex(16)}.{upload.image_type.extension}"
-        key = f"{workspace_id}/products/{product_id}/images/{name}"
+        key = f"{admitted.workspace_id}/products/{admitted.id}/images/{name}"
         structure, data = upload.structure, upload.file.data
         stored = structure.stripped if self._strip_metadata else data
         stored_sha256 = upload.sha256 if stored is data else hashlib.sha256(stored).digest()
@@ -131,13 +136,13 @@ class Uploads:
             created_at=now(),
             metadata_removed=tuple(sorted(structure.removed)) if self._strip_metadata else (),
         )
-        return self._append(workspace_id, product_id, image, skip_present=skip_present)
+        return self._append(admitted, image, skip_present=skip_present)
 
-    def _append(self, workspace_id: str, product_id: str, image: Image, *, skip_present: bool) -> Added:
+    def _append(self, admitted: Product, image: Image, *, skip_present: bool) -> Added:
         try:
             with self._stage("append"):
                 appended = self._catalog.append_image(
-                    workspace_id, product_id, image, unless_present=skip_present
+                    admitted.workspace_id, admitted.id, image, unless_present=skip_present, seen=admitted
                 )
         except OutcomeUnknown:
             raise

@@ -1,7 +1,7 @@
-"""The one table from what can go wrong to what the client is told.
+"""The one table from a domain error to a status, and the JSON body of every error.
 
-Domain errors carry a stable ``code`` and a sentence; only here do they become statuses. Whatever else
-happens is a 500 that the client can report by its request id, and that is logged with its traceback.
+A domain error has a stable code and a message (``errors.py``); only this module knows statuses. Any other
+exception is a 500: it is logged with its traceback and the request id that the client receives.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from werkzeug.exceptions import HTTPException
 
 from api.metrics import STORE_ERRORS
 from auth.bearer import InsufficientScope, Unauthenticated
-from auth.budgets import BudgetSpent, TooManyFailures
-from catalog.errors import CatalogError, CatalogUnavailable
-from products import ImageUrlsRefused, NotInPlan
+from catalog.errors import CatalogUnavailable
+from errors import DomainError, InvalidFields
 from storage.base import ObjectNotFound, StorageUnavailable
 from validators.base import Rejected
 
 log = logging.getLogger(__name__)
 
+#: The status of each ``code``. Codes that are not here belong to the console and the commands.
 STATUS: Final = {
+    "invalid_fields": 400,
     # validators
     "no_file": 400,
     "several_files": 400,
@@ -40,6 +41,7 @@ STATUS: Final = {
     "insufficient_scope": 403,
     "budget_spent": 429,
     "too_many_failures": 429,
+    "hashing_busy": 503,
     # products
     "not_in_plan": 403,
     # catalog
@@ -59,22 +61,12 @@ STATUS: Final = {
     "byte_quota_reached": 422,
     "idempotency_keys_used_up": 422,
     "quota_not_supported": 422,
+    "catalog_unavailable": 503,
+    "outcome_unknown": 503,
+    # storage
+    "object_not_found": 404,
+    "storage_unavailable": 503,
 }
-
-#: Seconds after which a client may try again when a store is down.
-RETRY_AFTER: Final = 5
-
-
-class InvalidRequest(Exception):
-    """Fields of a request that can't be taken: the contract's validation error.
-
-    Attributes:
-        field_errors: for each field, why.
-    """
-
-    def __init__(self, field_errors: dict[str, list[str]]) -> None:
-        super().__init__("Validation error")
-        self.field_errors = field_errors
 
 
 def error_response(status: int, error: str, details: object = None) -> Response:
@@ -84,64 +76,50 @@ def error_response(status: int, error: str, details: object = None) -> Response:
     return response
 
 
+def _domain_error(error: DomainError) -> Response:
+    response = error_response(STATUS[error.code], error.message, error.details)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
 def _rejected(error: Rejected) -> Response:
-    validator = ", ".join(getattr(error, "__notes__", ["form"]))
-    log.info("upload refused by %s: %s (%s)", validator, error.code, error.reason)
-    return error_response(STATUS[error.code], error.message)
+    log.info("upload refused by %s: %s (%s)", error.validator, error.code, error.reason)
+    return _domain_error(error)
 
 
 def _unauthenticated(resource_metadata: str, error: Unauthenticated) -> Response:
-    response = error_response(STATUS[error.code], error.message)
     challenge = 'Bearer realm="vetrina"'
     if error.token_sent:
         challenge += ', error="invalid_token"'
     # A client that has no token finds the authorization server by this URL: RFC 9728 section 5.1.
     challenge += f', resource_metadata="{resource_metadata}"'
+    response = _domain_error(error)
     response.headers["WWW-Authenticate"] = challenge
     return response
 
 
 def _insufficient_scope(error: InsufficientScope) -> Response:
-    response = error_response(STATUS[error.code], error.message, {"requiredScope": error.scope})
+    response = _domain_error(error)
     response.headers["WWW-Authenticate"] = (
         f'Bearer realm="vetrina", error="insufficient_scope", scope="{error.scope}"'
     )
     return response
 
 
-def _too_many(error: BudgetSpent | TooManyFailures) -> Response:
-    response = error_response(STATUS[error.code], error.message)
-    response.headers["Retry-After"] = str(error.retry_after)
-    return response
-
-
-def _refused(error: CatalogError | NotInPlan) -> Response:
-    return error_response(STATUS[error.code], str(error))
-
-
-def _unavailable(error: CatalogUnavailable | StorageUnavailable) -> Response:
+def _store_unavailable(store: str, error: CatalogUnavailable | StorageUnavailable) -> Response:
     log.error("store unavailable: %s", error, exc_info=error)
-    STORE_ERRORS.labels("catalog" if isinstance(error, CatalogUnavailable) else "storage").inc()
-    response = error_response(503, "Service temporarily unavailable")
-    response.headers["Retry-After"] = str(RETRY_AFTER)
+    STORE_ERRORS.labels(store).inc()
+    return _domain_error(error)
+
+
+def _object_not_found(error: ObjectNotFound) -> Response:
+    response = _domain_error(error)
+    response.headers["Cache-Control"] = "no-store"  # the object may be written later
     return response
 
 
-def _object_not_found(_: ObjectNotFound) -> Response:
-    response = error_response(404, "Not found")
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _invalid_request(error: InvalidRequest) -> Response:
-    return error_response(400, "Validation error", {"fieldErrors": error.field_errors})
-
-
-def _image_urls_refused(error: ImageUrlsRefused) -> Response:
-    return _invalid_request(InvalidRequest({"imageUrls": list(error.reasons)}))
-
-
-#: What pydantic says that a client would rather read in other words.
+#: Sentences that replace those of pydantic.
 _PLAIN: Final = {"missing": "Required", "extra_forbidden": "Unknown field"}
 
 
@@ -156,12 +134,12 @@ def _invalid_json(error: ValidationError) -> Response:
         reason = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         if reason not in reasons:
             reasons.append(reason)
-    return _invalid_request(InvalidRequest(field_errors))
+    return _domain_error(InvalidFields(field_errors))
 
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
-    # Werkzeug's own sentences speak of browsers; ours, where a view gave one, say what was wrong.
+    # Werkzeug's default descriptions address users of browsers. A description that a view gave is ours.
     given = error.description if error.description != type(error).description else None
     response = error_response(status, given or error.name.capitalize())
     for name, value in error.get_headers():
@@ -184,18 +162,13 @@ def register_errors(app: Flask, public_url: str) -> None:
     """
     resource_metadata = f"{public_url}/.well-known/oauth-protected-resource"
     handlers: dict[type[Exception], Callable[[Any], Response]] = {
+        DomainError: _domain_error,
         Rejected: _rejected,
         Unauthenticated: partial(_unauthenticated, resource_metadata),
         InsufficientScope: _insufficient_scope,
-        BudgetSpent: _too_many,
-        TooManyFailures: _too_many,
-        NotInPlan: _refused,
-        ImageUrlsRefused: _image_urls_refused,
-        CatalogError: _refused,
-        CatalogUnavailable: _unavailable,
-        StorageUnavailable: _unavailable,
+        CatalogUnavailable: partial(_store_unavailable, "catalog"),
+        StorageUnavailable: partial(_store_unavailable, "storage"),
         ObjectNotFound: _object_not_found,
-        InvalidRequest: _invalid_request,
         ValidationError: _invalid_json,
         HTTPException: _http_error,
         Exception: _unexpected,

@@ -9,8 +9,9 @@ from typing import Final
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from api.errors import RETRY_AFTER, error_response
+from api.errors import error_response
 from catalog.base import Catalog
+from errors import Unavailable
 from storage.base import StorageBackend
 from version import VERSION
 
@@ -59,7 +60,7 @@ def health_blueprint(storage: StorageBackend, catalog: Catalog) -> Blueprint:
         if set(states.values()) == {"ok"}:
             return jsonify({"status": "ok", **states})
         response = error_response(503, "Not ready", states)
-        response.headers["Retry-After"] = str(RETRY_AFTER)
+        response.headers["Retry-After"] = str(Unavailable.retry_after)
         return response
 
     return blueprint

@@ -19,11 +19,12 @@ from flask import Response, current_app, request
 from flask.typing import ResponseReturnValue
 
 from api.body import json_body
-from api.errors import InvalidRequest, error_response
+from api.errors import error_response
 from auth.bearer import Principal
 from catalog.base import Catalog, IdempotencyClaim, StoredAnswer
 from catalog.errors import CatalogUnavailable
 from catalog.ids import now
+from errors import InvalidFields
 
 MAX_KEY: Final = 255
 KEPT_FOR: Final = timedelta(hours=24)
@@ -52,7 +53,7 @@ class IdempotencyKeys:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def honoured(self, view: View[P]) -> View[P]:
+    def idempotent(self, view: View[P]) -> View[P]:
         """Decorates a view that takes a principal. Without the header, the view runs as it is."""
 
         @wraps(view)
@@ -61,7 +62,7 @@ class IdempotencyKeys:
             if key is None:
                 return view(principal, *args, **kwargs)
             if not 1 <= len(key) <= MAX_KEY:
-                raise InvalidRequest({"Idempotency-Key": [f"Must have 1 to {MAX_KEY} characters"]})
+                raise InvalidFields({"Idempotency-Key": [f"Must have 1 to {MAX_KEY} characters"]})
             claim = _claim(principal.workspace_id, key)
             standing = self._wait(claim)
             if standing is not None:

@@ -8,7 +8,6 @@ from typing import Final
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from api.errors import InvalidRequest
 from api.etags import expected_version
 from api.idempotency import IdempotencyKeys
 from api.metrics import UPLOAD_BYTES, count_outcome, stage
@@ -17,6 +16,7 @@ from auth.bearer import BearerAuth, Principal
 from auth.tokens import WRITE
 from catalog.base import Catalog
 from catalog.errors import ImageNotFound
+from errors import InvalidFields
 from uploads import Uploads
 
 # Stricter than int(), which takes signs, spaces, underscores and the digits of other scripts.
@@ -35,10 +35,10 @@ def images_blueprint(
     @auth.requires(WRITE)
     def upload_image(principal: Principal, product_id: str) -> ResponseReturnValue:
         skip_present = _if_exists_skip()
-        uploads.admit(principal.workspace_id, product_id, skip_present=skip_present)
+        product = uploads.admit(principal.workspace_id, product_id, skip_present=skip_present)
         with stage("parse"):
             upload = read_upload()
-        added = uploads.add(principal.workspace_id, product_id, upload, skip_present=skip_present)
+        added = uploads.add(product, upload, skip_present=skip_present)
         body = {"imageUrl": added.image_url, "imageUrls": added.product.image_urls}
         if not added.created:
             return jsonify(body)
@@ -47,7 +47,7 @@ def images_blueprint(
 
     @blueprint.delete("/<index>")
     @auth.requires(WRITE)
-    @idempotency.honoured
+    @idempotency.idempotent
     def delete_image(principal: Principal, product_id: str, index: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)
         product = uploads.remove(principal.workspace_id, product_id, _index(index), expected_version=version)
@@ -59,13 +59,13 @@ def images_blueprint(
 def _if_exists_skip() -> bool:
     value = request.args.get("ifExists")
     if value not in (None, "skip"):
-        raise InvalidRequest({"ifExists": ["Must be 'skip'"]})
+        raise InvalidFields({"ifExists": ["Must be 'skip'"]})
     return value == "skip"
 
 
 def _index(text: str) -> int:
     if _INDEX.fullmatch(text) is None:
-        raise InvalidRequest({"index": ["Must be a non-negative integer"]})
+        raise InvalidFields({"index": ["Must be a non-negative integer"]})
     if len(text) > _MAX_INDEX_DIGITS:
         raise ImageNotFound
     return int(text)

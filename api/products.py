@@ -20,8 +20,7 @@ from api.schemas import (
 )
 from auth.bearer import BearerAuth, Principal
 from auth.tokens import READ, WRITE
-from catalog.base import ARCHIVED, Catalog, Image, Product, ProductChanges
-from catalog.ids import new_id, now
+from catalog.base import ARCHIVED, Catalog, Product, ProductChanges
 from products import Products
 
 _CACHING: Final = {"Cache-Control": "private, no-cache"}
@@ -35,11 +34,10 @@ def products_blueprint(
 
     @blueprint.post("")
     @auth.requires(WRITE)
-    @idempotency.honoured
+    @idempotency.idempotent
     def create_product(principal: Principal) -> ResponseReturnValue:
-        sent = ProductCreate.model_validate_json(json_body(), context={"products": products})
-        product = _new_product(principal.workspace_id, sent)
-        catalog.create_product(product)
+        sent = ProductCreate.model_validate_json(json_body())
+        product = products.create(principal.workspace_id, sent.new_product())
         return _product_response(product), 201, {"Location": f"{request.path}/{product.id}"}
 
     @blueprint.get("")
@@ -57,7 +55,7 @@ def products_blueprint(
 
     @blueprint.patch("/<product_id>")
     @auth.requires(WRITE)
-    @idempotency.honoured
+    @idempotency.idempotent
     def update_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         sent = ProductPatch.model_validate_json(json_body())
         version = expected_version(catalog, principal.workspace_id, product_id)
@@ -72,7 +70,7 @@ def products_blueprint(
 
     @blueprint.post("/<product_id>/archive")
     @auth.requires(WRITE)
-    @idempotency.honoured
+    @idempotency.idempotent
     def archive_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)
         archived: ProductChanges = {"status": ARCHIVED}
@@ -82,30 +80,13 @@ def products_blueprint(
 
     @blueprint.delete("/<product_id>")
     @auth.requires(WRITE)
-    @idempotency.honoured
+    @idempotency.idempotent
     def delete_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)
         deleted = products.delete(principal.workspace_id, product_id, expected_version=version)
         return jsonify(deleted_json(deleted))
 
     return blueprint
-
-
-def _new_product(workspace_id: str, sent: ProductCreate) -> Product:
-    created_at = now()
-    return Product(
-        id=new_id(),
-        workspace_id=workspace_id,
-        name=sent.name,
-        model=sent.model,
-        category=sent.category,
-        description=sent.description,
-        default_field_values=sent.default_field_values,
-        images=tuple(Image(url=url) for url in sent.image_urls),
-        source_locale=sent.source_locale,
-        created_at=created_at,
-        updated_at=created_at,
-    )
 
 
 def _product_response(product: Product) -> Response:

@@ -16,12 +16,11 @@ from pydantic import (
     Field,
     JsonValue,
     StringConstraints,
-    ValidationInfo,
 )
 from pydantic.alias_generators import to_camel
 
 from catalog.base import MAX_IMAGES, Image, Product, ProductChanges, ProductPage, ProductQuery
-from products import Deleted, Products
+from products import Deleted, NewProduct
 
 Category = Literal[
     "batteries",
@@ -75,13 +74,6 @@ def _iso_639_1(value: str) -> str:
     return value
 
 
-def _external_url(value: str, info: ValidationInfo) -> str:
-    context: Mapping[str, Products] = info.context or {}
-    if reasons := context["products"].refusals(value):
-        raise ValueError(reasons[0])
-    return value
-
-
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Model = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 CategoryName = Annotated[Category, BeforeValidator(_canonical_category)]
@@ -90,7 +82,6 @@ FieldValues = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
 Locale = Annotated[str, AfterValidator(_iso_639_1)]
 Status = Literal["active", "archived"]
 Url = Annotated[str, StringConstraints(max_length=_MAX_URL)]
-ExternalUrl = Annotated[Url, AfterValidator(_external_url)]
 
 _BODY: Final = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
@@ -98,7 +89,7 @@ _BODY: Final = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 class ProductCreate(BaseModel):
     """The body of ``POST /api/v1/products``: docs/contract.md "Products".
 
-    Validate it with the context ``{"products": Products}``, which tells hosted URLs.
+    ``products.py`` decides which ``image_urls`` a product may have.
     """
 
     model_config = _BODY
@@ -108,8 +99,12 @@ class ProductCreate(BaseModel):
     category: CategoryName
     description: Description | None = None
     default_field_values: FieldValues = Field(default_factory=dict)
-    image_urls: Annotated[list[ExternalUrl], Field(max_length=MAX_IMAGES)] = Field(default_factory=list)
+    image_urls: Annotated[list[Url], Field(max_length=MAX_IMAGES)] = Field(default_factory=list)
     source_locale: Locale = "en"
+
+    def new_product(self) -> NewProduct:
+        """The product to create."""
+        return NewProduct(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class ProductPatch(BaseModel):

@@ -19,6 +19,7 @@ from catalog.base import Catalog
 from catalog.errors import UserNotFound
 from catalog.identity import Credential, CredentialKind
 from catalog.ids import now
+from errors import DomainError
 from logs import workspace_id
 
 # RFC 6750 section 2.1: b64token; the scheme's case does not matter (RFC 9110 section 11.1).
@@ -28,7 +29,7 @@ _AUTHORIZATION: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]{1,512}={0,4})", 
 P = ParamSpec("P")
 
 
-class Unauthenticated(Exception):
+class Unauthenticated(DomainError):
     """No token, or none that opens anything.
 
     Attributes:
@@ -39,7 +40,7 @@ class Unauthenticated(Exception):
     message = "Unauthorized"
 
     def __init__(self, *, token_sent: bool) -> None:
-        super().__init__(self.message)
+        super().__init__()
         self.token_sent = token_sent
 
 
@@ -48,15 +49,16 @@ _WRITES: Final = {"POST", "PATCH", "DELETE"}
 _OPEN_THE_API: Final = {CredentialKind.API_KEY, CredentialKind.ACCESS_TOKEN}
 
 
-class InsufficientScope(Exception):
+class InsufficientScope(DomainError):
     """The token does not allow this call."""
 
     code = "insufficient_scope"
     message = "Insufficient scope"
 
     def __init__(self, scope: str) -> None:
-        super().__init__(self.message)
+        super().__init__()
         self.scope = scope
+        self.details = {"requiredScope": scope}
 
 
 @dataclass(frozen=True, slots=True)

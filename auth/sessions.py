@@ -20,6 +20,7 @@ from catalog.base import Catalog
 from catalog.errors import DuplicateCredential, UserNotFound
 from catalog.identity import Credential, CredentialKind, User, normalized_email
 from catalog.ids import new_id, now
+from errors import DomainError
 
 _COOKIE: Final = "vetrina_session"
 #: The cookie of a browser that is not signed in. The CSRF token of the sign-in form derives from it.
@@ -34,7 +35,7 @@ PAGE_TOKEN_PERIOD: Final = timedelta(minutes=10)
 _PAGE_TOKEN_PREFIX: Final = "vp_"  # noqa: S105  # a prefix, not a secret
 
 
-class WrongPassword(Exception):
+class WrongPassword(DomainError):
     """The sign-in failed: no such user, a wrong password, or a disabled user.
 
     The client can't tell these cases apart.

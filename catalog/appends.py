@@ -22,3 +22,11 @@ def outcome_without_append(product: Product, image: Image, *, unless_present: bo
     if len(product.images) >= MAX_IMAGES:
         raise ProductFull
     return None
+
+
+def can_append(product: Product, image: Image, *, unless_present: bool) -> bool:
+    """Whether the image is to be appended to this version of the product."""
+    try:
+        return outcome_without_append(product, image, unless_present=unless_present) is None
+    except ProductFull:
+        return False

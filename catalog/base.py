@@ -263,12 +263,22 @@ class Catalog(Identities, Protocol):
         """
 
     def append_image(
-        self, workspace_id: str, product_id: str, image: Image, *, unless_present: bool = False
+        self,
+        workspace_id: str,
+        product_id: str,
+        image: Image,
+        *,
+        unless_present: bool = False,
+        seen: Product | None = None,
     ) -> Appended:
         """Appends an image if the product has fewer than ``MAX_IMAGES``, in one atomic step.
 
         With ``unless_present``, a product that has an image of the same ``sha256`` is not changed, even if it
         is full.
+
+        Args:
+            seen: the product as the caller has read it, which saves an implementation a read. It may have
+                changed since.
 
         Raises:
             ProductNotFound, ProductFull, ImageQuotaReached, ByteQuotaReached

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+from errors import DomainError, Unavailable
 
-class CatalogError(Exception):
-    """What a catalog refuses. ``code`` is a stable name; ``api/errors.py`` maps it to a status."""
 
-    code = "catalog_error"
-    message = "Internal server error"
-
-    def __str__(self) -> str:
-        return super().__str__() or self.message
+class CatalogError(DomainError):
+    """A catalog refuses a call, or fails."""
 
 
 class WorkspaceNotFound(CatalogError):
@@ -128,11 +124,10 @@ class VersionMismatch(CatalogError):
     message = "The product has changed since: If-Match does not hold"
 
 
-class CatalogUnavailable(CatalogError):
+class CatalogUnavailable(Unavailable, CatalogError):
     """The catalog can't be reached or fails; what was asked has not happened."""
 
     code = "catalog_unavailable"
-    message = "The catalog is unavailable"
 
 
 class OutcomeUnknown(CatalogUnavailable):

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Final, Protocol, Self
 
+from errors import DomainError, Unavailable
+
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9]+)?")
 _MAX_KEY: Final = 255
 
@@ -25,19 +27,18 @@ _MAX_KEY: Final = 255
 CONTENT_TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 
 
-class StorageError(Exception):
-    """A backend could not do what was requested. ``code`` is a stable name of the reason."""
-
-    code = "storage_error"
+class StorageError(DomainError):
+    """A backend could not do what was requested."""
 
 
 class ObjectNotFound(StorageError):
     """No object has this key, or the key is invalid."""
 
     code = "object_not_found"
+    message = "Not found"
 
 
-class StorageUnavailable(StorageError):
+class StorageUnavailable(Unavailable, StorageError):
     """The store is unreachable, refuses, is full, or fails. Readers see no change."""
 
     code = "storage_unavailable"
@@ -115,7 +116,14 @@ class UrlSpace(Protocol):
 
 
 class StorageBackend(UrlSpace, Protocol):
-    """A store of objects."""
+    """A store of objects.
+
+    Attributes:
+        serves_objects: whether the store answers its public URLs itself, as a bucket with a domain does. If
+            not, the application serves them at ``/media/``.
+    """
+
+    serves_objects: bool
 
     def put(self, key: str, data: bytes, *, sha256: bytes) -> None:
         """Writes an object. When it returns, the object is durable and its public URL serves it.
@@ -164,6 +172,8 @@ class StorageBackend(UrlSpace, Protocol):
 
 class PublicUrls:
     """URLs of the form base, slash, key, which all backends here use."""
+
+    serves_objects = False
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url.rstrip("/") + "/"

@@ -89,7 +89,8 @@ def main(step: str, workspace_id: str, product_id: str) -> None:
     (UPLOAD_STEPS | REMOVAL_STEPS)[step](storage, catalog)
     if step in UPLOAD_STEPS:
         upload = Upload([FilePart("file", jpeg())])
-        uploads.add(workspace_id, product_id, upload, skip_present=False)
+        product = uploads.admit(workspace_id, product_id, skip_present=False)
+        uploads.add(product, upload, skip_present=False)
     else:
         uploads.remove(workspace_id, product_id, 0, expected_version=None)
 

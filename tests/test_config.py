@@ -125,7 +125,6 @@ def test_an_empty_variable_means_the_default() -> None:
         ("PORT", "0", "PORT must be a whole number from 1 to 65535, but is '0'."),
         ("PORT", "65536", "PORT must be a whole number from 1 to 65535, but is '65536'."),
         ("PORT", "1_0", "PORT must be a whole number from 1 to 65535, but is '1_0'."),
-        ("STORAGE_BACKEND", "tape", "STORAGE_BACKEND must be one of: disk, r2, but is 'tape'."),
         (
             "CATALOG_URL",
             "postgres://x/y",

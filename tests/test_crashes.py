@@ -55,7 +55,7 @@ def product(catalog: Catalog, storage: StorageBackend) -> Product:
     made = new_product(catalog, new_workspace(catalog))
     upload = Upload([FilePart("file", png())])
     uploads = Uploads(storage, catalog, Limits())
-    return uploads.add(made.workspace_id, made.id, upload, skip_present=False).product
+    return uploads.add(made, upload, skip_present=False).product
 
 
 def crash(settings: Settings, product: Product, step: str) -> None:

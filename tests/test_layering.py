@@ -17,6 +17,7 @@ ROOMS = {
     "products",
     "logs",
     "worker",
+    "errors",
     "process_local",
     "version",
     "sqlite_busy",
@@ -28,6 +29,9 @@ ROOMS = {
     "cli",
     "console",
 }
+
+#: What every module may import.
+EVERYWHERE = {"errors"}
 
 #: The modules of the catalog that do not depend on its kind.
 CATALOG = {
@@ -49,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "logs": set(),
     "worker": {"gunicorn"},
+    "errors": set(),
     "process_local": set(),
     "version": set(),
     "sqlite_busy": set(),
@@ -79,10 +84,8 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"cli", "auth.tokens", "auth.passwords", *CATALOG, "storage.base", "click", "version"},
     "validators": {"validators", "process_local", "PIL", "isal"},
     "validators.base": {"validators.containers.structure"},
-    "storage": set(),
+    "storage": {"storage.base"},
     "storage.base": set(),
-    "storage.disk": {"storage.base"},
-    "storage.memory": {"storage.base"},
     "storage.r2": {
         *{"storage.base", "storage.r2", "process_local"},
         *{"boto3", "botocore", "urllib3", "types_boto3_s3"},
@@ -125,7 +128,7 @@ def imports(path: Path) -> set[str]:
 
 def forbidden(path: Path) -> set[str]:
     name = module_name(path)
-    allowed = ALLOWED[max((prefix for prefix in ALLOWED if within(name, prefix)), key=len)]
+    allowed = EVERYWHERE | ALLOWED[max((prefix for prefix in ALLOWED if within(name, prefix)), key=len)]
     return {
         imported
         for imported in imports(path)

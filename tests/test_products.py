@@ -36,7 +36,7 @@ def products(storage: StorageBackend, catalog: Catalog) -> Products:
 
 def upload(uploads: Uploads, product: Product) -> Product:
     file = Upload([FilePart("file", jpeg())])
-    after: Product = uploads.add(product.workspace_id, product.id, file, skip_present=False).product
+    after: Product = uploads.add(product, file, skip_present=False).product
     return after
 
 

@@ -12,7 +12,7 @@ from catalog.identity import Workspace
 from storage.base import StorageBackend, StorageUnavailable
 from tests.factories import current, externals, new_product
 from tests.faults import fail_with
-from tests.pictures import jpeg
+from tests.pictures import jpeg, png
 from tests.storage.contract import keys_of, read
 from uploads import Uploads
 from validators.base import FilePart, Rejected, Upload
@@ -28,7 +28,7 @@ def an_upload(data: bytes | None = None) -> Upload:
 
 
 def add(uploads: Uploads, product: Product, *, skip_present: bool = False) -> Any:
-    return uploads.add(product.workspace_id, product.id, an_upload(), skip_present=skip_present)
+    return uploads.add(product, an_upload(), skip_present=skip_present)
 
 
 def every_url_resolves(catalog: Catalog, storage: StorageBackend, product: Product) -> bool:
@@ -58,8 +58,8 @@ def test_a_refused_file_reaches_no_store(
     uploads: Uploads, product: Product, storage: StorageBackend, catalog: Catalog
 ) -> None:
     with pytest.raises(Rejected) as caught:
-        uploads.add(product.workspace_id, product.id, an_upload(b"no image"), skip_present=False)
-    assert caught.value.__notes__ == ["signature"]
+        uploads.add(product, an_upload(b"no image"), skip_present=False)
+    assert caught.value.validator == "signature"
     assert keys_of(storage) == set()
     assert current(catalog, product) == product
 
@@ -196,3 +196,36 @@ def test_removing_an_external_image_touches_no_object(
     add(uploads, product)
     uploads.remove(product.workspace_id, product.id, 0, expected_version=None)
     assert len(keys_of(storage)) == 1
+
+
+@pytest.mark.parametrize("catalog_url", ["sqlite", "mongodb"], indirect=True)
+@pytest.mark.parametrize("skip_present", [False, True])
+def test_an_upload_reads_the_product_once(
+    uploads: Uploads,
+    product: Product,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    skip_present: bool,
+) -> None:
+    reads: list[str] = []
+    read = catalog.get_product
+
+    def count(workspace_id: str, product_id: str) -> Product:
+        reads.append(product_id)
+        return read(workspace_id, product_id)
+
+    monkeypatch.setattr(catalog, "get_product", count)
+    admitted = uploads.admit(product.workspace_id, product.id, skip_present=skip_present)
+    assert uploads.add(admitted, an_upload(), skip_present=skip_present).created
+    assert reads == [product.id]
+
+
+def test_an_append_goes_by_the_product_as_it_is_and_not_as_it_was_seen(
+    uploads: Uploads, product: Product, catalog: Catalog
+) -> None:
+    admitted = uploads.admit(product.workspace_id, product.id, skip_present=False)
+    meanwhile = add(uploads, product).image_url
+    added = uploads.add(admitted, an_upload(png()), skip_present=False)
+    urls = [image.url for image in product.images]
+    assert current(catalog, product).image_urls == [*urls, meanwhile, added.image_url]

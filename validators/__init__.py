@@ -30,11 +30,11 @@ def validate(upload: Upload, limits: Limits) -> None:
     """Runs the validators of ``IMAGE_CHAIN`` in order, up to the first that refuses the upload.
 
     Raises:
-        Rejected: with the name of the validator as a note.
+        Rejected: with the name of the validator.
     """
     for validator in IMAGE_CHAIN:
         try:
             validator(upload, limits)
         except Rejected as rejected:
-            rejected.add_note(validator.name)
+            rejected.validator = validator.name
             raise

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol
 
+from errors import DomainError
 from validators.containers.structure import Structure
 
 #: The most bytes of one image, inclusive: docs/contract.md "Upload one image".
@@ -32,20 +33,24 @@ JPEG: Final = ImageType("image/jpeg", "jpg")
 WEBP: Final = ImageType("image/webp", "webp")
 
 
-class Rejected(Exception):
+class Rejected(DomainError):
     """The upload is refused.
 
-    Attributes:
-        code: a stable name of the reason; ``api/errors.py`` maps it to a status.
+    Args:
+        code: a stable name of the refusal; ``api/errors.py`` maps it to a status.
         message: the sentence in the answer to the client.
         reason: the details, for the log only.
+
+    Attributes:
+        validator: the name of the validator that refused it; ``form`` before the chain runs.
     """
 
+    validator = "form"
+
     def __init__(self, code: str, message: str, reason: str = "") -> None:
-        super().__init__(message)
+        super().__init__(reason)
         self.code = code
         self.message = message
-        self.reason = reason
 
 
 def corrupt(reason: str) -> Rejected:

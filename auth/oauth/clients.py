@@ -10,6 +10,7 @@ from auth.oauth.redirects import MAX_REDIRECT_URIS, may_be_registered
 from auth.tokens import ALL_SCOPES, digest
 from catalog.identity import OAuthClient
 from catalog.ids import new_id, now
+from errors import DomainError
 
 MAX_NAME: Final = 100
 
@@ -17,7 +18,7 @@ MAX_NAME: Final = 100
 _SECRET_PREFIX: Final = "vs_"  # noqa: S105  # a prefix, not a secret
 
 
-class ClientRefused(ValueError):
+class ClientRefused(DomainError):
     """The client's metadata is not acceptable.
 
     Attributes:
@@ -27,8 +28,9 @@ class ClientRefused(ValueError):
     """
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__()
         self.code = code
+        self.message = message
 
 
 def new_client_secret() -> tuple[str, bytes]:

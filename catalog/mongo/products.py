@@ -108,7 +108,13 @@ class MongoProducts:
     # --- images
 
     def append_image(
-        self, workspace_id: str, product_id: str, image: Image, *, unless_present: bool = False
+        self,
+        workspace_id: str,
+        product_id: str,
+        image: Image,
+        *,
+        unless_present: bool = False,
+        seen: Product | None = None,
     ) -> Appended:
         change = {"$push": {"images": IMAGE.encode(image)}, **_new_version()}
         room = _room_for(workspace_id, product_id, image, unless_present=unless_present)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from catalog.appends import outcome_without_append
+from catalog.appends import can_append, outcome_without_append
 from catalog.base import PAGE, Appended, Image, Product, ProductChanges, ProductPage, ProductQuery
 from catalog.errors import (
     CatalogUnavailable,
@@ -85,16 +85,21 @@ class SQLiteProducts:
     # --- images
 
     def append_image(
-        self, workspace_id: str, product_id: str, image: Image, *, unless_present: bool = False
+        self,
+        workspace_id: str,
+        product_id: str,
+        image: Image,
+        *,
+        unless_present: bool = False,
+        seen: Product | None = None,
     ) -> Appended:
         # Uploads to different products wait for each other as briefly as possible: one statement appends to
         # the version that was read. It finds no row if there is another version by now.
-        product = self.get_product(workspace_id, product_id)
-        if outcome := outcome_without_append(product, image, unless_present=unless_present):
-            return outcome
-        changed, columns = _changed(product, {"images": (*product.images, image)})
-        if self._file.write_one(*_update(product, columns), QUOTAS):
-            return Appended(changed, image)
+        product = seen or self.get_product(workspace_id, product_id)
+        if can_append(product, image, unless_present=unless_present):
+            changed, columns = _changed(product, {"images": (*product.images, image)})
+            if self._file.write_one(*_update(product, columns), QUOTAS):
+                return Appended(changed, image)
         with self._file.write(QUOTAS) as connection:
             product = _current(connection, workspace_id, product_id)
             if outcome := outcome_without_append(product, image, unless_present=unless_present):

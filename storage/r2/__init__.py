@@ -58,6 +58,8 @@ class R2Storage(PublicUrls):
         public_url: the URL of the domain that serves the bucket's objects to the public.
     """
 
+    serves_objects = True
+
     def __init__(self, settings: S3Settings, *, public_url: str) -> None:
         super().__init__(public_url)
         self._bucket = settings.bucket
