@@ -164,7 +164,9 @@ SAMPLES: dict[str, bytes] = {
 def test_a_browser_shows_the_stored_picture_as_the_one_that_was_sent(data: bytes, draw: Draw) -> None:
     sent = draw(data)
     assert sent is not None
-    assert draw(accepted(data).stripped) == sent
+    stored = accepted(data).stripped
+    assert draw(stored) == sent
+    assert accepted(stored).stripped is stored
 
 
 def test_the_browser_shows_the_difference_that_a_profile_makes(draw: Draw) -> None:

@@ -77,14 +77,14 @@ class AncillaryChunks:
         if kind == b"iCCP":
             self._seen.add(kind)  # viewers do not look at a second one, whatever the first one holds
             return self._profile(body)
-        stored = self._transparency(body, palette_entries) if kind == b"tRNS" else body
-        if stored is None or not self._is_valid(kind, body):
+        used = self._transparency_size(body, palette_entries) if kind == b"tRNS" else len(body)
+        if not used or not self._is_valid(kind, body):
             self._drop(kind)
             return None
-        if len(stored) < len(body):
-            self.removed.add("other")
         self._seen.add(kind)
-        return stored
+        if used < len(body):
+            self.removed.add("other")
+        return body if used == len(body) else body[:used]
 
     def drop_damaged(self, kind: bytes) -> None:
         """Notes a chunk that is dropped unread: its checksum is wrong, or its type is no valid name."""
@@ -93,12 +93,12 @@ class AncillaryChunks:
     def _drop(self, kind: bytes) -> None:
         self.removed.add(_name_of(kind))
 
-    def _transparency(self, body: memoryview, palette_entries: int) -> memoryview | None:
-        """The part of tRNS that is used. Chromium accepts a longer chunk, and ignores its surplus."""
+    def _transparency_size(self, body: memoryview, palette_entries: int) -> int:
+        """The bytes of tRNS that are used: Chromium accepts a longer chunk, and ignores its surplus."""
         if self._header.color == PALETTE:
-            return body[:palette_entries] if palette_entries and 0 < len(body) <= 256 else None
+            return min(len(body), palette_entries) if len(body) <= 256 else 0
         size = _TRANSPARENCY.get(self._header.color, 0)
-        return body[:size] if 0 < size <= len(body) else None
+        return size if size <= len(body) else 0
 
     def _is_valid(self, kind: bytes, body: memoryview) -> bool:
         color, size = self._header.color, len(body)
