@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import create_app, make_catalog
+from auth.budgets import BudgetSpent
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
 from catalog.ids import now
@@ -145,6 +146,26 @@ def test_a_failure_of_a_store_is_not_kept(
     monkeypatch.undo()
     again = create(client)
     assert (again.status_code, "Idempotency-Replayed" in again.headers) == (201, False)
+
+
+def test_an_answer_that_says_to_come_back_later_is_not_kept(
+    client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "create_product", fail_with(BudgetSpent(1)))
+    assert create(client).status_code == 429
+    monkeypatch.undo()
+    again = create(client)
+    assert (again.status_code, "Idempotency-Replayed" in again.headers) == (201, False)
+
+
+def test_another_precondition_is_another_request(client: FlaskClient, product: dict[str, Any]) -> None:
+    path = f"/api/v1/products/{product['_id']}"
+    etag = client.get(path).headers["ETag"]
+    first = client.patch(path, json={}, headers={"Idempotency-Key": KEY, "If-Match": etag})
+    assert first.status_code == 200
+    for headers in ({}, {"If-Match": "*"}):
+        other = client.patch(path, json={}, headers={"Idempotency-Key": KEY, **headers})
+        assert (other.status_code, other.json) == (422, REUSED)
 
 
 def test_an_answer_that_can_not_be_kept_is_sent_all_the_same(
