@@ -77,6 +77,8 @@ def error_response(status: int, error: str, details: object = None) -> Response:
 
 
 def _domain_error(error: DomainError) -> Response:
+    if error.code not in STATUS:
+        return _unexpected(error)
     response = error_response(STATUS[error.code], error.message, error.details)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)

@@ -23,8 +23,7 @@ class ClientRefused(DomainError):
 
     Attributes:
         code: the error code of RFC 7591 section 3.2.2.
-
-    The message is a sentence for the person who registers the client.
+        message: a sentence for the person who registers the client.
     """
 
     def __init__(self, code: str, message: str) -> None:

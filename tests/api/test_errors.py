@@ -8,17 +8,22 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.errors import STATUS
+from auth.oauth.clients import ClientRefused
+from auth.passwords import PasswordRefused
+from auth.sessions import WrongPassword
 from catalog.base import Catalog
 from catalog.errors import CatalogError, CatalogUnavailable
-from storage.base import StorageBackend, StorageUnavailable
+from errors import DomainError, Unavailable
+from storage.base import StorageBackend, StorageError, StorageUnavailable
 from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
 from tests.conftest import Tenant
 from tests.faults import fail_with
 from tests.pictures import jpeg
+from validators.base import Rejected
 
 
 def test_an_unknown_route_is_json(anonymous: FlaskClient) -> None:
-    for path in ("/", "/api", "/api/v1", "/api/v1/nothing", "/api/v1//products", "/api/v1/products/"):
+    for path in ("/api", "/api/v1", "/api/v1/nothing", "/api/v1//products", "/api/v1/products/"):
         response = anonymous.get(path)
         assert (response.status_code, response.json) == (404, {"error": "Not found"})
         assert response.content_type == "application/json"
@@ -132,6 +137,50 @@ def test_errors_do_not_tell_of_the_inside(
         assert inside not in upload(product).text
 
 
-def test_everything_that_a_catalog_refuses_has_a_status() -> None:
-    refusals = {error.code for error in CatalogError.__subclasses__() if error is not CatalogUnavailable}
-    assert refusals <= STATUS.keys()
+def subclasses(kind: type[DomainError]) -> set[type[DomainError]]:
+    found = set(kind.__subclasses__())
+    return found.union(*map(subclasses, found))
+
+
+def test_every_domain_error_that_can_reach_the_api_has_a_status() -> None:
+    import app  # noqa: F401, PLC0415  # it imports every module that defines an error
+
+    answered_elsewhere = {
+        ClientRefused,  # by the registration endpoint and the console
+        PasswordRefused,  # by the console and the commands
+        WrongPassword,  # by the console
+    }
+    bases = {CatalogError, StorageError, Rejected, Unavailable}
+    concrete = subclasses(DomainError) - bases - answered_elsewhere
+    assert {error.__name__ for error in concrete if error.code not in STATUS} == set()
+
+
+@pytest.mark.parametrize("retry_after", [None, 7])
+def test_an_answer_has_the_message_details_and_waiting_time_of_its_error(
+    product: dict[str, Any],
+    upload: Post,
+    storage: StorageBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    retry_after: int | None,
+) -> None:
+    error = DomainError("for the operator")
+    error.code, error.message, error.retry_after = "not_in_plan", "A sentence.", retry_after
+    error.details = {"plan": "free"}
+    monkeypatch.setattr(storage, "put", fail_with(error))
+    response = upload(product)
+    assert (response.status_code, response.json) == (
+        403,
+        {"error": "A sentence.", "details": {"plan": "free"}},
+    )
+    assert response.headers.get("Retry-After") == (retry_after and str(retry_after))
+
+
+def test_a_domain_error_without_a_status_is_an_unexpected_error(
+    product: dict[str, Any], upload: Post, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "put", fail_with(DomainError("/srv/data")))
+    response = upload(product)
+    assert (response.status_code, response.json) == (
+        500,
+        {"error": "Internal server error", "details": {"requestId": response.headers["X-Request-Id"]}},
+    )
