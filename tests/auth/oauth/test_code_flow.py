@@ -6,15 +6,19 @@ import secrets
 import time
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
+from flask import request
 from flask.testing import FlaskClient
 
 from auth.oauth import grants, server
+from auth.oauth.grants import AuthorizationCodeGrant
+from auth.oauth.server import OAuthServer
 from auth.tokens import digest
 from catalog.base import Catalog
-from catalog.identity import CredentialKind, Grant, Role, User
+from catalog.identity import CredentialKind, Role, User
 from catalog.ids import now
 from tests.api.fixtures import on_both_catalogs
 from tests.auth.oauth.conftest import ALL, CALLBACK, App, NewApp, parameters_of
@@ -408,15 +412,17 @@ def test_a_new_password_ends_codes_and_refresh_tokens(public: App, catalog: Cata
 def test_a_password_that_changes_during_the_consent_ends_the_new_grant_too(
     public: App, catalog: Catalog, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The session was checked before the change, and the grant is stored after it."""
-    create = catalog.create_grant
+    """The session was checked before the change, and the grant is made after it."""
+    consent = OAuthServer.consent
 
-    def change_password_first(grant: Grant) -> None:
-        time.sleep(0.002)  # times are stored in milliseconds
-        catalog.set_password(user.id, "another hash", now())
-        create(grant)
+    def change_password_first(self: OAuthServer, *args: Any) -> AuthorizationCodeGrant:
+        if request.method == "POST":
+            time.sleep(0.002)  # times are stored in milliseconds
+            catalog.set_password(user.id, "another hash", now())
+            time.sleep(0.002)
+        return consent(self, *args)
 
-    monkeypatch.setattr(catalog, "create_grant", change_password_first)
+    monkeypatch.setattr(OAuthServer, "consent", change_password_first)
     assert (public.redeem(public.code()).json or {})["error"] == "invalid_grant"
 
 
