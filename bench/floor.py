@@ -1,4 +1,4 @@
-"""The floor: a bare WSGI application that reads a body and writes it durably, and does nothing else."""
+"""The floor: a bare WSGI application that reads the body, writes it durably and does nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDER = os.environ["FLOOR_DIR"]
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answers 201 when the body is on the disk: file synced, renamed, folder synced."""
+    """Answers 201 when the body is on the disk: the file is synced and renamed, and the folder is synced."""
     body = environ["wsgi.input"].read()
     temporary, path = (os.path.join(FOLDER, uuid4().hex) for _ in range(2))  # noqa: PTH118  # bare
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)

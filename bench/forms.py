@@ -1,7 +1,7 @@
-"""The multipart parser that Vetrina uses beside two others: what a form costs, and which broken ones pass.
+"""Compares the multipart parser that Vetrina uses with two others: time, and accepted broken forms.
 
-``python -m bench.forms`` prints the tables of docs/operations.md. streaming-form-data takes part
-where it is installed (``pip install streaming-form-data``).
+``python -m bench.forms`` prints the table of docs/operations.md. streaming-form-data is included if it is
+installed (``pip install streaming-form-data``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from werkzeug.formparser import MultiPartParser
 BOUNDARY: Final = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 ROUNDS: Final = 31
 
-#: Gives the bytes of the file; raises, or gives None, where the form is broken.
+#: Returns the bytes of the file; raises or returns None if the form is broken.
 Parser = Callable[[bytes], bytes | None]
 
 
@@ -39,7 +39,7 @@ def werkzeug(body: bytes) -> bytes | None:
 
 
 def streaming(body: bytes) -> bytes | None:
-    from streaming_form_data import StreamingFormDataParser  # noqa: PLC0415  # where it is installed
+    from streaming_form_data import StreamingFormDataParser  # noqa: PLC0415  # only if it is installed
     from streaming_form_data.targets import ValueTarget  # noqa: PLC0415
 
     parser = StreamingFormDataParser({"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
@@ -56,7 +56,7 @@ def form(data: bytes) -> bytes:
 
 
 def broken_forms() -> dict[str, bytes]:
-    """Forms that a server must refuse, for it can't know what the client meant."""
+    """Broken forms, which a server must refuse."""
     data = os.urandom(10_000).replace(b"-", b"+")
     good = form(data)
     return {
@@ -76,12 +76,12 @@ def broken_forms() -> dict[str, bytes]:
 def refuses(parser: Parser, body: bytes) -> bool:
     try:
         return parser(body) is None
-    except Exception:  # noqa: BLE001  # each parser has its own
+    except Exception:  # noqa: BLE001  # each parser has exceptions of its own
         return True
 
 
 def milliseconds(parser: Parser, body: bytes) -> float:
-    """The median CPU time of a form, in milliseconds."""
+    """The median CPU milliseconds of a form."""
     times = []
     for _ in range(ROUNDS):
         begun = time.process_time_ns()

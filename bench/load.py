@@ -1,7 +1,7 @@
-"""The clients that a server is measured with: raw requests, made beforehand, over kept connections.
+"""The clients that put load on a server: raw requests, prepared beforehand, over kept connections.
 
-They run in processes of their own, a few threads in each. A client sends the next request as soon as
-it has read the answer to the last, so there are as many requests under way as there are clients.
+They run in processes of their own, with a few threads each. A client sends the next request as soon as it has
+read the answer to the last one, so the number of requests in flight is the number of clients.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from http import HTTPStatus
 from multiprocessing import get_context
 from typing import Final, Self
 
-#: A process has one interpreter's lock; more clients than these would wait for it.
+#: More clients in one process would wait for the lock of its interpreter.
 CLIENTS_A_PROCESS: Final = 4
 _START_SECONDS: Final = 0.15
 _HEAD: Final = 1 << 12
@@ -26,14 +26,14 @@ _UNUSED: Final = bytearray(_RECEIVE)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What some clients of one process send.
+    """The requests of the clients of one process.
 
     Attributes:
         port: of the server, on the loopback interface.
-        heads: for each client, the heads of its requests, in order; it stops when there are no more.
+        heads: for each client, the heads of its requests, in order; it stops after the last.
         body: of every request.
-        status: what every answer must have.
-        start, stop: when, by the machine's monotonic clock.
+        status: the expected status of every answer.
+        start, stop: times of the monotonic clock, in seconds.
     """
 
     port: int
@@ -46,12 +46,12 @@ class Job:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a load.
+    """The result of a load.
 
     Attributes:
-        requests: that were answered.
-        rate: of all clients together, a second.
-        own_cpu: what the clients themselves took of the processors, in seconds.
+        requests: the number of answered requests.
+        rate: requests a second, of all clients together.
+        own_cpu: CPU seconds of the clients themselves.
     """
 
     requests: int = 0

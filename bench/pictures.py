@@ -1,4 +1,4 @@
-"""The pictures that are measured: the same on every machine, with the detail of photographs."""
+"""The measured pictures: the same on every machine, with the detail of photographs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from PIL import Image
 
 
 def photograph(width: int, height: int) -> Image.Image:
-    """Soft shapes with grain, so that it compresses about as a photograph does."""
-    source = random.Random(7)  # noqa: S311  # nothing secret
+    """A picture of soft shapes with grain, which compresses about as a photograph does."""
+    source = random.Random(7)  # noqa: S311  # it makes no secret
     channels = []
     for _ in range(3):
         shapes = Image.frombytes("L", (24, 18), source.randbytes(24 * 18))
@@ -27,7 +27,7 @@ def encoded(width: int, height: int, pillow_format: str, quality: int = 85) -> b
 
 
 def all_pictures() -> dict[str, bytes]:
-    """What the table has rows for."""
+    """The pictures by their names in the tables."""
     return {
         "JPEG 2 MP": encoded(1632, 1224, "JPEG"),
         "JPEG 12 MP": encoded(4000, 3000, "JPEG"),

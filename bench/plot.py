@@ -1,4 +1,4 @@
-"""A plot of bars in SVG, which the pages of a repository show as they are."""
+"""Bar charts in SVG, which repository pages display."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _GAP: Final = 18
 
 @dataclass(frozen=True)
 class Panel:
-    """Groups of bars that share a scale.
+    """Groups of bars with one scale.
 
     Attributes:
-        title: above them.
-        groups: what is written below each group.
+        title: the text above the bars.
+        groups: the text below each group.
         bars: for each group, the heights of its bars, in the order of the legend.
     """
 

@@ -1,4 +1,4 @@
-"""What a server's processes take of the machine: processor time and memory, from Linux's /proc."""
+"""The processor time and the memory of a server's processes, from Linux's /proc."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SAMPLE_SECONDS: Final = 0.1
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """The ids of a process and of all its descendants."""
     pids = [pid]
-    for parent in pids:  # grows meanwhile
+    for parent in pids:  # the list grows meanwhile
         with suppress(OSError):
             for task in Path(f"/proc/{parent}/task").iterdir():
                 pids += map(int, (task / "children").read_text().split())
@@ -23,7 +23,7 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a tree of processes has had of the processors, its ended threads included."""
+    """The CPU seconds of a tree of processes, with those of ended threads."""
     total = 0
     for process in tree(pid):
         with suppress(OSError):
@@ -33,7 +33,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def bytes_read(pid: int) -> int:
-    """What a tree of processes has read through system calls; a receive from a socket does not count."""
+    """The bytes that a tree of processes has read through system calls, without those from sockets."""
     total = 0
     for process in tree(pid):
         lines = Path(f"/proc/{process}/io").read_text().splitlines()
@@ -42,7 +42,7 @@ def bytes_read(pid: int) -> int:
 
 
 def resident_bytes(pid: int) -> int:
-    """The memory of a tree of processes: what several of them share counts once (PSS)."""
+    """The resident bytes of a tree of processes; memory that several of them share counts once (PSS)."""
     total = 0
     for process in tree(pid):
         with suppress(OSError):
@@ -53,7 +53,7 @@ def resident_bytes(pid: int) -> int:
 
 
 class PeakMemory:
-    """The most memory that a tree of processes had while a ``with`` block ran, by samples."""
+    """The most memory that samples show for a tree of processes while a ``with`` block runs."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid

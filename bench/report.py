@@ -1,4 +1,4 @@
-"""Measures all, and writes docs/performance.md, its plot and a table of the README.
+"""Measures everything, and writes docs/performance.md, its plot and a table of the README.
 
 Run it with ``make bench``.
 """
@@ -25,13 +25,13 @@ from tests.servers import ROOT
 
 DOCUMENT: Final = ROOT / "docs" / "performance.md"
 README: Final = ROOT / "README.md"
-#: The lines of the README that a table of costs stands between.
+#: The lines of the README around its table of costs.
 MARKS: Final = ("<!-- from make bench -->\n", "<!-- to here -->\n")
 PLOT: Final = ROOT / "docs" / "performance.svg"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are figures."""
+    """A Markdown table; all columns but the first have figures."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -46,7 +46,7 @@ def _output(*command: str) -> str:
 
 
 def machine() -> str:
-    """What it was measured on, in one sentence."""
+    """The machine and the versions of the programs, in one sentence."""
     about = dict(
         line.replace("\t", "").split(": ", 1)
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -85,18 +85,18 @@ def throughput_section(result: Throughput) -> str:
 
 ![Uploads a second by picture and number of clients](performance.svg)
 
-Each server has {WORKERS} worker processes. Each checks the same: the key by its SHA-256 in SQLite, that the
-product exists and is not full, 5 MB, the type by the bytes, the pixels, a full decode; it writes the file
-durably and appends to the product in SQLite with `synchronous=FULL`. Vetrina also walks the container,
-removes metadata and writes a log line a request; the peers do not. The peers are one file each:
-[FastAPI](../bench/peers/fastapi_app.py) with python-multipart and Pillow under uvicorn, and
+Each server has {WORKERS} worker processes. Each makes the same checks: the key by its SHA-256 in SQLite,
+that the product exists and is not full, 5 MB, the type by the bytes, the pixels, a full decode; it writes
+the file durably and appends to the product in SQLite with `synchronous=FULL`. Vetrina also walks the
+container, removes metadata and writes a log line for each request; the peers do not. The peers are one
+file each: [FastAPI](../bench/peers/fastapi_app.py) with python-multipart and Pillow under uvicorn, and
 [Express 5](../bench/peers/express_app.js) with multer, sharp and better-sqlite3. The last column is
 Vetrina's rate over the better peer's; the aim is 1.3 for JPEG, and more than 1 for the others.
 {missing}
 {table(["picture, clients", *result.names, "ratio"], rows)}
 
-CPU milliseconds an upload, over all numbers of clients, and the most memory that each server's processes
-had in the whole run (PSS: what they share counts once):
+CPU milliseconds of an upload, over all numbers of clients, and the most memory of each server's processes in
+the whole run (PSS: shared memory counts once):
 
 {table(["", *result.names], [*cpu, memory])}
 
@@ -119,12 +119,12 @@ def upload_section(rows: Sequence[upload.Row]) -> str:
     head = ["picture", "kB", "Vetrina", "floor", "decode", "ratio", "decode at 1/8", "ratio"]
     return f"""## What an upload costs
 
-CPU milliseconds an upload. The floor is [a bare application](../bench/floor.py) under the same gunicorn
-with the same configuration, which reads the body, writes it durably, and does nothing else. The decode is
-Pillow's `Image.open(…).load()` of the same picture. The ratio is Vetrina over both together, and the aim is
-1.2 at the most; the second one takes the decode as Vetrina asks for it (of a JPEG at 1/8 of its size, which
-reads every coded byte too). A PNG is the largest file for its pixels, and what grows with the bytes and not
-with the pixels (the digest, the checksums, the form) counts most there.
+CPU milliseconds of an upload. The floor is [a bare application](../bench/floor.py) under the same gunicorn
+with the same configuration, which reads the body, writes it durably and does nothing else. The decode is
+Pillow's `Image.open(…).load()` of the same picture. The ratio is Vetrina over both together, and the aim
+is 1.2 at the most; the second ratio takes the decode that Vetrina does (of a JPEG at 1/8 of its size,
+which also reads every coded byte). A PNG is the largest file for its pixels. The costs that grow with the
+bytes and not with the pixels (the digest, the checksums, the form) count most there.
 
 {table(head, figures)}
 """
@@ -147,8 +147,8 @@ def stages_section(parts: dict[str, dict[str, float]], rows: Sequence[upload.Row
     server = [max(0.0, served[picture] - sum(parts[picture].values())) for picture in parts]
     return f"""## Where it goes
 
-CPU milliseconds of each stage, timed in one process without a server. The last line is what remains of the
-table above: gunicorn, which reads the socket and the request's head.
+CPU milliseconds of each stage, timed in one process without a server. The last line is the rest of the table
+above: gunicorn, which reads the socket and the request's head.
 
 {table(["stage", *parts], [*body, ["gunicorn (the rest)", *map(milliseconds, server)]])}
 """
@@ -156,23 +156,24 @@ table above: gunicorn, which reads the socket and the request's head.
 
 def serving_section(rows: Sequence[serving.Row]) -> str:
     if not rows:
-        return "## Serving from disk\n\nIt was skipped: there was no nginx.\n"
+        return "## Serving from disk\n\nIt was skipped: nginx is not installed.\n"
     figures = [
         [row.name, f"{row.rate:.0f}", f"{1000 * row.cpu:.3f}", f"{row.file_bytes:.0f}"] for row in rows
     ]
     head = ["", "requests a second", "CPU ms a request", "bytes read a request"]
     return f"""## Serving from disk
 
-The JPEG of 2 MP, {serving.CLIENTS} clients, {WORKERS} workers each. "nginx, told by Vetrina" is
-[deploy/nginx.conf](../deploy/nginx.conf) with `MEDIA_ACCEL_PREFIX`: its CPU time is that of both. The last
-column is what the processes read through system calls: a 304 reads nothing of the file.
+The JPEG of 2 MP, {serving.CLIENTS} clients, {WORKERS} workers each. "nginx before Vetrina" is
+[deploy/nginx.conf](../deploy/nginx.conf) with `MEDIA_ACCEL_PREFIX` and without TLS; its CPU time is that
+of both. The last column has the bytes that the processes read through system calls: a 304 reads nothing
+of the file.
 
 {table(head, figures)}
 """
 
 
 def document(folder: Path, *, quick: bool) -> str:
-    """Measures, writes the plot, and gives the text."""
+    """Measures, writes the plot, and returns the text of the page."""
     if quick:
         costs, parts = upload.measure(folder, 1), stages.measure(folder, 1)
         rates, served = throughput.measure(folder, 1), serving.measure(folder, 1)
@@ -191,13 +192,13 @@ def document(folder: Path, *, quick: bool) -> str:
     PLOT.write_text(plot.svg("Uploads a second", rates.names, panels, "clients"))
     return f"""# Performance
 
-Measured on {machine()}. What counts is the ratios: all servers of a table take turns in one run, round after
-round, and medians are compared. The figures themselves are those of one machine.
+Measured on {machine()}. The ratios matter: all servers of a table take turns in one run, round after
+round, and their medians are compared. The figures themselves are those of one machine.
 
-Run it again with `make bench`; it takes about 8 minutes, and rewrites this page. It needs Linux; nginx and
-Node where they are installed (the peers are installed into `.venv` at the first run, better-sqlite3 may be
-compiled for some minutes). The pictures are made by [bench/pictures.py](../bench/pictures.py), the same on
-every machine.
+Run it again with `make bench`; it takes about 8 minutes, and rewrites this page. It needs Linux, and uses
+nginx and Node if they are installed. The first run installs the peers into `.venv`, and may compile
+better-sqlite3 for some minutes. A peer that can't be installed is left out, and named with the reason.
+The pictures are made by [bench/pictures.py](../bench/pictures.py), the same on every machine.
 
 {throughput_section(rates)}
 {upload_section(costs)}
@@ -209,7 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round of each, to try it")
     quick = parser.parse_args().quick
-    # In the working folder, not the temporary one: that may be memory, where syncing costs nothing.
+    # Not in the temporary folder, which may be in memory, where a sync costs nothing.
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as folder:
         text = document(Path(folder).resolve(), quick=quick)
     DOCUMENT.write_text(text)

@@ -1,14 +1,15 @@
-"""Serving a stored picture: Vetrina from disk, nginx with the same file, and nginx that Vetrina tells.
+"""Measures how a stored picture is served: by Vetrina from disk, by nginx, and by nginx before Vetrina.
 
-The third is ``deploy/nginx.conf`` with ``X-Accel-Redirect``: Vetrina answers for the key and the
-headers, nginx sends the file. All have as many workers. They take turns, round after round, and medians
-are compared.
+The third is ``deploy/nginx.conf`` without TLS: Vetrina checks the key and names the file by
+``X-Accel-Redirect``, and nginx sends the file. All servers have the same number of workers. They take turns,
+round after round, and their medians are compared.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -32,7 +33,7 @@ PICTURE: Final = "JPEG 2 MP"
 CLIENTS: Final = 8
 ROUNDS: Final = 5
 SECONDS: Final = 1.0
-#: No client sends more than these in a round.
+#: The most requests of a client in a round.
 MAX_REQUESTS: Final = 50_000
 NGINX: Final = shutil.which("nginx") or "/usr/sbin/nginx"
 
@@ -64,17 +65,17 @@ http {{
 
 @dataclass
 class Way:
-    """One way to the picture's bytes.
+    """One way to get the bytes of the picture.
 
     Attributes:
-        name: for the table.
-        port, path: where it is asked for.
-        pids: of the processes that serve it, each with its descendants.
+        name: the row's name in the table.
+        port, path: of the URL.
+        pids: the processes that serve it, each with its descendants.
         headers: of the request, besides its host.
         status: of the answer.
         rates: requests a second, by round.
-        cpu: seconds a request, by round.
-        file_bytes: that the processes read through system calls for a request, by round.
+        cpu: CPU seconds a request, by round.
+        file_bytes: the bytes that the processes read through system calls for a request, by round.
     """
 
     name: str
@@ -101,7 +102,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Row:
-    """Medians of one way: requests a second, CPU seconds and bytes read from files for a request."""
+    """The medians of one way: requests a second; CPU seconds and bytes read from files a request."""
 
     name: str
     rate: float
@@ -111,17 +112,22 @@ class Row:
 
 @contextmanager
 def nginx(folder: Path, vetrina: Target, static_port: int, proxy_port: int) -> Iterator[int]:
-    """An nginx with the shipped site before ``vetrina``, and another that serves the files; its pid."""
+    """Runs nginx with the shipped site before ``vetrina`` and one that serves files; yields its pid."""
     site = (ROOT / "deploy" / "nginx.conf").read_text()
+    # Without TLS, which would be measured too.
+    site = re.sub(r"^ *ssl_.*\n", "", site, flags=re.MULTILINE)
     for shipped, here in (
         ("server 127.0.0.1:8000;", f"server 127.0.0.1:{vetrina.port};"),
-        ("listen 80;", f"listen 127.0.0.1:{proxy_port};"),
+        ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
+        ("listen 443 ssl http2;", f"listen 127.0.0.1:{proxy_port};"),
         ("/srv/vetrina/data/media/", f"{vetrina.media}/"),
     ):
+        if shipped not in site:
+            raise RuntimeError(f"deploy/nginx.conf has no {shipped!r}")
         site = site.replace(shipped, here)
     folder.mkdir()
     (folder / "site.conf").write_text(site)
-    # The folder may not be open to the user that nginx would take.
+    # As root nginx runs its workers as another user, who may not read the folder.
     user = "user root;" if Path("/proc/self").stat().st_uid == 0 else ""
     main = _MAIN.format(folder=folder, workers=WORKERS, port=static_port, media=vetrina.media, user=user)
     (folder / "nginx.conf").write_text(main)
@@ -145,7 +151,7 @@ def first_answer(port: int, path: str) -> http.client.HTTPResponse:
 
 
 def stored_path(target: Target, body: bytes) -> str:
-    """Uploads the form, and gives the path of what is stored."""
+    """Uploads the form, and returns the path of the stored picture."""
     connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=60)
     (product,) = target.new_products(1)
     headers = {
@@ -158,17 +164,17 @@ def stored_path(target: Target, body: bytes) -> str:
 
 
 def ways(folder: Path, stack: ExitStack) -> list[Way]:
-    """Starts the servers, stores the picture, and sees that each way gives the same bytes."""
+    """Starts the servers, stores the picture, and checks that each way gives the same bytes."""
     alone = stack.enter_context(targets.vetrina(folder))
-    told = stack.enter_context(targets.vetrina(folder, MEDIA_ACCEL_PREFIX="/_media/"))
+    behind = stack.enter_context(targets.vetrina(folder, MEDIA_ACCEL_PREFIX="/_media/"))
     static_port, proxy_port = free_port(), free_port()
-    web = stack.enter_context(nginx(folder / "nginx", told, static_port, proxy_port))
+    web = stack.enter_context(nginx(folder / "nginx", behind, static_port, proxy_port))
     path = stored_path(alone, form(all_pictures()[PICTURE]))
     etag = first_answer(alone.port, path).headers["ETag"]
     found = [
         Way("Vetrina", alone.port, path, [alone.pid]),
         Way("nginx", static_port, path, [web]),
-        Way("nginx, told by Vetrina", proxy_port, path, [web, told.pid]),
+        Way("nginx before Vetrina", proxy_port, path, [web, behind.pid]),
         Way("Vetrina, 304", alone.port, path, [alone.pid], f"If-None-Match: {etag}\r\n", 304),
     ]
     if len({first_answer(way.port, path).read() for way in found}) != 1:
@@ -177,9 +183,9 @@ def ways(folder: Path, stack: ExitStack) -> list[Way]:
 
 
 def measure(folder: Path, rounds: int = ROUNDS) -> list[Row]:
-    """Medians of each way; without nginx, of Vetrina alone is not of interest: none."""
+    """The medians of each way; an empty list without nginx, since there is nothing to compare with."""
     if not Path(NGINX).exists():
-        print("Serving is skipped: there is no nginx here.")
+        print("Serving is skipped: nginx is not installed.")
         return []
     with ExitStack() as stack:
         found = ways(folder, stack)

@@ -1,4 +1,4 @@
-"""What is measured: Vetrina and its peers, each with a key and as many products as a round needs."""
+"""The servers that are measured: Vetrina and its peers, each with a key and products."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from catalog.ids import new_id, now
 from catalog.sqlite import SQLiteCatalog
 from tests.servers import ROOT, START_SECONDS, accepts, free_port, gunicorn
 
-#: Of every server: as many as gunicorn.conf.py starts if it is not told otherwise.
+#: The workers of every server: the default of gunicorn.conf.py.
 WORKERS: Final = 2
 PEERS: Final = ROOT / "bench" / "peers"
-#: What the peers need is installed here, apart from what Vetrina needs; `make clean` removes it.
+#: The packages of the peers are installed in folders of this one; `make clean` removes them.
 SCRATCH: Final = ROOT / ".venv"
 
 
@@ -48,12 +48,12 @@ class Target:
     """A server that takes uploads.
 
     Attributes:
-        name: for the tables.
+        name: the server's name in the tables.
         port: on the loopback interface.
-        pid: of the process that all others of the server descend from.
-        key: that opens its products.
-        media: the folder of its files.
-        new_products: makes so many products, and gives their ids.
+        pid: of the server's first process, the ancestor of the others.
+        key: the API key.
+        media: the folder of the stored files.
+        new_products: creates this number of products and returns their ids.
     """
 
     name: str
@@ -64,13 +64,13 @@ class Target:
     new_products: Callable[[int], list[str]]
 
     def forget_files(self) -> None:
-        """Removes what was uploaded, so that the disk does not fill."""
+        """Removes the uploaded files, so that the disk does not fill up."""
         shutil.rmtree(self.media, ignore_errors=True)
 
 
 @contextmanager
 def vetrina(folder: Path, **environ: str) -> Iterator[Target]:
-    """Vetrina on disk and SQLite, in the shipped configuration."""
+    """Runs Vetrina on disk and SQLite, in the shipped configuration."""
     with gunicorn(folder, WEB_CONCURRENCY=str(WORKERS), **environ) as server:
         workspace_id = server.flask("workspace", "create", "Bench")
         key = server.flask("key", "create", "--workspace", workspace_id)
@@ -87,7 +87,7 @@ def vetrina(folder: Path, **environ: str) -> Iterator[Target]:
 
 
 def new_product(workspace_id: str) -> Product:
-    """A product that is not in any catalog yet."""
+    """A product that no catalog has yet."""
     product_id, created_at = new_id(), now()
     return Product(
         id=product_id,
@@ -183,14 +183,14 @@ def _install(name: str, folder: Path, lock: Path, *commands: list[str], **enviro
 
 
 def _reason(output: str) -> str:
-    """The line of an installer's output that says most: its first error, or else its last line."""
+    """The most useful line of an installer's output: the first error, or else the last line."""
     errors = [line for line in output.split("\n") if "error" in line.lower()]
     return _last_line(errors[0] if errors else output)
 
 
 @contextmanager
 def fastapi(folder: Path) -> Iterator[Target]:
-    """FastAPI, python-multipart, Pillow and SQLite under uvicorn, in an environment of their own.
+    """Runs FastAPI, python-multipart, Pillow and SQLite under uvicorn, in an environment of their own.
 
     Raises:
         PeerUnavailable: its packages can't be installed, or it does not start.
@@ -213,7 +213,7 @@ def fastapi(folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def express(folder: Path) -> Iterator[Target]:
-    """Express, multer, sharp and better-sqlite3 under Node's cluster.
+    """Runs Express, multer, sharp and better-sqlite3 under Node's cluster.
 
     Raises:
         PeerUnavailable: there is no Node or npm, its packages can't be installed, or it does not start.

@@ -1,7 +1,7 @@
-"""Uploads a second, and the memory for them: Vetrina beside two peers with the same checks, in one run.
+"""Measures uploads a second and memory: Vetrina beside two peers with the same checks, in one run.
 
-For each picture and number of clients the servers take turns, round after round; the medians of the
-rounds are compared, so that a machine whose speed drifts does not decide.
+For each picture and number of clients the servers take turns, round after round. The medians of the rounds
+are compared, so that a change of the machine's speed affects all servers alike.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PICTURES: Final = ("JPEG 2 MP", "WebP 2 MP", "PNG 1 MP")
 CLIENTS: Final = (1, 4, 8, 16)
 ROUNDS: Final = 5
 SECONDS: Final = 1.0
-#: For this many uploads a second there are products enough; a client that has none left stops early.
+#: There are enough products for this number of uploads a second; a client without a product left stops early.
 MAX_RATE: Final = 800
 
 
@@ -37,9 +37,9 @@ class Cell:
 
     Attributes:
         rates: uploads a second, by round.
-        uploads: of all rounds.
-        cpu: of the server's processes, in seconds.
-        clients_share: of one processor, that the busiest round's clients took.
+        uploads: the number in all rounds.
+        cpu: CPU seconds of the server's processes.
+        clients_share: the share of one processor that the clients used, in the busiest round.
     """
 
     rates: list[float] = field(default_factory=list)
@@ -60,12 +60,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Throughput:
-    """What was measured.
+    """The figures of a run.
 
     Attributes:
-        names: of the servers, Vetrina first.
+        names: the servers, Vetrina first.
         cells: by picture, number of clients and server.
-        peak_memory: by server, in bytes.
+        peak_memory: bytes, by server.
         missing: the peers that could not run, and why.
     """
 
@@ -83,13 +83,13 @@ class Throughput:
         return ours / max(others) if others else None
 
     def cpu(self, picture: str, name: str) -> float:
-        """CPU seconds an upload, over all numbers of clients."""
+        """CPU seconds of an upload, over all numbers of clients."""
         cells = [self.cells[picture, clients, name] for clients in CLIENTS]
         return sum(cell.cpu for cell in cells) / sum(cell.uploads for cell in cells)
 
 
 def heads(target: Target, clients: int, length: int) -> list[list[bytes]]:
-    """For each client, the heads of its uploads; each has products of its own."""
+    """For each client, the heads of its uploads. Each client has products of its own."""
     share = int(MAX_RATE * SECONDS) // (MAX_IMAGES * clients) + 1
     products = target.new_products(share * clients)
     return [
@@ -112,7 +112,7 @@ def measure_round(load: Load, target: Target, clients: int, body: bytes, cell: C
     outcome = load.run(target.port, prepared, body, status=201, seconds=SECONDS)
     cell.add(outcome, cpu_seconds(target.pid) - before)
     target.forget_files()
-    os.sync()  # what this server wrote is not the next one's to wait for
+    os.sync()  # so that the next server does not wait for the writes of this one
 
 
 def measure(folder: Path, rounds: int = ROUNDS) -> Throughput:

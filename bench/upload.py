@@ -1,10 +1,10 @@
-"""What an upload costs: the CPU time of Vetrina beside a floor, in one run.
+"""Measures the CPU time of an upload to Vetrina beside that of a floor, in one run.
 
-Both servers run under the same gunicorn with the same configuration. The floor reads the body and
-writes it durably; to it is added a bare decode of the same picture, as Pillow's users write it
-(``Image.open(…).load()``), and once more as Vetrina asks for it (JPEG at 1/8). The CPU time is that
-of the worker processes, from the operating system; rounds of both alternate, and medians are
-compared, so that a machine whose speed drifts does not decide.
+Both servers run under the same gunicorn with the same configuration. The floor reads the body and writes it
+durably. A bare decode of the same picture is measured beside it: as users of Pillow write it
+(``Image.open(…).load()``), and as Vetrina does it (JPEG at 1/8). The operating system gives the CPU time of
+the worker processes. The rounds of both servers alternate and their medians are compared, so that a change of
+the machine's speed affects both alike.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.pictures import all_pictures
 from tests.servers import Server, gunicorn
 
 ROUNDS = 7
-UPLOADS = 19  # in a round: one more would find the product full
+UPLOADS = 19  # in a round; a product takes 20 images
 BOUNDARY = "vetrina-bench"
 
 
@@ -34,9 +34,9 @@ def form(data: bytes) -> bytes:
 
 
 def cpu_seconds(server: Server) -> float:
-    """What the threads of the workers have had of the processors, in seconds, to the nanosecond.
+    """The CPU seconds of the threads of the workers, with a resolution of a nanosecond.
 
-    Linux keeps it in ``schedstat``. The threads of a worker's pool live as long as it does.
+    Linux has them in ``schedstat``. The threads of a worker's pool live as long as the worker.
     """
     workers = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     threads = [thread for worker in workers for thread in Path(f"/proc/{worker}/task").iterdir()]
@@ -45,14 +45,14 @@ def cpu_seconds(server: Server) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """CPU seconds for one upload of a picture: medians.
+    """Medians of the CPU seconds of one upload of a picture.
 
     Attributes:
-        picture: its name.
+        picture: the name of the picture.
         size: of its file, in bytes.
-        ours: of Vetrina's worker.
-        floor: of the floor's worker.
-        decode, small_decode: of a bare decode, whole and at 1/8 (JPEG only).
+        ours: seconds of Vetrina's worker.
+        floor: seconds of the floor's worker.
+        decode, small_decode: seconds of a bare decode, whole and at 1/8 (JPEG only).
     """
 
     picture: str
@@ -72,7 +72,7 @@ class Row:
 
 
 class Client:
-    """Uploads to one server over one connection that is kept."""
+    """A client that uploads to one server over one connection."""
 
     def __init__(self, server: Server, key: str = "") -> None:
         self._server = server
@@ -89,7 +89,7 @@ class Client:
         return content
 
     def cpu_per_upload(self, path: str, data: bytes) -> float:
-        """CPU seconds of the server's workers for each of ``UPLOADS`` uploads."""
+        """The mean CPU seconds of the server's workers for an upload, over ``UPLOADS`` uploads."""
         body = form(data)
         before = cpu_seconds(self._server)
         for _ in range(UPLOADS):
@@ -110,7 +110,7 @@ def floor_server(folder: Path) -> Iterator[Server]:
 
 
 def decode_seconds(decode: Callable[[bytes], None], data: bytes) -> float:
-    """CPU seconds of one bare decode in this process."""
+    """The mean CPU seconds of one bare decode in this process."""
     before = time.process_time()
     for _ in range(UPLOADS):
         decode(data)
@@ -128,7 +128,7 @@ def small_decode(data: bytes) -> None:
 
 
 def measure_picture(ours: Client, floor: Client, name: str, data: bytes, rounds: int) -> Row:
-    """The medians of some rounds."""
+    """Measures some rounds and returns their medians."""
     figures = [
         (
             ours.cpu_per_upload(ours.new_images_path(), data),
@@ -142,7 +142,7 @@ def measure_picture(ours: Client, floor: Client, name: str, data: bytes, rounds:
 
 
 def measure(folder: Path, rounds: int = ROUNDS) -> list[Row]:
-    """All pictures."""
+    """Measures all pictures."""
     with ExitStack() as stack:
         server = stack.enter_context(gunicorn(folder, WEB_CONCURRENCY="1"))
         bare = stack.enter_context(floor_server(folder))
