@@ -331,6 +331,18 @@ class Catalog(Identities, Protocol):
             are 0.
         """
 
+    def prepare(self) -> Iterator[str]:
+        """Builds indexes and updates records of earlier versions, however long it takes.
+
+        It is for the time when all servers are of this version: an earlier one may lack what it removes.
+
+        Yields:
+            A sentence for each step, when it is done.
+
+        Raises:
+            CatalogUnavailable
+        """
+
     def check(self) -> None:
         """Returns if the catalog answers. It is quick, for the start and for probes."""
 

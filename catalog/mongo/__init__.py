@@ -7,6 +7,7 @@ server decides. When a connection breaks, pymongo sends a write again; it is don
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from catalog.mongo.connection import MongoConnection
@@ -15,6 +16,7 @@ from catalog.mongo.idempotency import IDEMPOTENCY_INDEXES, MongoIdempotencyKeys
 from catalog.mongo.identity import IDENTITY_INDEXES, MongoIdentities
 from catalog.mongo.products import PRODUCT_INDEXES, MongoProducts
 from catalog.mongo.quotas import MongoQuotas
+from catalog.mongo.search import remove_obsolete, update_products
 
 #: The most that a call takes, in seconds. A request makes up to three calls, and is answered within 10 s.
 TIMEOUT: Final = 3.0
@@ -27,18 +29,30 @@ _INDEXES: Final = {
 
 
 class MongoCatalog(MongoProducts, MongoIdentities, MongoQuotas, MongoIdempotencyKeys, MongoExpiry):
-    """A catalog in the database that ``uri`` names; its collections and indexes are made at first use.
+    """A catalog in the database that ``uri`` names; its collections are made at first use.
 
     Args:
-        uri: a connection string, ``mongodb://`` or ``mongodb+srv://``, with a database.
+        uri: a connection string, ``mongodb://`` or ``mongodb+srv://``. If it names no database, the database
+            is ``vetrina``.
         timeout: the most that a call takes, in seconds.
+        strict_revocation: whether a revocation holds from the next request on even during a failover: see
+            ``MongoConnection.for_authentication``.
 
     Raises:
         ValueError: the connection string can't be used; the message has no part of it.
     """
 
-    def __init__(self, uri: str, *, timeout: float = TIMEOUT) -> None:
-        self._mongo = MongoConnection(uri, timeout=timeout, indexes=_INDEXES)
+    def __init__(self, uri: str, *, timeout: float = TIMEOUT, strict_revocation: bool = False) -> None:
+        self._mongo = MongoConnection(
+            uri,
+            timeout=timeout,
+            indexes=_INDEXES,
+            finish=update_products,
+            strict_revocation=strict_revocation,
+        )
+
+    def prepare(self) -> Iterator[str]:
+        yield from self._mongo.prepare(remove_obsolete)
 
     def close(self) -> None:
         self._mongo.close()

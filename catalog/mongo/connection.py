@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
-import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Final, TypeAlias
 
@@ -18,7 +18,7 @@ from pymongo import IndexModel, MongoClient, ReadPreference
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, NetworkTimeout, OperationFailure, PyMongoError
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.monitoring import (
     CommandFailedEvent,
     CommandListener,
@@ -30,9 +30,12 @@ from pymongo.write_concern import WriteConcern
 
 from catalog.attempts import attempts
 from catalog.errors import CatalogUnavailable, OutcomeUnknown
+from catalog.mongo.indexes import Indexes, is_replicated
 from process_local import ProcessLocal
 
 Document: TypeAlias = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 #: The commands that write, as the wire protocol names them.
 _WRITES: Final = {"insert", "update", "delete", "findAndModify", "commitTransaction"}
@@ -46,6 +49,8 @@ _REFUSED: Final = {
     20,  # IllegalOperation
     112,  # WriteConflict
     121,  # DocumentValidationFailure
+    371,  # UserWritesBlocked
+    8000,  # AtlasError: over the quota of the cluster, for example
     10107,  # NotWritablePrimary
     10334,  # BSONObjectTooLarge
     11000,  # DuplicateKey
@@ -53,6 +58,15 @@ _REFUSED: Final = {
     14031,  # OutOfDiskSpace
 }
 
+
+#: A server that is overloaded refuses a command with these labels before it does anything.
+_OVERLOADED: Final = {"SystemOverloadedError", "RetryableError"}
+
+#: The database that a connection string means if it names none.
+DEFAULT_DATABASE: Final = "vetrina"
+
+#: AuthenticationFailed.
+_WRONG_PASSWORD: Final = 18
 
 #: What the catalog refuses, by the fields of the unique index whose key is there already.
 Refusals: TypeAlias = Mapping[tuple[str, ...], type[Exception]]
@@ -102,14 +116,18 @@ class _Writes(CommandListener):
 
 def _is_refusal(failure: Mapping[str, Any]) -> bool:
     # A write concern error has a code too, but no "ok": 0; a broken connection has neither.
+    labels = set(failure.get("errorLabels", ()))
     return failure.get("ok") == 0 and (
-        failure.get("code") in _REFUSED or "NoWritesPerformed" in failure.get("errorLabels", ())
+        failure.get("code") in _REFUSED or "NoWritesPerformed" in labels or labels >= _OVERLOADED
     )
 
 
 def _sentence(error: PyMongoError) -> str:
     """Pymongo's message without the descriptions of the topology and of the server's whole answer."""
-    return re.split(", (?:Timeout: |full error: )", str(error))[0]
+    sentence = re.split(", (?:Timeout: |full error: )", str(error))[0]
+    if isinstance(error, OperationFailure) and error.code == _WRONG_PASSWORD:
+        sentence += " (a user that was created in the database admin needs ?authSource=admin)"
+    return sentence
 
 
 @dataclass
@@ -117,13 +135,13 @@ class _Process:
     """What belongs to one process: pymongo's clients can't cross a fork.
 
     Attributes:
-        prepared: the collections whose indexes are there.
+        indexes: what is known of the indexes.
         replicated: whether there are several servers; None: not known yet.
     """
 
     client: MongoClient[Document]
     database: Database[Document]
-    prepared: set[str] = field(default_factory=set)
+    indexes: Indexes
     replicated: bool | None = None
 
 
@@ -134,72 +152,117 @@ class MongoConnection:
     has. So a failover undoes nothing that was shown or acknowledged.
 
     Args:
-        uri: a connection string that names a database.
+        uri: a connection string; without a database in it, ``DEFAULT_DATABASE`` is meant.
         timeout: the most that a call takes, in seconds.
-        indexes: for each collection, what is made at the first call of a process.
+        indexes: of each collection; the missing ones are built (``catalog/mongo/indexes.py``).
+        finish: what is done after that; yields a sentence for each step.
+        strict_revocation: see ``for_authentication``.
 
     Raises:
         ValueError: the connection string can't be used; the message has no part of it.
     """
 
-    def __init__(self, uri: str, *, timeout: float, indexes: Mapping[str, Sequence[IndexModel]]) -> None:
+    def __init__(  # what the catalog states once
+        self,
+        uri: str,
+        *,
+        timeout: float,
+        indexes: Mapping[str, Sequence[IndexModel]],
+        finish: Callable[[Database[Document]], Iterator[str]],
+        strict_revocation: bool,
+    ) -> None:
         self._uri = uri
+        self._finish = finish
+        self._strict_revocation = strict_revocation
         self._timeout = timeout
         self._indexes = indexes
         self._writes = _Writes()
         self._processes = ProcessLocal(self._open)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # of an option that is misspelt, say
-                self._open()
+            notices = self._check_uri()
         except (PyMongoError, ValueError, TypeError, OSError, Warning):
             # Without pymongo's own words: they may quote a piece of the password.
             raise ValueError(
-                "must be a MongoDB connection string with a database, such as mongodb://127.0.0.1/vetrina, "
+                "must be a MongoDB connection string such as mongodb://127.0.0.1/vetrina, "
                 "its user name and password percent-encoded, its options known to pymongo"
             ) from None
+        for notice in notices:
+            log.warning("the connection string of MongoDB: %s", notice)
 
-    def _open(self) -> _Process:
+    def _check_uri(self) -> list[str]:
+        """Makes a client to find out whether that works; returns what pymongo notices about compressors.
+
+        Other warnings are about options that are misspelt or have no meaning, and are raised.
+        """
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with MongoClient[Document](self._uri, connect=False) as client:
+                self._database(client)
+        notices = [str(warning.message) for warning in caught if "ompress" in str(warning.message)]
+        if len(notices) < len(caught):
+            raise ValueError
+        return notices
+
+    def _client(self, *, hurried: bool = True) -> MongoClient[Document]:
         milliseconds = round(self._timeout * 1000)
-        client: MongoClient[Document] = MongoClient(
-            self._uri,
-            connect=False,
-            event_listeners=[self._writes],
-            serverSelectionTimeoutMS=milliseconds,
-            connectTimeoutMS=milliseconds,
-            socketTimeoutMS=milliseconds,
-        )
-        database = client.get_default_database(
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*ompress.*")  # ``_check_uri`` logs them once
+            return MongoClient(
+                self._uri,
+                connect=False,
+                event_listeners=[self._writes],
+                serverSelectionTimeoutMS=milliseconds,
+                connectTimeoutMS=milliseconds,
+                socketTimeoutMS=milliseconds if hurried else None,
+            )
+
+    @staticmethod
+    def _database(client: MongoClient[Document]) -> Database[Document]:
+        return client.get_default_database(
+            DEFAULT_DATABASE,
             codec_options=CodecOptions(tz_aware=True, tzinfo=UTC),
             read_preference=ReadPreference.PRIMARY,
             write_concern=WriteConcern("majority", j=True),
             read_concern=ReadConcern("majority"),
         )
-        return _Process(client, database)
+
+    def _open(self) -> _Process:
+        client = self._client()
+        return _Process(client, self._database(client), Indexes(self._indexes, self._unhurried, self._finish))
+
+    @contextmanager
+    def _unhurried(self) -> Iterator[Database[Document]]:
+        """The database on a connection of its own that has no timeout."""
+        with self._client(hurried=False) as client:
+            yield self._database(client)
 
     def _process(self) -> _Process:
         process = self._processes.get()
-        if len(process.prepared) < len(self._indexes):
-            self._prepare(process)
+        if process.replicated is None:
+            process.replicated = is_replicated(process.database)
+        process.indexes.require(process.database, self._timeout)
         return process
 
-    def _prepare(self, process: _Process) -> None:
-        """Makes the indexes that are missing; a server that is down is asked again by the next call.
+    @property
+    def indexes(self) -> Indexes:
+        """What this process knows of the indexes."""
+        return self._processes.get().indexes
 
-        Not under the call's deadline: that is also sent to the server, which would give up building
-        an index on a large collection, again and again. Without it the server goes on when we hang
-        up, and the calls fail until the index is there. With a server that is slow it takes some calls.
+    def prepare(self, clean: Callable[[Database[Document]], Iterator[str]]) -> Iterator[str]:
+        """Builds missing indexes and updates records of earlier versions; yields a sentence for each step.
+
+        Args:
+            clean: removes what is not needed then; yields sentences too.
+
+        Raises:
+            CatalogUnavailable
         """
-        end = time.monotonic() + self._timeout
-        if process.replicated is None:
-            hello = process.database.command("hello")
-            process.replicated = "setName" in hello or hello.get("msg") == "isdbgrid"
-        for collection, indexes in self._indexes.items():
-            if collection not in process.prepared:
-                if time.monotonic() > end:
-                    raise NetworkTimeout("the indexes are not all there yet")
-                process.database[collection].create_indexes(list(indexes))
-                process.prepared.add(collection)
+        try:
+            with self._unhurried() as database:
+                yield from self.indexes.prepare(database)
+                yield from clean(database)
+        except PyMongoError as error:
+            raise CatalogUnavailable(_sentence(error)) from error
 
     @contextmanager
     def call(
@@ -226,8 +289,7 @@ class MongoConnection:
             if refusal := (refusals or {}).get(_duplicate_fields(error)):
                 raise refusal from None
             if isinstance(error, OperationFailure) and "hint" in str(error):
-                # An index is gone, perhaps with its collection: the next call makes the missing ones.
-                self._processes.get().prepared.clear()
+                self.indexes.forget()
             unavailable = OutcomeUnknown if self._writes.in_doubt else CatalogUnavailable
             raise unavailable(_sentence(error)) from error
 
@@ -281,13 +343,16 @@ class MongoConnection:
             if not ours:
                 raise
 
-    def linearizable(self, collection: Collection[Document]) -> Collection[Document]:
-        """The collection, read so that every write that was acknowledged before is seen.
+    def for_authentication(self, collection: Collection[Document]) -> Collection[Document]:
+        """The collection, read so that a revocation is seen by the next request.
 
-        A primary that was cut off answers other reads for some seconds after its successor was elected. Such
-        a read costs a round trip between the members. A single server refuses it and does not need it.
+        A read of the primary sees all that was acknowledged before, except during a failover: a primary that
+        was cut off can answer for some seconds while its successor has been elected. With
+        ``strict_revocation`` it can't: the read is linearizable. The primary then writes to its log and waits
+        for a majority at each read, and without a majority nobody is authenticated. A single server refuses
+        such a read and does not need it.
         """
-        if not self._process().replicated:
+        if not (self._strict_revocation and self._process().replicated):
             return collection
         return collection.with_options(read_concern=ReadConcern("linearizable"))
 
@@ -295,6 +360,7 @@ class MongoConnection:
         """Closes the client of this process; the next call makes another one."""
         process = self._processes.pop()
         if process is not None:
+            process.indexes.stop()
             process.client.close()
 
 

@@ -120,7 +120,7 @@ class MongoIdentities:
 
     def get_user(self, user_id: str) -> User:
         with self._mongo.call() as database:
-            document = self._mongo.linearizable(database.users).find_one({"_id": user_id})
+            document = self._mongo.for_authentication(database.users).find_one({"_id": user_id})
         if document is None:
             raise UserNotFound
         return USER.decode(document)
@@ -171,7 +171,7 @@ class MongoIdentities:
 
     def find_client(self, client_id: str) -> OAuthClient | None:
         with self._mongo.call() as database:
-            document = self._mongo.linearizable(database.clients).find_one({"_id": client_id})
+            document = self._mongo.for_authentication(database.clients).find_one({"_id": client_id})
         return None if document is None else CLIENT.decode(document)
 
     def list_clients(self, workspace_id: str | None) -> list[OAuthClient]:
@@ -225,7 +225,7 @@ class MongoIdentities:
 
     def find_grant(self, grant_id: str) -> Grant | None:
         with self._mongo.call() as database:
-            document = self._mongo.linearizable(database.grants).find_one({"_id": grant_id})
+            document = self._mongo.for_authentication(database.grants).find_one({"_id": grant_id})
         return None if document is None else GRANT.decode(document)
 
     def list_grants(self, user_id: str) -> list[Grant]:
@@ -251,7 +251,7 @@ class MongoIdentities:
 
     def find_credential(self, digest: bytes) -> Credential | None:
         with self._mongo.call() as database:
-            document = self._mongo.linearizable(database.credentials).find_one({"digest": digest})
+            document = self._mongo.for_authentication(database.credentials).find_one({"digest": digest})
         return None if document is None else CREDENTIAL.decode(document)
 
     def list_api_keys(self, workspace_id: str | None = None) -> list[Credential]:

@@ -27,7 +27,7 @@ from catalog.ids import now
 from catalog.mongo.connection import Document, MongoConnection, Refusals, latest
 from catalog.mongo.identity import require_workspace
 from catalog.mongo.quotas import with_usage
-from catalog.mongo.records import IMAGE, PRODUCT, WITHOUT_SEARCH
+from catalog.mongo.records import IMAGE, OBSOLETE_FIELDS, PRODUCT, WITHOUT_SEARCH
 from catalog.mongo.search import SEARCH_INDEXES, find_page
 
 PRODUCT_INDEXES: Final = [
@@ -75,7 +75,7 @@ class MongoProducts:
 
     def list_products(self, workspace_id: str, query: ProductQuery) -> ProductPage:
         with self._mongo.call() as database:
-            return find_page(database.products, workspace_id, query)
+            return find_page(database.products, self._mongo.indexes, workspace_id, query)
 
     def update_product(
         self,
@@ -156,7 +156,10 @@ class MongoProducts:
         change = _new_version()
         if changed := {name: value for name, value in new.items() if value != old.get(name)}:
             change["$set"] = changed
-        if gone := old.keys() - new.keys():
+        gone = old.keys() - new.keys()
+        if "folded" in changed:
+            gone.update(OBSOLETE_FIELDS)
+        if gone:
             change["$unset"] = dict.fromkeys(gone, "")
         added = changed_product.usage - before.usage
 

@@ -16,17 +16,28 @@ from typing import Any, Final
 
 from catalog.base import Image, Product
 from catalog.codec import Codec, Conversion, camel_case
-from catalog.grams import grams_of
+from catalog.grams import LONGEST, grams_of
 from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Plan, Role, User, Workspace
 
+#: Fields of products of earlier versions. An earlier version's search reads them.
+OBSOLETE_FIELDS: Final = ("foldedName", "foldedModel")
+
 #: The projection that leaves out the fields that only a search reads.
-WITHOUT_SEARCH: Final = {"foldedName": False, "foldedModel": False, "grams": False}
+WITHOUT_SEARCH: Final = {"folded": False, "grams": False, **dict.fromkeys(OBSOLETE_FIELDS, False)}
+
+#: Between name and model in ``folded``. Folded text has no capital letters, so that no search matches it or
+#: extends over it.
+SEPARATOR: Final = "MODEL"
 
 _RENAMED: Final = {"id": "_id", "workspace_id": "companyId"}
 
 
 def _rename(field: str) -> str:
     return _RENAMED.get(field) or camel_case(field)
+
+
+def _trigrams(*texts: str) -> list[str]:
+    return sorted(gram for gram in grams_of(*texts) if len(gram) == LONGEST)
 
 
 def _member_of(enum: type[StrEnum]) -> Conversion:
@@ -67,9 +78,8 @@ PRODUCT: Final = Codec(
     _CONVERSIONS,
     rename=_rename,
     derived={
-        "foldedName": lambda product: product.name.casefold(),
-        "foldedModel": lambda product: product.model.casefold(),
-        "grams": lambda product: sorted(grams_of(product.name.casefold(), product.model.casefold())),
+        "folded": lambda product: product.name.casefold() + SEPARATOR + product.model.casefold(),
+        "grams": lambda product: _trigrams(product.name.casefold(), product.model.casefold()),
     },
     omit_none=True,
 )

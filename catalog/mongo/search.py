@@ -1,30 +1,39 @@
 """The lists of products in MongoDB: pages by indexes, and a search that reads only what may match.
 
-An index has the grams (``catalog/grams.py``) of every product's name and model. A search of up to three
-characters is a gram itself. A longer one looks at the products that have its rarest gram or, where even
-that is frequent, walks an index that has all it needs. MongoDB's own text index knows words only, and its
-regular expressions fold fewer letters.
+``folded`` has a product's name and model, and is the last field of the index ``listed``, so that a regular
+expression is evaluated while the index is scanned. MongoDB's own text index knows words only, and its regular
+expressions fold fewer letters in text that was not folded before. A search with a rare trigram
+(``catalog/grams.py``) looks at the products that have it instead.
 
-Totals are counted from an index alone: there are no triggers that would keep them.
+Only the products of a page are read; the total and their ids come from an index alone. It is counted at every
+call: a scan of a million keys takes about a second, which is the ceiling for a workspace.
+
+While an index is missing, or products of an earlier version lack ``folded``, the lists are right and slow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.collection import Collection
+from pymongo.database import Database
 
 from catalog.base import ProductPage, ProductQuery
 from catalog.grams import LONGEST, covering
-from catalog.mongo.records import PRODUCT, WITHOUT_SEARCH
+from catalog.mongo.indexes import Indexes
+from catalog.mongo.records import OBSOLETE_FIELDS, PRODUCT, SEPARATOR, WITHOUT_SEARCH
 
-_Document: TypeAlias = dict[str, Any]
+#: Up to so many products with a trigram are read one by one. With more, matches are frequent enough for a
+#: scan of ``listed``, from the newest product on, to find a page of them soon.
+_MAX_CANDIDATES: Final = 300
 
-#: Up to so many candidates are looked at one by one. With more, matches are frequent enough to meet a
-#: page of them soon on a walk from the newest on.
-_MAX_CANDIDATES: Final = 1000
+#: How many products of an earlier version are updated at once, and the pause after them in seconds.
+_BATCH: Final = 500
+_PAUSE: Final = 0.02
 
 _NEWEST_FIRST: Final = {"createdAt": DESCENDING, "_id": DESCENDING}
 
@@ -36,16 +45,20 @@ def _index(name: str, equal: Sequence[str], read: Sequence[str] = ()) -> IndexMo
 
 
 SEARCH_INDEXES: Final = [
-    _index("newest", ["companyId"], ["status", "category", "foldedName", "foldedModel"]),
+    _index("listed", ["companyId"], ["status", "category", "folded"]),
     _index("status", ["companyId", "status"]),
     _index("category", ["companyId", "category"]),
     _index("category_status", ["companyId", "category", "status"]),
-    _index("grams", ["companyId", "grams"], ["status", "category"]),
+    # Neither status nor category: a change of them would rewrite the keys of all trigrams.
+    IndexModel({"companyId": ASCENDING, "grams": ASCENDING}, name="trigrams"),
 ]
 
-#: Which of them has a list: by whether it is of one category, and of one status.
+#: Indexes of earlier versions.
+_OBSOLETE: Final = ("newest", "grams")
+
+#: The index that has a list in its order, by whether the list is of one category, and of one status.
 _INDEX_OF_LIST: Final = {
-    (False, False): "newest",
+    (False, False): "listed",
     (False, True): "status",
     (True, False): "category",
     (True, True): "category_status",
@@ -53,58 +66,114 @@ _INDEX_OF_LIST: Final = {
 
 
 class _Plan(NamedTuple):
-    """A filter, and the index that finds what passes it."""
+    """A filter, and the index by which it is evaluated; None: whichever the server chooses."""
 
-    wanted: _Document
-    hint: str
+    wanted: dict[str, Any]
+    hint: str | None
 
 
-def find_page(products: Collection[_Document], workspace_id: str, query: ProductQuery) -> ProductPage:
-    """The products that are asked for."""
-    wanted, hint = (_search if query.search else _browse)(products, workspace_id, query)
-    total = products.count_documents(wanted, hint=hint)
+def find_page(
+    products: Collection[dict[str, Any]], indexes: Indexes, workspace_id: str, query: ProductQuery
+) -> ProductPage:
+    """The products that the query asks for.
+
+    Args:
+        products: the collection.
+        indexes: the ones that may be used.
+        workspace_id: whose products.
+        query: which of them.
+    """
+    wanted, hint = _plan(products, indexes, workspace_id, query)
+    options: dict[str, Any] = {"hint": hint} if hint and indexes.has("products", hint) else {}
+    total = products.count_documents(wanted, **options)
     if query.offset >= total:
         return ProductPage([], total)
-    found = products.find(wanted, WITHOUT_SEARCH, hint=hint, skip=query.offset, limit=query.limit)
-    return ProductPage([PRODUCT.decode(document) for document in found.sort(_NEWEST_FIRST)], total)
-
-
-def _filter(workspace_id: str, query: ProductQuery) -> _Document:
-    wanted = {"companyId": workspace_id, "category": query.category, "status": query.only_status}
-    return {name: value for name, value in wanted.items() if value is not None}
-
-
-def _browse(_: Collection[_Document], workspace_id: str, query: ProductQuery) -> _Plan:
-    hint = _INDEX_OF_LIST[query.category is not None, query.only_status is not None]
-    return _Plan(_filter(workspace_id, query), hint)
-
-
-def _search(products: Collection[_Document], workspace_id: str, query: ProductQuery) -> _Plan:
-    wanted = _filter(workspace_id, query)
-    folded = query.search.casefold()
-    if len(folded) <= LONGEST:
-        return _Plan({**wanted, "grams": folded}, "grams")
-    rarest, candidates = _rarest_gram(products, workspace_id, folded)
-    # Not $regex, which knows no NUL.
-    contains = {
-        "$or": [
-            {"$gte": [{"$indexOfBytes": [field, {"$literal": folded}]}, 0]}
-            for field in ("$foldedName", "$foldedModel")
-        ]
+    found = products.find(wanted, {"_id": True}, skip=query.offset, limit=query.limit, **options)
+    ids = [document["_id"] for document in found.sort(_NEWEST_FIRST)]
+    documents = {
+        document["_id"]: document for document in products.find({"_id": {"$in": ids}}, WITHOUT_SEARCH)
     }
-    if candidates <= _MAX_CANDIDATES:
-        return _Plan({**wanted, "grams": rarest, "$expr": contains}, "grams")
-    return _Plan({**wanted, "$expr": contains}, "newest")
+    # One that was deleted meanwhile is left out.
+    items = [PRODUCT.decode(documents[product_id]) for product_id in ids if product_id in documents]
+    return ProductPage(items, total)
 
 
-def _rarest_gram(products: Collection[_Document], workspace_id: str, folded: str) -> tuple[str, int]:
-    """Of the grams that cover a text, one that few products have, and how many, as far as that matters."""
-    rarest, fewest = "", _MAX_CANDIDATES + 2
+def _plan(
+    products: Collection[dict[str, Any]], indexes: Indexes, workspace_id: str, query: ProductQuery
+) -> _Plan:
+    equal = {"companyId": workspace_id, "category": query.category, "status": query.only_status}
+    wanted: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
+    if not query.search:
+        return _Plan(wanted, _INDEX_OF_LIST[query.category is not None, query.only_status is not None])
+    folded = query.search.casefold()
+    contains = {"$regex": _pattern(folded)}
+    if not indexes.updated:
+        names = ("folded", *OBSOLETE_FIELDS)
+        return _Plan({**wanted, "$or": [{name: contains} for name in names]}, None)
+    rare = None
+    if indexes.has("products", "trigrams"):
+        rare = _rare_gram(products, workspace_id, folded)
+    if rare is not None:
+        return _Plan({**wanted, "grams": rare, "folded": contains}, "trigrams")
+    return _Plan({**wanted, "folded": contains}, "listed")
+
+
+def _pattern(text: str) -> str:
+    """The regular expression of a text, which is taken literally. BSON's have no NUL."""
+    return re.escape(text).replace("\0", r"\x00")
+
+
+def _rare_gram(products: Collection[dict[str, Any]], workspace_id: str, folded: str) -> str | None:
+    """The rarest of the trigrams that cover a text; None if all are frequent, or the text has none."""
+    if len(folded) < LONGEST:
+        return None
+    rarest, fewest = None, _MAX_CANDIDATES + 1
     for gram in covering(folded):
         having = {"companyId": workspace_id, "grams": gram}
-        count = products.count_documents(having, hint="grams", limit=_MAX_CANDIDATES + 1)
+        count = products.count_documents(having, hint="trigrams", limit=_MAX_CANDIDATES + 1)
         if count < fewest:
             rarest, fewest = gram, count
         if not fewest:
             break
-    return rarest, fewest
+    return rarest
+
+
+def update_products(database: Database[dict[str, Any]]) -> Iterator[str]:
+    """Gives products of an earlier version the field ``folded``; yields a sentence when it has.
+
+    A mark in the collection ``state`` says that all have it, so that no start looks at all products.
+    """
+    done = {"_id": "products", "folded": True}
+    if database.state.find_one(done):
+        return
+    count = 0
+    old = {"folded": {"$exists": False}}
+    folded = {"$concat": ["$foldedName", SEPARATOR, "$foldedModel"]}
+    while ids := [document["_id"] for document in database.products.find(old, {"_id": True}, limit=_BATCH)]:
+        updated = database.products.update_many({"_id": {"$in": ids}, **old}, [{"$set": {"folded": folded}}])
+        count += updated.modified_count
+        time.sleep(_PAUSE)
+    database.state.replace_one({"_id": "products"}, done, upsert=True)
+    if count:
+        yield f"updated {count} products for the search"
+
+
+def remove_obsolete(database: Database[dict[str, Any]]) -> Iterator[str]:
+    """Removes indexes and fields that only earlier versions used; yields a sentence for each step."""
+    present = {index["name"] for index in database.products.list_indexes()}
+    for name in _OBSOLETE:
+        if name in present:
+            database.products.drop_index(name)
+            yield f"dropped the index {name} of products"
+    count = 0
+    old = {"foldedName": {"$exists": True}}
+    long = {"$eq": [{"$strLenCP": "$$gram"}, LONGEST]}
+    change: list[dict[str, Any]] = [
+        {"$set": {"grams": {"$filter": {"input": "$grams", "as": "gram", "cond": long}}}},
+        {"$unset": list(OBSOLETE_FIELDS)},
+    ]
+    while ids := [document["_id"] for document in database.products.find(old, {"_id": True}, limit=_BATCH)]:
+        count += database.products.update_many({"_id": {"$in": ids}}, change).modified_count
+        time.sleep(_PAUSE)
+    if count:
+        yield f"removed what earlier versions needed of {count} products"

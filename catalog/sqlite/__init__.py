@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,11 @@ class SQLiteCatalog(SQLiteProducts, SQLiteIdentities, SQLiteQuotas, SQLiteIdempo
 
     def __init__(self, path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
         self._file = SQLiteConnections(path, busy_timeout=busy_timeout)
+
+    def prepare(self) -> Iterator[str]:
+        with self._file.read() as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        yield f"the schema has version {version}"
 
     def close(self) -> None:
         self._file.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -13,7 +14,8 @@ from pymongo.database import Database
 
 from auth.tokens import new_api_key
 from catalog.base import ProductQuery
-from catalog.errors import CatalogUnavailable, DuplicateModel
+from catalog.errors import CatalogUnavailable, DuplicateModel, QuotaNotSupported
+from catalog.identity import Quota
 from catalog.ids import new_id, now
 from catalog.mongo import TIMEOUT, MongoCatalog
 from tests.catalog.contract import CatalogContract
@@ -21,7 +23,16 @@ from tests.catalog.expiry_contract import ExpiryContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
 from tests.catalog.quota_contract import QuotaContract
-from tests.factories import a_product, externals, hosted_image, new_product, new_workspace
+from tests.factories import (
+    a_client,
+    a_grant,
+    a_product,
+    a_user,
+    externals,
+    hosted_image,
+    new_product,
+    new_workspace,
+)
 from tests.mongo import MongoServer, connect, database_uri, new_database
 
 
@@ -33,7 +44,9 @@ def uri(mongodb_uri: str) -> Iterator[str]:
 
 @pytest.fixture
 def catalog(uri: str) -> Iterator[MongoCatalog]:
+    """A catalog that has all its indexes."""
     with closing(MongoCatalog(uri)) as catalog:
+        assert "built the index listed of products" in list(catalog.prepare())
         yield catalog
 
 
@@ -101,9 +114,8 @@ def test_a_product_is_a_document_in_the_words_of_the_contract(
         "version": 1,
         "createdAt": product.created_at.replace(tzinfo=None),
         "updatedAt": product.updated_at.replace(tzinfo=None),
-        "foldedName": "mass",
-        "foldedModel": "x1",
-        "grams": ["1", "a", "as", "ass", "m", "ma", "mas", "s", "ss", "x", "x1"],
+        "folded": "massMODELx1",
+        "grams": ["ass", "mas"],
     }
 
 
@@ -122,6 +134,7 @@ def test_the_indexes_are_made_by_whoever_comes_first_and_kept_by_the_others(
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda catalog: catalog.check(), [*catalogs, *catalogs]))
     for catalog in catalogs:
+        wait_until_finished(catalog)
         catalog.close()
     assert {
         name: " ".join(f"{field}{'-' if order < 0 else ''}" for field, order in index["key"])
@@ -133,11 +146,11 @@ def test_the_indexes_are_made_by_whoever_comes_first_and_kept_by_the_others(
         "companyId_createdAt": "companyId createdAt _id",
         "expiresAt": "expiresAt",
         "companyId_model": "companyId model",
-        "newest": "companyId createdAt- _id- status category foldedName foldedModel",
+        "listed": "companyId createdAt- _id- status category folded",
         "status": "companyId status createdAt- _id-",
         "category": "companyId category createdAt- _id-",
         "category_status": "companyId category status createdAt- _id-",
-        "grams": "companyId grams createdAt- _id- status category",
+        "trigrams": "companyId grams",
     }
     credentials, products = database.credentials.index_information(), database.products.index_information()
     assert {name for name, index in {**credentials, **products}.items() if index.get("unique")} == {
@@ -160,6 +173,14 @@ def test_a_credential_without_an_expiry_has_no_date_that_the_server_could_expire
     assert "expiresAt" not in document
 
 
+def wait_until_finished(catalog: MongoCatalog) -> None:
+    """Returns when the thread that builds the indexes has built all of them."""
+    end = time.monotonic() + 20
+    while not catalog._mongo.indexes.finished:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def asked(uri: str, call: Callable[[], object]) -> list[dict[str, Any]]:
     """The commands that the server gets while ``call`` runs, as its profiler tells."""
     with connect(uri) as client:
@@ -173,9 +194,10 @@ def asked(uri: str, call: Callable[[], object]) -> list[dict[str, Any]]:
 def test_an_append_is_one_command_whose_filter_has_the_limit(uri: str, catalog: MongoCatalog) -> None:
     product = new_product(catalog, workspace := new_workspace(catalog))
     image = hosted_image()
-    (command,) = asked(
+    look, command = asked(
         uri, lambda: catalog.append_image(workspace.id, product.id, image, unless_present=True)
     )
+    assert look["find"] == "workspaces"  # whether the usage is kept
     assert command["findAndModify"] == "products"
     assert command["query"] == {
         "_id": product.id,
@@ -193,6 +215,7 @@ def test_writes_wait_for_a_majority_and_reads_see_one_whatever_the_options_say(
     uri: str, options: str
 ) -> None:
     catalog = MongoCatalog(uri + options)
+    list(catalog.prepare())
     workspace = new_workspace(catalog)
     product = a_product(workspace)
     _, credential = new_api_key(workspace.id)
@@ -215,24 +238,39 @@ def test_writes_wait_for_a_majority_and_reads_see_one_whatever_the_options_say(
     assert all(0 < command["maxTimeMS"] <= TIMEOUT * 1000 for command in commands)
 
 
-@pytest.mark.parametrize(
-    ("query", "hint"),
-    [
-        (ProductQuery(), "status"),
-        (ProductQuery(show_archived=True), "newest"),
-        (ProductQuery(category="toys"), "category_status"),
-        (ProductQuery(category="toys", show_archived=True), "category"),
-        (ProductQuery(search="Li"), "grams"),
-        (ProductQuery(search="Li-Ion", category="batteries"), "grams"),
-    ],
-)
-def test_a_list_is_counted_and_read_by_the_index_in_its_order(
-    uri: str, catalog: MongoCatalog, query: ProductQuery, hint: str
+LISTS: list[tuple[ProductQuery, str]] = [
+    (ProductQuery(), "status"),
+    (ProductQuery(show_archived=True), "listed"),
+    (ProductQuery(category="toys"), "category_status"),
+    (ProductQuery(category="toys", show_archived=True), "category"),
+    (ProductQuery(search="Li"), "listed"),
+    (ProductQuery(search="a", category="batteries"), "listed"),
+    (ProductQuery(search="Li-Ion", category="batteries"), "trigrams"),
+]
+
+
+@pytest.mark.parametrize(("query", "hint"), LISTS)
+def test_a_list_is_counted_and_found_by_one_index(
+    uri: str, catalog: MongoCatalog, database: Database[dict[str, Any]], query: ProductQuery, hint: str
 ) -> None:
     workspace = new_workspace(catalog)
-    new_product(catalog, workspace)
+    product = new_product(catalog, workspace, category="batteries")
+    new_product(catalog, workspace, category="toys")
     commands = asked(uri, lambda: catalog.list_products(workspace.id, query))
-    assert {command["hint"] for command in commands} == {hint}
+    *found, read = commands
+    assert {command["hint"] for command in found} == {hint}
+    assert read["find"] == "products"
+    assert read["filter"].keys() == {"_id"}
+    # MongoDB answers a query from an index alone if the index has all fields of filter, order and projection:
+    # https://www.mongodb.com/docs/manual/core/query-optimization/#covered-query
+    keys = {name for name, _ in database.products.index_information()[hint]["key"]}
+    (page,) = [command for command in found if "find" in command]
+    assert page["projection"] == {"_id": True}
+    if hint != "trigrams":  # up to 300 products with a rare trigram are read
+        assert {*page["filter"], *page["sort"]} <= keys
+        (count,) = [command["pipeline"] for command in found if "aggregate" in command]
+        assert set(count[0]["$match"]) <= keys
+    assert product.created_at <= now()
 
 
 @pytest.mark.parametrize("candidates", [0, 1, 3])
@@ -245,25 +283,48 @@ def test_a_search_for_what_is_frequent_finds_the_same(
     )
     query = ProductQuery(search="DESK LAMP")
     commands = asked(uri, lambda: catalog.list_products(workspace.id, query))
-    assert commands[-1]["hint"] == ("newest" if candidates == 0 else "grams")
+    assert commands[-2]["hint"] == ("listed" if candidates == 0 else "trigrams")
 
 
-def test_a_credential_is_looked_up_where_a_revocation_can_not_be_missed(
-    uri: str, catalog: MongoCatalog
-) -> None:
-    _, credential = new_api_key(new_workspace(catalog).id)
-    catalog.create_credential(credential)
-    (command,) = asked(uri, lambda: catalog.find_credential(credential.digest))
-    assert command["readConcern"] == {"level": "linearizable"}
+def test_no_search_extends_from_a_name_to_its_model(catalog: MongoCatalog) -> None:
+    workspace = new_workspace(catalog)
+    new_product(catalog, workspace, name="Lamp", model="X1")
+    for search in ("MODEL", "model", "lampmodelx1", "p x", "px"):
+        assert catalog.list_products(workspace.id, ProductQuery(search=search)).total == 0
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_authentication_reads_linearizably_only_if_that_is_asked(uri: str, strict: bool) -> None:
+    with closing(MongoCatalog(uri, strict_revocation=strict)) as catalog:
+        list(catalog.prepare())
+        user, client = a_user(workspace := new_workspace(catalog)), a_client()
+        catalog.create_user(user)
+        catalog.create_client(client)
+        catalog.create_grant(grant := a_grant(user, client))
+        _, credential = new_api_key(workspace.id)
+        catalog.create_credential(credential)
+
+        def calls() -> None:
+            catalog.find_credential(credential.digest)
+            catalog.find_grant(grant.id)
+            catalog.get_user(user.id)
+            catalog.find_client(client.id)
+
+        commands = asked(uri, calls)
+    level = "linearizable" if strict else "majority"
+    assert [command["readConcern"] for command in commands] == 4 * [{"level": level}]
 
 
 def test_a_single_server_is_not_asked_for_what_only_replica_sets_know(tmp_path: Path) -> None:
     server = MongoServer(tmp_path, "--standalone")
     try:
         uri = database_uri(server.uri, "single")
-        catalog = MongoCatalog(uri)
+        catalog = MongoCatalog(uri, strict_revocation=True)
+        list(catalog.prepare())
         product = new_product(catalog, workspace := new_workspace(catalog))
         catalog.append_image(workspace.id, product.id, hosted_image())
+        with pytest.raises(QuotaNotSupported):
+            catalog.set_quota(workspace.id, Quota(images=1))
         _, credential = new_api_key(workspace.id)
         catalog.create_credential(credential)
         (command,) = asked(uri, lambda: catalog.find_credential(credential.digest))

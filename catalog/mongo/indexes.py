@@ -1,0 +1,226 @@
+"""The indexes of the MongoDB catalog: which are there, and how the missing ones are built.
+
+A server goes on with a build when its client leaves, and every further request for the same index waits
+there (SERVER-101507). So no call of the catalog builds an index: one thread a process does, on a connection
+without a timeout, one index at a time. Calls are answered meanwhile, once the unique indexes are there.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+from pymongo import IndexModel
+from pymongo.database import Database
+from pymongo.errors import OperationFailure, PyMongoError
+
+from catalog.errors import CatalogUnavailable
+
+#: IndexOptionsConflict and IndexKeySpecsConflict: there is another index of that name, or with those keys.
+_CONFLICTS: Final = {85, 86}
+
+#: Seconds after which a build that failed is tried again.
+_PAUSE: Final = 30.0
+
+#: How long the end of a build is waited for, in seconds.
+_MOMENT: Final = 1.0
+
+#: What distinguishes two indexes with the same keys, and its default.
+_OPTIONS: Final = {"unique": False, "expireAfterSeconds": None}
+
+log = logging.getLogger(__name__)
+
+
+class Indexes:
+    """What one process knows about the indexes of the catalog.
+
+    Args:
+        wanted: the indexes of each collection.
+        connect: opens the database on a connection without a timeout.
+        finish: updates the records of earlier versions, after that; yields a sentence for each step.
+    """
+
+    def __init__(
+        self,
+        wanted: Mapping[str, Sequence[IndexModel]],
+        connect: Callable[[], AbstractContextManager[Database[dict[str, Any]]]],
+        finish: Callable[[Database[dict[str, Any]]], Iterator[str]],
+    ) -> None:
+        self._wanted = {
+            (collection, index.document["name"]): index.document
+            for collection, indexes in wanted.items()
+            for index in indexes
+        }
+        self._connect = connect
+        self._finish = finish
+        self._ready: set[tuple[str, str]] = set()
+        self._conflicts: dict[tuple[str, str], str] = {}
+        self._changed = threading.Condition()
+        self._builder: threading.Thread | None = None
+        self._looked = False
+        self._finished = self._updated = False
+        self._told: set[str] = set()
+        self._not_before = 0.0
+        self._stopped = False
+
+    def has(self, collection: str, name: str) -> bool:
+        """Whether an index is there."""
+        return (collection, name) in self._ready
+
+    @property
+    def updated(self) -> bool:
+        """Whether the records of earlier versions are updated."""
+        return self._updated
+
+    @property
+    def finished(self) -> bool:
+        """Whether all indexes are there, and the records of earlier versions are updated."""
+        return self._finished
+
+    def require(self, database: Database[dict[str, Any]], timeout: float) -> None:
+        """Returns if the unique indexes are there; starts to build those that are missing.
+
+        Args:
+            database: to look at, at the first call.
+            timeout: how long to wait for the unique ones, in seconds.
+
+        Raises:
+            CatalogUnavailable: a unique index is being built, or another one is in its place.
+            PyMongoError: the database can't be read.
+        """
+        if self._finished:
+            return
+        if not self._looked:
+            self.look(database)
+        if not self._finished:
+            self._start()
+        if self._missing_unique():
+            with self._changed:
+                self._changed.wait_for(lambda: not self._missing_unique(), timeout)
+        for key in self._missing_unique():
+            raise CatalogUnavailable(
+                self._conflicts.get(key) or f"the index {key[1]} of {key[0]} is being built"
+            )
+
+    def forget(self) -> None:
+        """Makes the next call look at the indexes: one is gone, perhaps with its collection."""
+        self._looked = self._finished = False
+        self._ready.clear()
+        self._not_before = 0.0
+
+    def stop(self) -> None:
+        """Ends the thread that builds after the index that it is building; waits a moment for it."""
+        self._stopped = True
+        if self._builder is not None:
+            self._builder.join(_MOMENT)
+
+    def look(self, database: Database[dict[str, Any]]) -> None:
+        """Finds out which indexes are there. Raises PyMongoError."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for collection in {collection for collection, _ in self._wanted}:
+            found[collection] = [dict(index) for index in database[collection].list_indexes()]
+        ready = set()
+        self._conflicts.clear()
+        for key, wanted in self._wanted.items():
+            for index in found[key[0]]:
+                if _is_like(index, wanted):
+                    ready.add(key)
+                elif index["name"] == key[1]:
+                    self._note_conflict(key)
+        self._ready = ready
+        self._looked = True
+
+    def prepare(self, database: Database[dict[str, Any]]) -> Iterator[str]:
+        """Builds the missing indexes one by one, then finishes; yields a sentence for each step.
+
+        Args:
+            database: on a connection without a timeout.
+
+        Raises:
+            PyMongoError
+        """
+        self.look(database)
+        replicated = is_replicated(database)
+        for key, wanted in sorted(self._wanted.items(), key=lambda item: not item[1].get("unique")):
+            if key in self._ready or key in self._conflicts:
+                continue
+            collection, name = key
+            # By default a build waits for every member that votes, also for one that is down (SERVER-65670).
+            options: dict[str, Any] = {"commitQuorum": "majority"} if replicated else {}
+            try:
+                database[collection].create_indexes([_model(wanted)], **options)
+            except OperationFailure as error:
+                if error.code not in _CONFLICTS:
+                    raise
+                self._note_conflict(key)
+                continue
+            with self._changed:
+                self._ready.add(key)
+                self._changed.notify_all()
+            yield f"built the index {name} of {collection}"
+        yield from self._conflicts.values()
+        yield from self._finish(database)
+        self._updated = True
+        self._finished = not self._missing()
+
+    def _missing(self) -> list[tuple[str, str]]:
+        return [key for key in self._wanted if key not in self._ready]
+
+    def _missing_unique(self) -> list[tuple[str, str]]:
+        return [key for key in self._missing() if self._wanted[key].get("unique")]
+
+    def _note_conflict(self, key: tuple[str, str]) -> None:
+        collection, name = key
+        self._conflicts[key] = (
+            f"another index is in the place of {name} of {collection}: drop it, "
+            "then run 'flask --app wsgi catalog prepare'"
+        )
+        if self._conflicts[key] not in self._told:
+            self._told.add(self._conflicts[key])
+            log.error("%s", self._conflicts[key])
+
+    def _start(self) -> None:
+        """Starts the thread that builds, unless it runs or has failed a short while ago."""
+        with self._changed:
+            if time.monotonic() < self._not_before or (self._builder and self._builder.is_alive()):
+                return
+            self._builder = threading.Thread(target=self._build, name="index-builder", daemon=True)
+            self._builder.start()
+
+    def _build(self) -> None:
+        try:
+            with self._connect() as database:
+                for step in self.prepare(database):
+                    log.info("%s", step)
+                    if self._stopped:
+                        return
+        except PyMongoError as error:
+            log.warning("the indexes could not be built: %s", str(error).partition(", full error")[0])
+        finally:
+            with self._changed:
+                # Also after a success: an index that is in conflict is not looked at for every request.
+                self._not_before = time.monotonic() + _PAUSE
+                self._changed.notify_all()
+
+
+def is_replicated(database: Database[dict[str, Any]]) -> bool:
+    """Whether there are several servers: a replica set or a sharded cluster. Raises PyMongoError."""
+    hello = database.command("hello")
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
+def _is_like(index: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return (
+        index["name"] == wanted["name"]
+        and list(index["key"].items()) == list(wanted["key"].items())
+        and all(index.get(name, default) == wanted.get(name, default) for name, default in _OPTIONS.items())
+    )
+
+
+def _model(wanted: Mapping[str, Any]) -> IndexModel:
+    options = {name: value for name, value in wanted.items() if name != "key"}
+    return IndexModel(list(wanted["key"].items()), **options)

@@ -1,0 +1,264 @@
+"""The indexes in MongoDB: who builds them, and what is answered while one is missing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from auth.tokens import new_api_key
+from catalog.base import Product, ProductQuery
+from catalog.errors import CatalogUnavailable, DuplicateModel
+from catalog.mongo import MongoCatalog
+from tests.factories import a_product, new_product, new_workspace
+from tests.mongo import MongoServer, connect, new_database
+
+#: How long a build lasts that is held up, in milliseconds.
+SLOW = 1500
+
+
+@pytest.fixture
+def uri(mongodb: MongoServer) -> Iterator[str]:
+    with new_database(mongodb.uri) as uri:
+        yield uri
+
+
+@pytest.fixture
+def database(uri: str) -> Iterator[Database[dict[str, Any]]]:
+    with connect(uri) as client:
+        yield client.get_default_database()
+
+
+@pytest.fixture
+def prepared(uri: str) -> None:
+    """The database has all indexes."""
+    with closing(MongoCatalog(uri)) as catalog:
+        list(catalog.prepare())
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def names(database: Database[dict[str, Any]]) -> set[str]:
+    return set(database.products.index_information()) - {"_id_"}
+
+
+def builds(database: Database[dict[str, Any]]) -> list[str]:
+    """The indexes that the server was asked to build since its profiler was started."""
+    asked = database["system.profile"].find({"command.createIndexes": {"$exists": True}})
+    return [index["name"] for entry in asked for index in entry["command"]["indexes"]]
+
+
+@pytest.mark.usefixtures("prepared")
+def test_calls_are_answered_without_a_hint_while_an_index_is_built(
+    mongodb: MongoServer, uri: str, database: Database[dict[str, Any]]
+) -> None:
+    database.products.drop_index("status")
+    database.products.drop_index("trigrams")
+    with closing(MongoCatalog(uri)) as catalog:
+        with mongodb.failing("createIndexes", blockConnection=True, blockTimeMS=SLOW):
+            start = time.monotonic()
+            product = new_product(catalog, workspace := new_workspace(catalog))
+            for query in (ProductQuery(), ProductQuery(search="li-ion"), ProductQuery(search="l")):
+                assert catalog.list_products(workspace.id, query).items == [product]
+            assert time.monotonic() - start < SLOW / 1000
+            assert not catalog._mongo.indexes.finished
+        wait_for(lambda: catalog._mongo.indexes.finished)
+        assert {"status", "trigrams"} <= names(database)
+        assert catalog.list_products(workspace.id, ProductQuery(search="li-ion")).items == [product]
+
+
+@pytest.mark.usefixtures("prepared")
+def test_one_thread_of_a_process_builds_however_many_calls_come(
+    mongodb: MongoServer, uri: str, database: Database[dict[str, Any]]
+) -> None:
+    for name in ("status", "category", "listed"):
+        database.products.drop_index(name)
+    database.command("profile", 2)
+    with closing(MongoCatalog(uri)) as catalog:
+        with (
+            mongodb.failing("createIndexes", blockConnection=True, blockTimeMS=200),
+            ThreadPoolExecutor(16) as pool,
+        ):
+            list(pool.map(lambda _: catalog.list_workspaces(), range(200)))
+        wait_for(lambda: catalog._mongo.indexes.finished)
+    database.command("profile", 0)
+    assert sorted(builds(database)) == ["category", "listed", "status"]
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_unique_index_that_is_being_built_is_waited_for_as_long_as_a_call_may_take(
+    mongodb: MongoServer, uri: str, database: Database[dict[str, Any]]
+) -> None:
+    database.credentials.drop_index("digest")
+    with closing(MongoCatalog(uri, timeout=0.3)) as catalog:
+        with mongodb.failing("createIndexes", blockConnection=True, blockTimeMS=SLOW):
+            start = time.monotonic()
+            with pytest.raises(CatalogUnavailable, match="the index digest of credentials is being built"):
+                catalog.check()
+            assert time.monotonic() - start < SLOW / 1000
+        wait_for(lambda: catalog._mongo.indexes.finished)
+        catalog.check()
+
+
+def test_a_build_that_failed_is_tried_again_after_a_while(
+    mongodb: MongoServer, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.mongo.indexes._PAUSE", 0.2)
+    with closing(MongoCatalog(uri, timeout=0.5)) as catalog:
+        with mongodb.failing("createIndexes", errorCode=13), pytest.raises(CatalogUnavailable):
+            catalog.check()
+
+        def works() -> bool:
+            try:
+                catalog.check()
+            except CatalogUnavailable:
+                return False
+            return True
+
+        wait_for(works)
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_build_does_not_wait_for_members_that_are_down(
+    uri: str, database: Database[dict[str, Any]]
+) -> None:
+    database.products.drop_index("status")
+    database.command("profile", 2)
+    with closing(MongoCatalog(uri)) as catalog:
+        assert list(catalog.prepare()) == ["built the index status of products"]
+    database.command("profile", 0)
+    (entry,) = database["system.profile"].find({"command.createIndexes": {"$exists": True}})
+    assert entry["command"]["commitQuorum"] == "majority"
+    assert "maxTimeMS" not in entry["command"]
+
+
+@pytest.mark.usefixtures("prepared")
+def test_another_index_in_the_place_of_ours_is_one_sentence_and_stops_nothing(
+    uri: str, database: Database[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    database.products.drop_index("status")
+    database.products.create_index("status", name="status")
+    sentence = (
+        "another index is in the place of status of products: drop it, "
+        "then run 'flask --app wsgi catalog prepare'"
+    )
+    with closing(MongoCatalog(uri)) as catalog:
+        product = new_product(catalog, workspace := new_workspace(catalog))
+        for _ in range(3):
+            assert catalog.list_products(workspace.id, ProductQuery()).items == [product]
+        assert list(catalog.prepare()) == [sentence]
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [sentence]
+        database.products.drop_index("status")
+        assert list(catalog.prepare()) == ["built the index status of products"]
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_unique_index_that_is_not_unique_makes_the_catalog_unavailable_with_a_sentence(
+    uri: str, database: Database[dict[str, Any]]
+) -> None:
+    database.users.drop_index("email")
+    database.users.create_index("email", name="email")
+    with (
+        closing(MongoCatalog(uri, timeout=0.5)) as catalog,
+        pytest.raises(CatalogUnavailable, match="another index is in the place of email of users: drop it"),
+    ):
+        catalog.check()
+
+
+# --- databases of earlier versions
+
+
+@pytest.fixture
+def old(uri: str, database: Database[dict[str, Any]]) -> list[Product]:
+    """Products as an earlier version has written them, with its indexes."""
+    with closing(MongoCatalog(uri)) as catalog:
+        list(catalog.prepare())
+        workspace = new_workspace(catalog)
+        products = [new_product(catalog, workspace, name=name) for name in ("Große Lampe", "a", "Zürich")]
+    for product in products:
+        name, model = product.name.casefold(), product.model.casefold()
+        texts = (name, model)
+        grams = sorted(
+            {text[i : i + n] for text in texts for n in (1, 2, 3) for i in range(len(text) - n + 1)}
+        )
+        change = {
+            "$set": {"foldedName": name, "foldedModel": model, "grams": grams},
+            "$unset": {"folded": ""},
+        }
+        database.products.update_one({"_id": product.id}, change)
+    database.state.drop()
+    for name in ("listed", "trigrams"):
+        database.products.drop_index(name)
+    newest = [("companyId", 1), ("createdAt", -1), ("_id", -1), ("status", 1), ("category", 1)]
+    database.products.create_index([*newest, ("foldedName", 1), ("foldedModel", 1)], name="newest")
+    database.products.create_index([newest[0], ("grams", 1), *newest[1:]], name="grams")
+    return products
+
+
+SEARCHES = {"LAMPE": 0, "ss": 0, "zür": 2, "ü": 2}
+
+
+def test_products_of_an_earlier_version_are_found_before_and_after_they_are_updated(
+    mongodb: MongoServer, uri: str, database: Database[dict[str, Any]], old: list[Product]
+) -> None:
+    workspace_id = old[0].workspace_id
+
+    def found(catalog: MongoCatalog) -> dict[str, list[Product]]:
+        return {
+            search: list(catalog.list_products(workspace_id, ProductQuery(search=search)).items)
+            for search in SEARCHES
+        }
+
+    expected = {search: [old[index]] for search, index in SEARCHES.items()}
+    with closing(MongoCatalog(uri)) as catalog:
+        with mongodb.failing("createIndexes", errorCode=13):
+            assert found(catalog) == expected
+        with closing(MongoCatalog(uri)) as other:
+            other.check()
+            wait_for(lambda: other._mongo.indexes.finished)
+            assert found(other) == expected
+        assert {"newest", "grams"} <= names(database)  # servers of the earlier version still need them
+        steps = list(catalog.prepare())
+        assert steps == [
+            "dropped the index newest of products",
+            "dropped the index grams of products",
+            "removed what earlier versions needed of 3 products",
+        ]
+        assert found(catalog) == expected
+        assert list(catalog.prepare()) == []
+    document = database.products.find_one({"_id": old[1].id})
+    assert document is not None
+    assert document["folded"] == f"aMODEL{old[1].model}"
+    assert "foldedName" not in document
+    assert {len(gram) for gram in document["grams"]} == {3}
+
+
+def test_a_product_of_an_earlier_version_that_gets_another_name_is_not_found_by_the_old_one(
+    mongodb: MongoServer, uri: str, old: list[Product]
+) -> None:
+    with mongodb.failing("createIndexes", errorCode=13), closing(MongoCatalog(uri)) as catalog:
+        product = old[0]
+        catalog.update_product(product.workspace_id, product.id, {"name": "Torch"})
+        assert catalog.list_products(product.workspace_id, ProductQuery(search="lampe")).total == 0
+        assert catalog.list_products(product.workspace_id, ProductQuery(search="torch")).total == 1
+
+
+def test_a_new_database_needs_no_update(uri: str, database: Database[dict[str, Any]]) -> None:
+    with closing(MongoCatalog(uri)) as catalog:
+        assert all(step.startswith("built the index ") for step in catalog.prepare())
+        product = a_product(new_workspace(catalog))
+        catalog.create_product(product)
+        with pytest.raises(DuplicateModel):
+            catalog.create_product(product)
+        catalog.create_credential(new_api_key(product.workspace_id)[1])
+    assert database.state.find_one() == {"_id": "products", "folded": True}
