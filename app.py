@@ -33,6 +33,7 @@ from catalog.base import Catalog
 from catalog.expiry import Cleanup
 from catalog.mongo import MongoCatalog
 from catalog.sqlite import SQLiteCatalog
+from cli.catalog import catalog_commands
 from cli.cleanup import cleanup_command
 from cli.client import client_commands
 from cli.demo import demo_command
@@ -94,7 +95,7 @@ def make_catalog(settings: Settings) -> Catalog:
     """
     if settings.catalog_url.startswith("mongodb"):
         try:
-            return MongoCatalog(settings.catalog_url)
+            return MongoCatalog(settings.catalog_url, strict_revocation=settings.strict_revocation)
         except ValueError as error:
             raise ConfigError(f"CATALOG_URL {error}.") from None
     return SQLiteCatalog(settings.sqlite_path)
@@ -245,6 +246,7 @@ def _add_commands(
         user_commands(catalog),
         client_commands(catalog),
         cleanup_command(catalog, UNUSED_KEPT_FOR),
+        catalog_commands(catalog),
         storage_commands(catalog, storage, storage_named),
         doctor_command(catalog, storage, budgets.can_count, served_here=not storage.serves_objects),
         demo_command(catalog, settings.public_url, store_variables(settings)),

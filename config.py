@@ -126,9 +126,9 @@ def _catalog_url(text: str) -> str:
     if scheme == "sqlite" and rest.startswith("/") and rest != "/":
         return text
     if scheme in ("mongodb", "mongodb+srv"):
-        servers, _, path = rest.partition("/")
-        if not servers or not path.partition("?")[0]:
-            raise ValueError("must name a server and a database, as in mongodb://127.0.0.1/vetrina")
+        server = rest.partition("/")[0].rpartition("@")[2]
+        if not server or "?" in server:
+            raise ValueError("must name a server, as in mongodb://127.0.0.1/vetrina; options follow the /")
         return text
     raise ValueError(
         "must look like sqlite:///relative.db, sqlite:////absolute/path.db or mongodb://server/database"
@@ -178,6 +178,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "max_image_chunks": _at_least(10, 1_000_000),
     "max_icc_profile": _at_least(0, 100_000_000),
     "strip_metadata": _flag,
+    "strict_revocation": _flag,
     "request_deadline": _at_least(1, 3600),
     "ratelimit_storage_uri": _storage_uri,
     "auth_failures_per_minute": _at_least(1, 1_000_000),
@@ -208,8 +209,8 @@ class Settings:
         r2_bucket: that takes the images.
         r2_access_key_id, r2_secret_access_key: of a token that may read and write the bucket.
         r2_public_url: the base of the URLs under which the public reads the bucket.
-        catalog_url: where records go: ``sqlite:///<path>`` or a MongoDB connection string with a
-            database, ``mongodb://`` or ``mongodb+srv://``; it may have a password.
+        catalog_url: where records go: ``sqlite:///<path>`` or a MongoDB connection string,
+            ``mongodb://`` or ``mongodb+srv://``; it may have a password.
         media_accel_prefix: nginx's internal location of the disk backend's files, such as ``/_media/``;
             nginx then sends the files (deploy/nginx.conf).
         max_image_pixels: the most pixels of an image, all frames of an animation together;
@@ -224,6 +225,8 @@ class Settings:
         max_icc_profile: the largest colour profile that is kept, in bytes, inflated; a larger one is
             removed: ``validators/containers``.
         strip_metadata: whether images are stored without their metadata; if not, as they were sent.
+        strict_revocation: whether a revocation on MongoDB holds from the next request on even during a
+            failover; each authentication then waits for a majority of the servers.
         request_deadline: how long a request may take to arrive, in seconds; enforced by ``worker.py``.
         ratelimit_storage_uri: where writes and failed authentications are counted: ``redis://``,
             ``rediss://``, ``redis+unix://``, ``mongodb://``, ``mongodb+srv://`` or ``sqlite:///``, as the
@@ -260,6 +263,7 @@ class Settings:
     max_image_chunks: int = 20_000
     max_icc_profile: int = 4 * 1024 * 1024
     strip_metadata: bool = True
+    strict_revocation: bool = False
     request_deadline: int = 60
     ratelimit_storage_uri: str = field(default="", repr=False)
     auth_failures_per_minute: int = 30

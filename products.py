@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from catalog.attempts import attempts
 from catalog.base import Catalog, Image, Product, ProductChanges
 from catalog.errors import VersionMismatch
 from catalog.identity import Plan
@@ -36,6 +37,9 @@ from storage.base import CONTENT_TYPES, StorageBackend, StorageUnavailable, UrlS
 
 #: How long the objects of a product may take to be deleted, all together, in seconds.
 _PATIENCE: Final = 8.0
+
+#: How long a list of images is made anew while other changes of the product are faster, in seconds.
+_CHANGE_PATIENCE: Final = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +155,8 @@ class Products:
             return self._catalog.update_product(
                 workspace_id, product_id, changes, expected_version=expected_version
             )
-        while True:
-            before = self._catalog.get_product(workspace_id, product_id)
+        for _ in attempts(_CHANGE_PATIENCE):
+            before = self._catalog.get_product(workspace_id, product_id, for_change=True)
             if expected_version not in (None, before.version):
                 raise VersionMismatch
             images = self._images(before, image_urls)
@@ -161,13 +165,13 @@ class Products:
                     workspace_id, product_id, {**changes, "images": images}, expected_version=before.version
                 )
             except VersionMismatch:
-                # Someone else's change was done, so those who try again do not wait for each other.
-                if expected_version is None:
+                if expected_version is None:  # another change was done meanwhile
                     continue
                 raise
             kept = {image.key for image in images}
             self._delete(image.key for image in before.images if image.key and image.key not in kept)
             return after
+        raise AssertionError  # the attempts end with an exception
 
     def _images(self, product: Product, urls: Sequence[str]) -> list[Image]:
         """The images of a product's new list.

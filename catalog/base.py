@@ -213,8 +213,17 @@ class Catalog(Identities, Protocol):
             ProductQuotaReached, ImageQuotaReached, ByteQuotaReached
         """
 
-    def get_product(self, workspace_id: str, product_id: str) -> Product:
-        """Raises ProductNotFound, also when another workspace has the product."""
+    def get_product(self, workspace_id: str, product_id: str, *, for_change: bool = False) -> Product:
+        """The product.
+
+        Args:
+            workspace_id, product_id: of the product.
+            for_change: whether the version is one that ``update_product`` will compare. It may then include a
+                change that a failover would undo.
+
+        Raises:
+            ProductNotFound: also if another workspace has the product.
+        """
 
     def iter_products(self) -> Iterator[Product]:
         """All products of all workspaces, by id, for commands that process the whole catalog.

@@ -16,12 +16,16 @@ from typing import Final
 
 import click
 
+from catalog.attempts import attempts
 from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable, ProductNotFound, VersionMismatch
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 
 # The source of the copies, by their target.
 _SOURCES: Final = {"disk": "r2", "r2": "disk"}
+
+#: How long one product is migrated anew because it changes meanwhile, in seconds.
+_PATIENCE: Final = 60.0
 
 
 class Migration:
@@ -85,7 +89,7 @@ class Migration:
     def _migrate(self, product: Product) -> list[str]:
         """Migrates a product, and returns the keys of its images that neither store has."""
         copied: set[str] = set()
-        while True:
+        for _ in attempts(_PATIENCE):
             due = self._due_keys(product)
             sizes = {image.key: image.size for image in product.images}
             copied.update(key for key in due if key not in copied and self._copy(key, sizes[key]))
@@ -100,15 +104,16 @@ class Migration:
                     )
                     self.changed += 1
                 # A missing image may have been removed meanwhile.
-                product = self._catalog.get_product(product.workspace_id, product.id)
+                product = self._catalog.get_product(product.workspace_id, product.id, for_change=True)
             except VersionMismatch:
-                product = self._catalog.get_product(product.workspace_id, product.id)
+                product = self._catalog.get_product(product.workspace_id, product.id, for_change=True)
                 continue
             except ProductNotFound:
                 return []
             missing = [key for key in self._due_keys(product) if key in due]
             if missing == self._due_keys(product):
                 return missing
+        raise AssertionError  # the attempts end with an exception
 
     def _moved(self, image: Image, copied: set[str]) -> Image:
         if image.key not in copied:

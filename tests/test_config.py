@@ -52,6 +52,7 @@ def test_every_setting_comes_from_its_variable() -> None:
         "MAX_IMAGE_CHUNKS": "1000",
         "MAX_ICC_PROFILE": "500000",
         "STRIP_METADATA": "0",
+        "STRICT_REVOCATION": "1",
         "LOG_LEVEL": "debug",
         "LOG_FORMAT": "text",
         "METRICS_TOKEN": "not-a-real-token",
@@ -86,6 +87,7 @@ def test_every_setting_comes_from_its_variable() -> None:
         max_jpeg_scans=50,
         max_image_chunks=1000,
         max_icc_profile=500_000,
+        strict_revocation=True,
         strip_metadata=False,
         log_level="DEBUG",
         log_format="text",
@@ -139,9 +141,15 @@ def test_an_empty_variable_means_the_default() -> None:
         ),
         (
             "CATALOG_URL",
-            "mongodb://127.0.0.1:27017",
-            "CATALOG_URL must name a server and a database, as in mongodb://127.0.0.1/vetrina, "
+            "mongodb://user:hunter2@/vetrina",
+            "CATALOG_URL must name a server, as in mongodb://127.0.0.1/vetrina; options follow the /, "
             "but is 'mongodb://***'.",
+        ),
+        (
+            "CATALOG_URL",
+            "mongodb+srv://user:hunter2@cluster0.example.mongodb.net?retryWrites=true",
+            "CATALOG_URL must name a server, as in mongodb://127.0.0.1/vetrina; options follow the /, "
+            "but is 'mongodb+srv://***'.",
         ),
         (
             "PUBLIC_URL",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,37 @@ def image_keys(product: Product) -> set[str]:
 
 
 # --- another list of images
+
+
+def test_a_list_that_is_always_overtaken_ends_with_a_pause_between_attempts(
+    products: Products, catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    def overtaken(*_: object, **__: object) -> Product:
+        attempts.append(1)
+        raise VersionMismatch
+
+    monkeypatch.setattr("products._CHANGE_PATIENCE", 0.5)
+    monkeypatch.setattr(catalog, "update_product", overtaken)
+    with pytest.raises(CatalogUnavailable):
+        replace_list(products, product, [])
+    assert 3 < len(attempts) < 60
+    assert current(catalog, product) == product
+
+
+def test_the_version_that_a_list_replaces_is_read_as_the_change_compares_it(
+    products: Products, catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = catalog.get_product
+
+    def lagging(workspace_id: str, product_id: str, *, for_change: bool = False) -> Product:
+        found = read(workspace_id, product_id)
+        return found if for_change else replace(found, version=found.version - 1)
+
+    monkeypatch.setattr("products._CHANGE_PATIENCE", 0.5)
+    monkeypatch.setattr(catalog, "get_product", lagging)
+    assert replace_list(products, product, []).images == ()
 
 
 def test_the_bytes_of_a_dropped_image_are_deleted_after_the_catalog_has_changed(

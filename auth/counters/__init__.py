@@ -44,6 +44,8 @@ def make_limiter(app: Flask, uri: str) -> Limiter:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of an option that is misspelt, say
+            # A compressor without its module, or a server that is not MongoDB, is no mistake.
+            warnings.filterwarnings("ignore", "Wire protocol compression|You appear to be connected to")
             return Limiter(get_remote_address, app=app, storage_uri=uri, storage_options={**options})
     except (ConfigurationError, ValueError, TypeError, Warning):
         # Without the library's words: they may quote a password.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 
 from limits.storage import MongoDBStorage
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import AutoReconnect, PyMongoError
 
 #: Counts wait for nobody, in milliseconds.
 _TIMEOUT = 1000
 
 
 class MongoCounters(MongoDBStorage):
-    """The storage of ``limits``, in the database that the URI names, or in ``limits`` if it names none.
+    """The storage of ``limits``, in the database that the URI names, or in ``vetrina`` if it names none.
 
     Unlike that, it does not wait for long or ask twice; it makes the index by which counts expire also if
     the server was down at first; and it connects to count only, not when it is thrown away unused.
@@ -28,33 +29,44 @@ class MongoCounters(MongoDBStorage):
         # Connects to nothing yet: connections can't cross a fork.
         try:
             with MongoClient[dict[str, object]](uri, connect=False) as client:
-                name = client.get_default_database("limits").name
+                name = client.get_default_database("vetrina").name
         except PyMongoError as error:
             raise ValueError(str(error)) from None
+        self._making = threading.Lock()
         super().__init__(uri, database_name=name, wrap_exceptions=wrap_exceptions)
 
     @property
     def storage(self) -> MongoClient[dict[str, object]]:
         """The client; made at first use."""
-        client = self._storage
-        if client is None:
-            client = MongoClient(
-                self._storage_uri,
-                serverSelectionTimeoutMS=_TIMEOUT,
-                connectTimeoutMS=_TIMEOUT,
-                socketTimeoutMS=_TIMEOUT,
-                waitQueueTimeoutMS=_TIMEOUT,
-                retryWrites=False,
-                retryReads=False,
-            )
-            try:
-                counters = client[self._database_name][self._collection_mapping["counters"]]
-                counters.create_index("expireAt", expireAfterSeconds=0)
-            except BaseException:
-                client.close()
-                raise
-            weakref.finalize(self, client.close)
-            self._storage = client
+        if self._storage is not None:
+            return self._storage
+        # Threads that count first share one client. They do not wait for each other's timeouts in turn.
+        if not self._making.acquire(timeout=_TIMEOUT / 1000):
+            raise AutoReconnect("another thread is still connecting")
+        try:
+            if self._storage is None:
+                self._storage = self._make()
+            return self._storage
+        finally:
+            self._making.release()
+
+    def _make(self) -> MongoClient[dict[str, object]]:
+        client: MongoClient[dict[str, object]] = MongoClient(
+            self._storage_uri,
+            serverSelectionTimeoutMS=_TIMEOUT,
+            connectTimeoutMS=_TIMEOUT,
+            socketTimeoutMS=_TIMEOUT,
+            waitQueueTimeoutMS=_TIMEOUT,
+            retryWrites=False,
+            retryReads=False,
+        )
+        try:
+            counters = client[self._database_name][self._collection_mapping["counters"]]
+            counters.create_index("expireAt", expireAfterSeconds=0)
+        except BaseException:
+            client.close()
+            raise
+        weakref.finalize(self, client.close)
         return client
 
     def __del__(self) -> None:

@@ -68,6 +68,9 @@ DEFAULT_DATABASE: Final = "vetrina"
 #: AuthenticationFailed.
 _WRONG_PASSWORD: Final = 18
 
+#: The warnings of pymongo that do not mean that a connection string is wrong.
+_NOTICES: Final = "(Wire protocol compression|Unsupported compressor|You appear to be connected to)"
+
 #: What the catalog refuses, by the fields of the unique index whose key is there already.
 Refusals: TypeAlias = Mapping[tuple[str, ...], type[Exception]]
 
@@ -190,15 +193,20 @@ class MongoConnection:
             log.warning("the connection string of MongoDB: %s", notice)
 
     def _check_uri(self) -> list[str]:
-        """Makes a client to find out whether that works; returns what pymongo notices about compressors.
+        """Makes a client to find out whether that works; returns what pymongo notices.
 
-        Other warnings are about options that are misspelt or have no meaning, and are raised.
+        A compressor without its module and a server that is not MongoDB are notices. Any other warning is
+        about an option that is misspelt or has no meaning.
+
+        Raises:
+            PyMongoError, ValueError, TypeError, OSError: the connection string can't be used.
         """
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             with MongoClient[Document](self._uri, connect=False) as client:
                 self._database(client)
-        notices = [str(warning.message) for warning in caught if "ompress" in str(warning.message)]
+        messages = [str(warning.message) for warning in caught]
+        notices = [message for message in messages if re.match(_NOTICES, message)]
         if len(notices) < len(caught):
             raise ValueError
         return notices
@@ -206,7 +214,7 @@ class MongoConnection:
     def _client(self, *, hurried: bool = True) -> MongoClient[Document]:
         milliseconds = round(self._timeout * 1000)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*ompress.*")  # ``_check_uri`` logs them once
+            warnings.filterwarnings("ignore", _NOTICES)  # ``_check_uri`` logs them once
             return MongoClient(
                 self._uri,
                 connect=False,

@@ -53,11 +53,10 @@ class MongoProducts:
 
             with_usage(self._mongo, database, product.workspace_id, product.usage, insert)
 
-    def get_product(self, workspace_id: str, product_id: str) -> Product:
+    def get_product(self, workspace_id: str, product_id: str, *, for_change: bool = False) -> Product:
         with self._mongo.call() as database:
-            document = database.products.find_one(
-                {"_id": product_id, "companyId": workspace_id}, WITHOUT_SEARCH
-            )
+            products = latest(database.products) if for_change else database.products
+            document = products.find_one({"_id": product_id, "companyId": workspace_id}, WITHOUT_SEARCH)
         if document is None:
             raise ProductNotFound
         return PRODUCT.decode(document)

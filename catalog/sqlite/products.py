@@ -39,7 +39,7 @@ class SQLiteProducts:
             insert(connection, "products", PRODUCT.encode(product))
             add_to_index(connection, product.id)
 
-    def get_product(self, workspace_id: str, product_id: str) -> Product:
+    def get_product(self, workspace_id: str, product_id: str, *, for_change: bool = False) -> Product:
         with self._file.read() as connection:
             return _current(connection, workspace_id, product_id)
 

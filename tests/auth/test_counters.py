@@ -21,6 +21,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from limits import RateLimitItemPerDay
 from limits.storage import RedisStorage
+from pymongo import MongoClient
 from redis import Redis
 
 from app import create_app
@@ -272,6 +273,25 @@ def test_a_mongodb_that_was_down_at_first_forgets_what_has_expired_all_the_same(
             assert indexes["expireAt_1"]["expireAfterSeconds"] == 0
 
 
+def test_threads_that_count_first_share_a_client(
+    mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def client(*args: Any, **options: Any) -> MongoClient[Any]:
+        made.append(MongoClient(*args, **options))
+        return made[-1]
+
+    with new_database(mongodb.uri) as uri:
+        limiter = make_limiter(Flask("a"), uri)
+        monkeypatch.setattr("auth.counters.mongo.MongoClient", client)
+        with ThreadPoolExecutor(40) as pool:
+            counts = pool.map(lambda _: limiter.storage.incr("key", 60), range(40))
+            assert sorted(counts) == list(range(1, 41))
+        assert len(made) == 1
+        made[0].close()
+
+
 def test_an_application_that_counts_nothing_asks_mongodb_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         limiter = make_limiter(Flask("a"), f"mongodb://127.0.0.1:{listener.getsockname()[1]}/vetrina")
@@ -336,6 +356,7 @@ def test_an_address_that_can_not_be_read_stops_the_start(settings: Settings, uri
         "rediss://:hush@redis.example.com",
         "redis+unix:///run/redis.sock",
         "mongodb://127.0.0.1",
+        "mongodb://127.0.0.1/vetrina?compressors=zstd",
         "mongodb+srv://mongo.example.com/vetrina",
         "memory://",
     ],

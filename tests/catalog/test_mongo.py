@@ -13,7 +13,7 @@ import pytest
 from pymongo.database import Database
 
 from auth.tokens import new_api_key
-from catalog.base import ProductQuery
+from catalog.base import Product, ProductQuery
 from catalog.errors import CatalogUnavailable, DuplicateModel, QuotaNotSupported
 from catalog.identity import Quota
 from catalog.ids import new_id, now
@@ -313,6 +313,45 @@ def test_authentication_reads_linearizably_only_if_that_is_asked(uri: str, stric
         commands = asked(uri, calls)
     level = "linearizable" if strict else "majority"
     assert [command["readConcern"] for command in commands] == 4 * [{"level": level}]
+
+
+def test_a_product_that_is_to_be_changed_is_read_as_the_change_compares_it(
+    uri: str, catalog: MongoCatalog
+) -> None:
+    product = new_product(catalog, new_workspace(catalog))
+    for for_change, level in ((False, "majority"), (True, "local")):
+        *_, command = asked(
+            uri,
+            lambda: catalog.get_product(product.workspace_id, product.id, for_change=for_change),  # noqa: B023
+        )
+        assert command["readConcern"] == {"level": level}
+
+
+def test_a_record_that_is_always_overtaken_ends_before_the_deadline_with_pauses(
+    catalog: MongoCatalog, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = new_product(catalog, workspace := new_workspace(catalog))
+    rounds: list[Product] = []
+
+    def none(product: Product) -> dict[str, Any]:
+        rounds.append(product)
+        return {"_id": "none"}
+
+    monkeypatch.setattr("catalog.mongo.products._at_version", none)
+    with closing(MongoCatalog(uri, timeout=0.5)) as hasty:
+        hasty.check()
+        calls: list[Callable[[], object]] = [
+            lambda: hasty.update_product(workspace.id, product.id, {"name": "New"}),
+            lambda: hasty.delete_product(workspace.id, product.id),
+        ]
+        for call in calls:
+            rounds.clear()
+            start = time.monotonic()
+            with pytest.raises(CatalogUnavailable):
+                call()
+            assert time.monotonic() - start < 1.5
+            assert 3 < len(rounds) < 60
+    assert catalog.get_product(workspace.id, product.id) == product
 
 
 def test_a_single_server_is_not_asked_for_what_only_replica_sets_know(tmp_path: Path) -> None:

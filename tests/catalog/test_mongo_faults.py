@@ -37,8 +37,9 @@ def uri(mongodb: MongoServer) -> Iterator[str]:
 
 @pytest.fixture
 def catalog(uri: str) -> Iterator[MongoCatalog]:
-    """Goes to the server directly."""
+    """Goes to the server directly, and has built all indexes."""
     with closing(MongoCatalog(uri)) as catalog:
+        list(catalog.prepare())
         yield catalog
 
 
@@ -280,6 +281,9 @@ def test_the_way_back_is_found_without_a_new_catalog(
     [
         {"errorCode": 13},  # Unauthorized
         {"errorCode": 14031},  # OutOfDiskSpace
+        {"errorCode": 371},  # UserWritesBlocked
+        {"errorCode": 8000},  # AtlasError
+        {"errorCode": 462, "errorLabels": ["SystemOverloadedError", "RetryableError"]},
         {"errorCode": 10107, "errorLabels": []},  # NotWritablePrimary
         {"errorCode": 11600, "errorLabels": ["NoWritesPerformed"]},  # InterruptedAtShutdown
     ],
@@ -299,6 +303,7 @@ def test_what_the_server_refuses_has_not_happened(
         {"errorCode": 50},  # MaxTimeMSExpired
         {"errorCode": 11602, "errorLabels": []},  # InterruptedDueToReplStateChange
         {"errorCode": 189, "errorLabels": []},  # PrimarySteppedDown
+        {"errorCode": 462, "errorLabels": ["RetryableError"]},
         {"closeConnection": True},
     ],
     ids=str,
