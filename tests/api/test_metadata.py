@@ -41,6 +41,24 @@ def test_what_is_served_carries_the_orientation_alone(
     assert served(client, url) == STORED
 
 
+@pytest.mark.parametrize("data", [CARRYING, STORED], ids=["with metadata", "without"])
+def test_the_store_gets_the_digest_of_the_bytes_that_it_stores(
+    product: dict[str, Any],
+    upload: Post,
+    storage: StorageBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    data: bytes,
+) -> None:
+    put = storage.put
+
+    def check_then_put(key: str, data: bytes, *, sha256: bytes) -> None:
+        assert hashlib.sha256(data).digest() == sha256
+        put(key, data, sha256=sha256)
+
+    monkeypatch.setattr(storage, "put", check_then_put)
+    assert upload(product, data).status_code == 201
+
+
 def test_a_product_tells_what_was_removed_from_each_image(
     new_product: NewProduct, upload: Post, client: FlaskClient
 ) -> None:
