@@ -25,7 +25,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from catalog.attempts import attempts
 from catalog.base import Catalog, Image, Product, ProductChanges
@@ -33,6 +32,7 @@ from catalog.errors import VersionMismatch
 from catalog.identity import Plan
 from catalog.ids import new_id, now
 from errors import DomainError, InvalidFields
+from references import host_of, is_https_url
 from storage.base import CONTENT_TYPES, StorageBackend, StorageUnavailable, UrlSpace
 
 #: How long the objects of a product may take to be deleted, all together, in seconds.
@@ -40,6 +40,10 @@ _PATIENCE: Final = 8.0
 
 #: How long a list of images is made anew while other changes of the product are faster, in seconds.
 _CHANGE_PATIENCE: Final = 5.0
+
+_OF_ANOTHER: Final = "An image of another product can't be used: upload it to this one"
+_DELETED: Final = "This product's image has been deleted: upload it again"
+_NOT_AS_ISSUED: Final = "A URL of this server must be exactly the URL of one of this product's images"
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +108,7 @@ class Products:
         self._storage = storage
         self._catalog = catalog
         self._hosts = (storage, *hosts)
+        self._own_hosts = {host_of(host.public_url("x")) for host in self._hosts}
         self._on_left = on_left
 
     def create(self, workspace_id: str, new: NewProduct) -> Product:
@@ -113,7 +118,7 @@ class Products:
             DuplicateModel, ProductQuotaReached, WorkspaceNotFound, CatalogUnavailable
             ImageUrlsRefused: a URL is not an external one.
         """
-        refusals = dict.fromkeys(why for url in new.image_urls for why in self.refusals(url))
+        refusals = dict.fromkeys(why for url in new.image_urls for why in self._refusals(url))
         if refusals:
             raise ImageUrlsRefused(list(refusals))
         created_at = now()
@@ -176,36 +181,44 @@ class Products:
     def _images(self, product: Product, urls: Sequence[str]) -> list[Image]:
         """The images of a product's new list.
 
-        An image of the product is told by its URL as it was given out, which may be one from before
-        the server or the bucket got another address, or by the key that the URL stands for now.
+        An image of the product is identified by exactly the URL that was issued for it, or by the URL that
+        its key has now: the server or the bucket may have got another address since.
+
+        Raises:
+            ImageUrlsRefused
         """
         by_url = {image.url: image for image in product.images}
         by_key = {image.key: image for image in product.images if image.key}
         images: list[Image] = []
         reasons: dict[str, None] = {}  # a set in order
         for url in urls:
-            key = self._key_of(url)
-            image = by_url.get(url) or by_key.get(key or "") or Image(url=url)
+            image = by_url.get(url) or by_key.get(self._key_of(url) or "") or Image(url=url)
             if image.key and image in images:
                 reasons["The same image is in the list twice"] = None
             elif image.url not in by_url:
-                reasons |= dict.fromkeys(self.refusals(url))
+                reasons |= dict.fromkeys(self._refusals(url, product))
             images.append(image)
         if reasons:
             raise ImageUrlsRefused(list(reasons))
         return images
 
-    def refusals(self, url: str) -> list[str]:
-        """Why a product can't have this URL as a new one; empty if it can: an https URL elsewhere."""
-        if self._key_of(url) is not None:
-            return ["An image of another product can't be used: upload it to this one"]
-        try:
-            parts = urlsplit(url)
-            good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
-            good = good and parts.username is None  # a password in a public list is a mistake
-        except ValueError:
-            good = False
-        return [] if good and url.isprintable() and " " not in url else ["Not an https URL"]
+    def _refusals(self, url: str, product: Product | None = None) -> list[str]:
+        """The reasons why a product can't have this URL as a new one; none if it is an https URL elsewhere.
+
+        A URL of our own hosts is refused however it is spelt: docs/contract.md "Products".
+
+        Args:
+            url: none of the product's images has it.
+            product: None if the product does not exist yet.
+        """
+        if host_of(url) in self._own_hosts:
+            key = self._key_of(url)
+            if key is None or key.rpartition(".")[2] not in CONTENT_TYPES:
+                return [_NOT_AS_ISSUED]
+            if product and key.startswith(f"{product.workspace_id}/products/{product.id}/"):
+                return [_DELETED]
+            return [_OF_ANOTHER]
+        return [] if is_https_url(url) else ["Not an https URL"]
 
     def _key_of(self, url: str) -> str | None:
         return next((key for host in self._hosts if (key := host.key_of(url)) is not None), None)

@@ -111,8 +111,11 @@ def is_key(key: str) -> bool:
 class UrlSpace(Protocol):
     """A set of URLs, each of which stands for a key."""
 
+    def public_url(self, key: str) -> str:
+        """The public URL of an object. A pure function of the key."""
+
     def key_of(self, url: str) -> str | None:
-        """The key that this URL stands for; None if the URL is not in this space."""
+        """The inverse of ``public_url``: the key whose URL is exactly this one; None if there is none."""
 
 
 class StorageBackend(UrlSpace, Protocol):
@@ -159,9 +162,6 @@ class StorageBackend(UrlSpace, Protocol):
             StorageUnavailable
         """
 
-    def public_url(self, key: str) -> str:
-        """The public URL of the object. A pure function of the key, and the inverse of ``key_of``."""
-
     def check(self) -> None:
         """Returns if the store is reachable and accepts writes. It is quick, for the start and for probes.
 
@@ -182,11 +182,5 @@ class PublicUrls:
         return self._base_url + key
 
     def key_of(self, url: str) -> str | None:
-        """See UrlSpace. Scheme and host are compared without regard to case (RFC 3986 section 6.2.2.1)."""
-        scheme, _, host_and_path = self._base_url.partition("://")
-        host, _, path = host_and_path.partition("/")
-        origin = f"{scheme}://{host}"
-        if url[: len(origin)].lower() != origin.lower() or not url[len(origin) :].startswith("/" + path):
-            return None
-        key = url[len(self._base_url) :]
-        return key if is_key(key) else None
+        key = url.removeprefix(self._base_url)
+        return key if key != url and is_key(key) else None

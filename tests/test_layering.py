@@ -15,6 +15,7 @@ ROOMS = {
     "config",
     "uploads",
     "products",
+    "references",
     "logs",
     "worker",
     "errors",
@@ -58,7 +59,8 @@ ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "sqlite_busy": set(),
     "uploads": {"validators", "storage.base", *CATALOG},
-    "products": {"storage.base", *CATALOG},
+    "products": {"references", "storage.base", *CATALOG},
+    "references": set(),
     "api": {
         *{"api", "auth", "uploads", "products", "storage.base", *CATALOG},
         *{"validators.base", "validators.presence", "validators.size"},

@@ -190,7 +190,7 @@ def test_an_image_that_is_removed_before_the_list_is_applied_is_refused(
         uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
 
     before_the_next(monkeypatch, catalog, "update_product", remove)
-    with pytest.raises(ImageUrlsRefused, match="another product"):
+    with pytest.raises(ImageUrlsRefused, match="has been deleted"):
         replace_list(products, product, product.image_urls)
     after = current(catalog, product)
     assert keys_of(storage) == image_keys(after) == {product.images[2].key}

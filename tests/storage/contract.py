@@ -157,16 +157,11 @@ class StorageContract:
         assert url.endswith(f"/{key}")
         assert storage.key_of(url) == key
 
-    def test_the_host_of_a_public_url_is_compared_without_regard_to_case(
-        self, storage: StorageBackend
-    ) -> None:
-        scheme, _, rest = storage.public_url(key := new_key()).partition("://")
-        host, _, path = rest.partition("/")
-        assert storage.key_of(f"{scheme.upper()}://{host.upper()}/{path}") == key
-
     def test_another_url_names_no_key(self, storage: StorageBackend) -> None:
         base = storage.public_url("x").removesuffix("x")
-        for url in ("https://elsewhere.example/x.png", "", base, base + "../x.png", "x" + base + "x.png"):
+        scheme, _, rest = base.partition("://")
+        others = ("https://elsewhere.example/x.png", "", base, base + "../x.png", "x" + base + "x.png")
+        for url in (*others, f"{scheme.upper()}://{rest}x.png", base + "x.png?v=2", base + "/x.png", "x.png"):
             assert storage.key_of(url) is None
 
     def test_it_takes_many_objects_at_once(self, storage: StorageBackend) -> None:
