@@ -8,13 +8,13 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 NPM_LOCK := npm install --package-lock-only --omit-lockfile-registry-resolved --no-fund --no-audit
 
-.PHONY: help run install development test lint format lock audit outdated bench screenshots fuzz clean
+.PHONY: help run install development test lint format lock audit outdated readme bench screenshots fuzz clean
 
 help: ## List these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run: install ## Start the server on disk and SQLite, with a demo to try
-	@DEMO=1 LOG_FORMAT=$${LOG_FORMAT:-text} exec $(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
+	@DEMO=1 LOG_FORMAT=$${LOG_FORMAT:-text} exec $(BIN)/python serve.py
 
 install: ## Install what the server needs into .venv: requirements.lock
 	@deploy/install.sh requirements.lock
@@ -63,6 +63,9 @@ audit: development ## Ask for known vulnerabilities of the locked packages
 outdated: development ## List the installed packages that have a newer release
 	$(BIN)/uv pip list --outdated --python $(BIN)/python
 	@if command -v npm >/dev/null; then set -x; npm outdated || true; fi
+
+readme: install ## Write the README's table of settings from config.py
+	$(BIN)/python config.py README.md
 
 bench: development ## Measure beside a floor, two peers and nginx; write docs/performance.md
 	$(BIN)/python -m bench.report

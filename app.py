@@ -23,7 +23,7 @@ from api.oauth import oauth_blueprint
 from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
 from auth.bearer import BearerAuth
-from auth.budgets import Budgets, tell_budget
+from auth.budgets import Budgets, add_rate_limit_headers
 from auth.counters import Counters, make_limiter
 from auth.last_used import LastUsed
 from auth.oauth.registration import UNUSED_KEPT_FOR
@@ -180,6 +180,7 @@ def create_app(
     )
 
     app = Flask("vetrina", static_folder=None)
+    app.extensions["stores"] = {"storage": storage, "catalog": catalog}
     _configure(app, settings)
     budgets = make_budgets(app, settings, catalog)
     last_used = app.extensions["last_used"] = LastUsed(catalog)
@@ -213,7 +214,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         allow_browsers(app, settings.cors_origins)
     register_request_log(app)
     register_errors(app, settings.public_url)
-    app.after_request(tell_budget)
+    app.after_request(add_rate_limit_headers)
 
 
 def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budgets) -> None:

@@ -1,7 +1,8 @@
 """The settings, read once from the environment.
 
-What an operator may change is a field of ``Settings``. What the contract fixes is a constant beside
-the code that enforces it:
+Each setting is stated once, as a field of ``Settings``: name, type, default, parser and description. The
+README's table is made from these fields: ``make readme``. The limits that the contract fixes are constants
+beside the code that enforces them:
 
 ===============================  ============================================================
 5 MiB an image                   enforced by us: ``validators/size.py``
@@ -16,10 +17,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 #: A scheme, a host (also an IPv6 address in brackets) and perhaps a port: RFC 6454 section 6.2.
@@ -50,7 +52,7 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 def _folder(text: str) -> Path:
     path = Path(text)
-    # What is missing is made at first use, in the part that is there.
+    # The missing part of the path is created at first use, inside the part that exists.
     present = next(part for part in (path.absolute(), *path.absolute().parents) if part.exists())
     if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
         raise ValueError("must be a folder that can be written to")
@@ -106,7 +108,7 @@ def _public_url(text: str) -> str:
 
 def _s3_url(text: str) -> str:
     url = _http_url(text)
-    # Cloudflare's dashboard shows the bucket at the end of it.
+    # Cloudflare's dashboard shows the URL with the bucket's name at its end.
     if urlsplit(url).path:
         raise ValueError("must have no path: the bucket is named by R2_BUCKET")
     return url
@@ -135,14 +137,6 @@ def _catalog_url(text: str) -> str:
     )
 
 
-def _without_secrets(text: str) -> str:
-    """A URL, or what was meant to be one, without what could be a password or a piece of one."""
-    scheme, separator, _ = text.partition("://")
-    if scheme == "sqlite":
-        return text
-    return f"{scheme}://***" if separator else "***"
-
-
 def _log_level(text: str) -> str:
     level = text.upper()
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
@@ -156,124 +150,162 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
-_PARSERS: dict[str, Callable[[str], object]] = {
-    "data_dir": _folder,
-    "host": str,
-    "port": _at_least(1, 65535),
-    "web_concurrency": _at_least(1, 1000),
-    "public_url": _public_url,
-    "storage_backend": str,
-    "r2_account_id": _matching("[A-Za-z0-9-]+", "an account id, letters and digits"),
-    "r2_endpoint_url": _s3_url,
-    "r2_bucket": _matching("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of a bucket"),
-    "r2_access_key_id": str,
-    "r2_secret_access_key": str,
-    "r2_public_url": _http_url,
-    "catalog_url": _catalog_url,
-    "media_accel_prefix": _path_prefix,
-    "max_image_pixels": _at_least(1, 1_000_000_000),
-    "max_decode_memory": _at_least(1_000_000, 100_000_000_000),
-    "max_decode_memory_in_flight": _at_least(1_000_000, 100_000_000_000),
-    "max_jpeg_scans": _at_least(1, 10_000),
-    "max_image_chunks": _at_least(10, 1_000_000),
-    "max_icc_profile": _at_least(0, 100_000_000),
-    "strip_metadata": _flag,
-    "strict_revocation": _flag,
-    "request_deadline": _at_least(1, 3600),
-    "ratelimit_storage_uri": _storage_uri,
-    "auth_failures_per_minute": _at_least(1, 1_000_000),
-    "trusted_proxy_hops": _at_least(0, 10),
-    "cors_origins": _origins,
-    "oauth_max_registered_clients": _at_least(0, 1_000_000),
-    "log_level": _log_level,
-    "log_format": _one_of("json", "text"),
-    "metrics_token": str,
-    "demo": _flag,
-}
+def _setting(  # noqa: PLR0913  # each is one property of a setting
+    default: Any,  # noqa: ANN401  # of the field's own type
+    parse: Callable[[str], object],
+    description: str,
+    *,
+    group: str = "",
+    shown: str | None = None,
+    secret: bool = False,
+) -> Any:  # noqa: ANN401  # dataclasses.field() returns the type of the field
+    """A field of ``Settings``.
+
+    Args:
+        default: the value when the variable is unset or empty.
+        parse: turns the variable's text into the value; raises ValueError with the end of a sentence.
+        description: for the README, in Markdown.
+        group: the variable with which this one shares a row of the README's table; the description and the
+            row are those of that variable.
+        shown: the default in the README, in Markdown; None: the default itself.
+        secret: whether the value can contain a password, which no message and no repr() may show.
+    """
+    metadata = {"parse": parse, "description": description, "group": group, "shown": shown, "secret": secret}
+    return field(default=default, repr=not secret, metadata=metadata)
+
+
+def _printable(text: str, *, secret: bool) -> str:
+    """A refused value without anything that could be a password or a part of one."""
+    scheme, separator, rest = text.partition("://")
+    start = f"{scheme}://" if separator else ""
+    if secret and scheme != "sqlite":
+        return f"{start}***"
+    if "@" in text:
+        return f"{start}***@{(rest or text).rpartition('@')[2]}"
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every setting, typed. The environment variable of a field is its name in capitals.
+    """All settings. The environment variable of a field is its name in capitals."""
 
-    Attributes:
-        data_dir: the folder that the disk and SQLite backends keep everything under.
-        host: the address that gunicorn binds.
-        port: the TCP port that gunicorn binds.
-        web_concurrency: how many worker processes gunicorn starts.
-        public_url: the base of the URLs that clients receive; without a path and a trailing slash.
-        storage_backend: where image bytes go: a name in ``STORAGE_BACKENDS`` of ``app.py``.
-        r2_account_id: of Cloudflare; names the endpoint.
-        r2_endpoint_url: of the S3 API, in place of the account's: for R2 in a jurisdiction, or for
-            another S3 store.
-        r2_bucket: that takes the images.
-        r2_access_key_id, r2_secret_access_key: of a token that may read and write the bucket.
-        r2_public_url: the base of the URLs under which the public reads the bucket.
-        catalog_url: where records go: ``sqlite:///<path>`` or a MongoDB connection string,
-            ``mongodb://`` or ``mongodb+srv://``; it may have a password.
-        media_accel_prefix: nginx's internal location of the disk backend's files, such as ``/_media/``;
-            nginx then sends the files (deploy/nginx.conf).
-        max_image_pixels: the most pixels of an image, all frames of an animation together;
-            enforced by us: ``validators/pixels.py``.
-        max_decode_memory: the memory that decoding an image may take, in bytes; enforced by us:
-            ``validators/pixels.py``.
-        max_decode_memory_in_flight: the same for all images that a process decodes at a time; the
-            others wait: ``validators/decoding/memory.py``.
-        max_jpeg_scans: the most scans of a JPEG; enforced by us: ``validators/containers/jpeg.py``.
-        max_image_chunks: the most chunks or segments of a file; enforced by us:
-            ``validators/containers``.
-        max_icc_profile: the largest colour profile that is kept, in bytes, inflated; a larger one is
-            removed: ``validators/containers``.
-        strip_metadata: whether images are stored without their metadata; if not, as they were sent.
-        strict_revocation: whether a revocation on MongoDB holds from the next request on even during a
-            failover; each authentication then waits for a majority of the servers.
-        request_deadline: how long a request may take to arrive, in seconds; enforced by ``worker.py``.
-        ratelimit_storage_uri: where writes and failed authentications are counted: ``redis://``,
-            ``rediss://``, ``redis+unix://``, ``mongodb://``, ``mongodb+srv://`` or ``sqlite:///``, as the
-            ``limits`` library writes them; ``memory://`` is for one process. By default beside the catalog:
-            a SQLite file, or the same MongoDB database.
-        auth_failures_per_minute: authentications of an address that may fail in a minute.
-        trusted_proxy_hops: how many proxies stand before the server, whose X-Forwarded-For is believed.
-        cors_origins: the origins whose pages may call the API from a browser; ``*`` is any.
-        oauth_max_registered_clients: how many OAuth clients may register themselves; 0: none may.
-        log_level: the least level that is logged.
-        log_format: ``json``, a line an object for machines, or ``text``, for people.
-        metrics_token: what ``GET /metrics`` asks for as a bearer token; empty: it asks for none.
-        demo: whether the server makes a demo workspace at its start and prints how to try it.
-    """
-
-    data_dir: Path = Path("data")
-    host: str = "127.0.0.1"
-    port: int = 8000
-    web_concurrency: int = 2
-    public_url: str = ""
-    storage_backend: str = "disk"
-    r2_account_id: str = ""
-    r2_endpoint_url: str = ""
-    r2_bucket: str = ""
-    r2_access_key_id: str = field(default="", repr=False)
-    r2_secret_access_key: str = field(default="", repr=False)
-    r2_public_url: str = ""
-    catalog_url: str = field(default="", repr=False)
-    media_accel_prefix: str = ""
-    max_image_pixels: int = 50_000_000
-    max_decode_memory: int = 400_000_000
-    max_decode_memory_in_flight: int = 400_000_000
-    max_jpeg_scans: int = 100
-    max_image_chunks: int = 20_000
-    max_icc_profile: int = 4 * 1024 * 1024
-    strip_metadata: bool = True
-    strict_revocation: bool = False
-    request_deadline: int = 60
-    ratelimit_storage_uri: str = field(default="", repr=False)
-    auth_failures_per_minute: int = 30
-    trusted_proxy_hops: int = 0
-    cors_origins: tuple[str, ...] = ()
-    oauth_max_registered_clients: int = 1000
-    log_level: str = "INFO"
-    log_format: str = "json"
-    metrics_token: str = field(default="", repr=False)
-    demo: bool = False
+    data_dir: Path = _setting(  # noqa: RUF009  # a field, made by dataclasses.field()
+        Path("data"), _folder, "the folder of the disk and SQLite backends", shown="`./data`"
+    )
+    public_url: str = _setting(
+        "",
+        _public_url,
+        "the start of the URLs that clients receive; a host of its own, without a path",
+        shown="`http://127.0.0.1:$PORT`",
+    )
+    storage_backend: str = _setting("disk", str, "where the bytes go: `disk` or `r2`")
+    catalog_url: str = _setting(
+        "",
+        _catalog_url,
+        "where the records go; or `mongodb://…/database`, `mongodb+srv://…/database`",
+        shown="`sqlite:///$DATA_DIR/vetrina.sqlite3`",
+        secret=True,
+    )
+    r2_bucket: str = _setting(
+        "",
+        _matching("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of a bucket"),
+        "the bucket of Cloudflare R2 or of any other S3 store",
+    )
+    r2_account_id: str = _setting(
+        "",
+        _matching("[A-Za-z0-9-]+", "an account id, letters and digits"),
+        "the Cloudflare account, which names the endpoint; not needed with `R2_ENDPOINT_URL`",
+    )
+    r2_endpoint_url: str = _setting(
+        "", _s3_url, "the URL of the S3 API: for R2 in a jurisdiction, or for another S3 store"
+    )
+    r2_access_key_id: str = _setting(
+        "", str, "a token that may read and write the bucket's objects", secret=True
+    )
+    r2_secret_access_key: str = _setting("", str, "", group="R2_ACCESS_KEY_ID", secret=True)
+    r2_public_url: str = _setting(
+        "", _http_url, "the custom domain of the bucket; image URLs are `$R2_PUBLIC_URL/<key>`"
+    )
+    media_accel_prefix: str = _setting(
+        "",
+        _path_prefix,
+        "the internal location from which nginx sends the pictures of the disk backend: `deploy/nginx.conf`",
+    )
+    max_image_pixels: int = _setting(
+        50_000_000,
+        _at_least(1, 1_000_000_000),
+        "the most pixels of an image, all frames of an animation together",
+    )
+    max_decode_memory: int = _setting(
+        400_000_000,
+        _at_least(1_000_000, 100_000_000_000),
+        "the most bytes of memory that decoding an image may take; a WebP takes 12 to 14 a pixel, so this "
+        "limits a WebP to about 30 megapixels, below `MAX_IMAGE_PIXELS`",
+    )
+    max_decode_memory_in_flight: int = _setting(
+        400_000_000,
+        _at_least(1_000_000, 100_000_000_000),
+        "the same for all images that a process decodes at once; the others wait",
+    )
+    max_jpeg_scans: int = _setting(
+        100,
+        _at_least(1, 10_000),
+        "the most scans of a JPEG, and the most chunks or segments of a file, those of all frames together",
+    )
+    max_image_chunks: int = _setting(20_000, _at_least(10, 1_000_000), "", group="MAX_JPEG_SCANS")
+    max_icc_profile: int = _setting(
+        4 * 1024 * 1024, _at_least(0, 100_000_000), "the bytes of the largest colour profile that is kept"
+    )
+    strict_revocation: bool = _setting(
+        False,
+        _flag,
+        "`1` makes a revocation on MongoDB hold from the next request on even during a failover; each "
+        "authentication then waits for a majority of the servers",
+        shown="`0`",
+    )
+    strip_metadata: bool = _setting(True, _flag, "`0` stores images as they were sent", shown="`1`")
+    request_deadline: int = _setting(60, _at_least(1, 3600), "the seconds within which a request must arrive")
+    trusted_proxy_hops: int = _setting(
+        0, _at_least(0, 10), "the number of proxies in front of the server whose `X-Forwarded-For` is trusted"
+    )
+    ratelimit_storage_uri: str = _setting(
+        "",
+        _storage_uri,
+        "where writes and failed authentications are counted: `redis://…`, `rediss://…`, `redis+unix://…`, "
+        "`mongodb://…`, `mongodb+srv://…` or `sqlite:///…`; `memory://` is for a single process",
+        shown="beside the catalog",
+        secret=True,
+    )
+    auth_failures_per_minute: int = _setting(
+        30,
+        _at_least(1, 1_000_000),
+        "failed authentications and sign-ins a minute from an address (IPv6: from a /64 network); sign-ins "
+        "of one user from all addresses: 20 times as many",
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        (), _origins, "the origins whose pages may call the API, separated by commas; `*` is any", shown=""
+    )
+    oauth_max_registered_clients: int = _setting(
+        1000, _at_least(0, 1_000_000), "the number of apps that may register themselves; `0` disables this"
+    )
+    host: str = _setting("127.0.0.1", str, "the address and the TCP port that gunicorn listens on")
+    port: int = _setting(8000, _at_least(1, 65535), "", group="HOST")
+    web_concurrency: int = _setting(2, _at_least(1, 1000), "the number of gunicorn's worker processes")
+    log_level: str = _setting("INFO", _log_level, "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`")
+    log_format: str = _setting(
+        "json",
+        _one_of("json", "text"),
+        "`json`, one object a line for machines, or `text`, for people (`make run`)",
+    )
+    metrics_token: str = _setting(
+        "", str, "the bearer token that `GET /metrics` requires; empty: it requires none", secret=True
+    )
+    demo: bool = _setting(
+        False,
+        _flag,
+        "`1` makes a demo workspace at the start and prints how to try it (`make run` does)",
+        shown="`0`",
+    )
 
     def __post_init__(self) -> None:
         # Some defaults follow other settings, so they can't stand in the field list.
@@ -313,13 +345,48 @@ class Settings:
             if not text:
                 continue
             try:
-                values[setting.name] = _PARSERS[setting.name](text)
+                values[setting.name] = setting.metadata["parse"](text)
             except ValueError as error:
-                shown = text if setting.repr else _without_secrets(text)
+                shown = _printable(text, secret=setting.metadata["secret"])
                 raise ConfigError(f"{variable} {error}, but is {shown!r}.") from None
-        return cls(**values)  # type: ignore[arg-type]  # _PARSERS gives each field its type
+        return cls(**values)  # type: ignore[arg-type]  # each parser returns its field's type
 
     @property
     def sqlite_path(self) -> Path:
         """The file of a ``sqlite:///`` catalog URL (three slashes: relative, four: absolute)."""
         return Path(self.catalog_url.removeprefix("sqlite:///"))
+
+
+def _row(group: list[Field[Any]]) -> str:
+    names = ", ".join(f"`{setting.name.upper()}`" for setting in group)
+    defaults = []
+    for setting in group:
+        shown = setting.metadata["shown"]
+        plain = f"`{setting.default}`" if setting.default not in ("", ()) else ""
+        defaults.append(plain if shown is None else shown)
+    return f"| {names} | {', '.join(filter(None, defaults))} | {group[0].metadata['description']} |"
+
+
+def settings_table() -> str:
+    """The README's table of the settings, in Markdown."""
+    groups: dict[str, list[Field[Any]]] = {}
+    for setting in fields(Settings):
+        groups.setdefault(setting.metadata["group"] or setting.name.upper(), []).append(setting)
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *map(_row, groups.values())])
+
+
+#: The lines between which the README has the table.
+TABLE_START: Final = "<!-- settings: make readme writes this table from config.py -->"
+TABLE_END: Final = "<!-- end of settings -->"
+
+
+def with_settings_table(readme: str) -> str:
+    """The README with the present table."""
+    before, _, rest = readme.partition(TABLE_START)
+    _, _, after = rest.partition(TABLE_END)
+    return f"{before}{TABLE_START}\n\n{settings_table()}\n\n{TABLE_END}{after}"
+
+
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    file.write_text(with_settings_table(file.read_text()))

@@ -1,19 +1,25 @@
-"""How gunicorn serves Vetrina: ``gunicorn -c gunicorn.conf.py wsgi:app``."""
+"""How gunicorn serves Vetrina. ``python serve.py`` starts it with this file."""
 
 from __future__ import annotations
 
 import atexit
+import errno
+import logging
 import os
 import resource
 import shutil
+import socket
 import sys
 import tempfile
+import threading
 
 from click import ClickException
 from gunicorn.arbiter import Arbiter
 
 from config import ConfigError, Settings
+from errors import DomainError
 from logs import logging_config
+from version import VERSION
 from worker import Logger, Worker
 
 try:
@@ -21,69 +27,116 @@ try:
 except ConfigError as error:
     sys.exit(f"vetrina: {error}")
 
-bind = f"{_settings.host}:{_settings.port}"
+# An IPv6 address needs brackets before a port: RFC 3986 section 3.2.2.
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+bind = f"{_host}:{_settings.port}"
 worker_class = Worker
 Worker.request_deadline = _settings.request_deadline
-# Decoding is what costs, and it runs outside the interpreter's lock: threads share a core well, and
-# processes keep one picture's trouble from the others.
+# Decoding takes most of the CPU time and runs without the interpreter's lock, so the threads of one process
+# share a core well. Several processes isolate the failures of one from the others.
 workers = _settings.web_concurrency
-# Each request that is still arriving takes a thread, which costs little: many slow clients must not keep
-# others out. What costs, the decoding, is bounded by its memory.
+# A request that is still arriving holds a thread, which costs little: slow clients must not keep others out.
+# The memory budget of the decodes bounds what costs much.
 threads = 200
-# What is open at a time, beside the files and databases of those threads, has to fit the limit for
-# descriptors; the usual one is far below what the system allows.
+# The open connections, and the files and databases of the threads, must fit into the limit of descriptors.
+# The usual soft limit is far below the hard one.
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 _descriptors = max(_soft, min(_hard, 8192)) if _hard != resource.RLIM_INFINITY else max(_soft, 8192)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors, _hard))
 worker_connections = min(1000, _descriptors // 4)
-# The application is loaded once, before the fork: a fault stops the start, and memory is shared.
-# What can't be shared (connections) is made by each process at first use.
+# The application is loaded once, before the fork: an error in it stops the start, and memory is shared. Each
+# process makes its own connections at first use.
 preload_app = True
 
-# A worker that does not answer its parent for so long is replaced. In a threaded worker slow clients
-# don't count; they have REQUEST_DEADLINE. 5 MB over a 1 Mbit/s line take 42 s, and that is fine.
+# The arbiter replaces a worker that does not report to it for this many seconds. Slow clients do not delay
+# the reports of a threaded worker; REQUEST_DEADLINE limits them. 5 MB over a 1 Mbit/s line take 42 s.
 timeout = 60
-# How long a stop or reload waits for the uploads in flight.
+# The seconds that a stop or a reload waits for the running uploads.
 graceful_timeout = 30
-# Long enough that a client's next upload finds the connection open. A proxy must give connections up
-# sooner than this (deploy/nginx.conf does), or it sends a request into one that is just being closed.
+# Long enough that the next upload of a client finds the connection open. A proxy must close its idle
+# connections sooner (deploy/nginx.conf does), or it sends a request into a connection that is being closed.
 keepalive = 5
 
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 
-# It would sit in the home folder, which a service may not have, and two servers would share it.
+# gunicorn would create this socket in the home folder, which a service may not have and two servers share.
 control_socket_disable = True
 
 loglevel = _settings.log_level.lower()
-# The application writes a line a request itself: it knows the request's id, its workspace and its route.
+# The application logs each request itself, with the request's id, workspace and route.
 logger_class = Logger
 logconfig_dict = logging_config(_settings.log_format, _settings.log_level)
 
 
 def _remove(folder: str, process: int) -> None:
-    """A worker that ends, which is a fork, leaves the folder to the others."""
+    """Removes the folder when the process that made it ends; a fork leaves it alone."""
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# Each worker counts in files of its own; any of them can add up all. It is set before the application,
-# and with it prometheus_client, is loaded. The files are mapped into memory, and to touch a page that a full
-# disk has no room for ends a process: so they are kept in memory where there is a place for that.
-_memory = "/dev/shm"  # noqa: S108  # mkdtemp() makes a folder of our own in it
+# Each worker counts in files of its own, and any worker can add up all of them. prometheus_client reads the
+# variable when the application imports it. The files are mapped into memory: writing to a page for which a
+# full disk has no room ends the process, so the files are kept in memory where that is possible.
+_memory = "/dev/shm"  # noqa: S108  # mkdtemp() makes a private folder in it
 _metrics = tempfile.mkdtemp(prefix="vetrina-metrics-", dir=_memory if os.access(_memory, os.W_OK) else None)
 atexit.register(_remove, _metrics, os.getpid())
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics
 
+_BIND_ERRORS = {
+    errno.EADDRINUSE: "port {port} is in use by another process: set PORT to a free one.",
+    errno.EADDRNOTAVAIL: "{host} is not an address of this machine: set HOST to one that is.",
+    errno.EACCES: "this user may not listen on port {port}: set PORT to 1024 or more.",
+}
+
+
+def on_starting(_: Arbiter) -> None:
+    """Logs the version, and stops with one sentence if the address can't be bound.
+
+    gunicorn itself would retry for five seconds and log ten lines.
+    """
+    logging.getLogger("vetrina").info("Vetrina %s", VERSION)
+    if "GUNICORN_FD" in os.environ:  # an upgrade inherits the sockets: gunicorn's signal USR2
+        return
+    family = socket.AF_INET6 if ":" in _settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_settings.host, _settings.port))
+            probe.listen(1)
+        except OSError as error:
+            why = _BIND_ERRORS.get(
+                error.errno or 0,
+                "{host} can't be bound ({error}): set HOST to an address of this machine.",
+            )
+            known = {"host": _settings.host, "port": _settings.port, "error": error.strerror}
+            sys.exit(f"vetrina: {why.format(**known)}")
+
 
 def when_ready(_: Arbiter) -> None:
-    """Says how to try the server, once it can be tried."""
+    """Runs the demo command, if the demo is on, when clients can connect."""
     if _settings.demo:
-        from wsgi import app  # noqa: PLC0415  # loaded by now, and only now
+        from wsgi import app  # noqa: PLC0415  # gunicorn has loaded it by now, and not before
 
         try:
             app.cli.commands["demo"].main(args=[], standalone_mode=False)
         except ClickException as error:
             sys.exit(f"vetrina: {error.message}")
         sys.stdout.flush()
+
+
+def _warn_of_stores() -> None:
+    from wsgi import app  # noqa: PLC0415  # gunicorn has loaded it by now, and not before
+
+    for name, store in app.extensions["stores"].items():
+        try:
+            store.check()
+        except DomainError as error:
+            logging.getLogger("vetrina").warning("the %s does not answer at the start: %s", name, error)
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Lets the first worker look at the stores: one that is down at the start is a warning in the log."""
+    if worker.age == 1:
+        threading.Thread(target=_warn_of_stores, daemon=True).start()

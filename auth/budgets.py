@@ -230,7 +230,7 @@ def _day(workspace_id: str, now: datetime) -> tuple[str, str, str]:
     return "writes", workspace_id, now.date().isoformat()
 
 
-def tell_budget(response: Response) -> Response:
+def add_rate_limit_headers(response: Response) -> Response:
     """Tells a client where its workspace stands, after a write that was counted."""
     state: BudgetState | None = g.get("budget")
     if state is not None:

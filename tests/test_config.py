@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from config import ConfigError, Settings
+from config import ConfigError, Settings, settings_table, with_settings_table
 
 ROOT = Path(__file__).parent.parent
 
@@ -227,10 +227,36 @@ def test_a_data_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
         Settings.from_env({"DATA_DIR": str(file)})
 
 
-def test_the_readme_names_every_setting() -> None:
-    rows = re.findall(r"^\| (`[A-Z0-9_`, ]+`) \|.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    named = {name for row in rows for name in re.findall(r"[A-Z0-9_]+", row)} | {"R2_ENDPOINT_URL"}
-    assert named == {setting.name.upper() for setting in fields(Settings)}
+def test_the_readme_has_the_table_of_the_settings_as_they_are() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert settings_table() in readme
+    assert with_settings_table(readme) == readme
+
+
+def test_the_table_names_every_setting_and_describes_it() -> None:
+    rows = re.findall(r"^\| (`[A-Z0-9_`, ]+`) \| .* \| (.+) \|$", settings_table(), re.MULTILINE)
+    named = [name for row, _ in rows for name in re.findall(r"[A-Z0-9_]+", row)]
+    assert sorted(named) == sorted(setting.name.upper() for setting in fields(Settings))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "shown"),
+    [
+        ("PUBLIC_URL", "https://anna:hush@images.example.com", "https://***@images.example.com"),
+        ("PUBLIC_URL", "anna:hush@images.example.com", "***@images.example.com"),
+        ("PUBLIC_URL", "https://anna:hu/s@h@images.example.com", "https://***@images.example.com"),
+        ("R2_ENDPOINT_URL", "https://key:hush@s3.example.com/bucket", "https://***@s3.example.com/bucket"),
+        ("R2_PUBLIC_URL", "https://key:hush@r2.example.com", "https://***@r2.example.com"),
+        ("CORS_ORIGINS", "https://anna:hush@shop.example.com", "https://***@shop.example.com"),
+        ("CATALOG_URL", "mongodb://anna:hush@", "mongodb://***"),
+        ("RATELIMIT_STORAGE_URI", "redsi://anna:hush@127.0.0.1", "redsi://***"),
+    ],
+)
+def test_a_refusal_never_shows_a_password(variable: str, value: str, shown: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_env({variable: value})
+    assert str(caught.value).endswith(f", but is {shown!r}.")
+    assert "hu" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""Starts the server: ``python serve.py``. Further arguments go to gunicorn."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from config import ConfigError, Settings
+
+
+def main() -> None:
+    """Checks the settings, then replaces this process with gunicorn.
+
+    gunicorn reads WEB_CONCURRENCY before it loads ``gunicorn.conf.py``, and a bad value ends it with a
+    traceback. So the settings are checked first.
+    """
+    try:
+        Settings.from_env()
+    except ConfigError as error:
+        sys.exit(f"vetrina: {error}")
+    folder = Path(__file__).resolve().parent
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", f"{folder}/gunicorn.conf.py", "--chdir", str(folder)]
+    os.execv(sys.executable, [*gunicorn, *sys.argv[1:], "wsgi:app"])  # noqa: S606  # no shell is wanted
+
+
+if __name__ == "__main__":
+    main()
