@@ -6,8 +6,10 @@ import warnings
 
 from PIL import Image
 
-from validators.base import JPEG, WEBP, Limits, Rejected, Upload, corrupt, over_budget
+from validators.base import Limits, Rejected, Upload, corrupt, over_budget
+from validators.containers.jpeg import JpegStructure
 from validators.containers.png import PngStructure
+from validators.containers.webp import WebpStructure
 from validators.decoding.jpeg import decode_jpeg
 from validators.decoding.memory import DECODE_MEMORY
 from validators.decoding.png import decode_png
@@ -19,13 +21,16 @@ Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("error", module=r"PIL\.")
 
 
-def _decode(upload: Upload) -> None:
-    if upload.image_type is JPEG:
-        decode_jpeg(upload.structure)
-    elif upload.image_type is WEBP:
-        decode_webp(upload.structure)
-    elif isinstance(upload.structure, PngStructure):
-        decode_png(upload.structure, upload.file.data)
+def _decode(upload: Upload, limits: Limits) -> None:
+    structure, file = upload.structure, upload.file.data
+    if isinstance(structure, JpegStructure):
+        decode_jpeg(structure, file, limits)
+        return
+    with DECODE_MEMORY.reserve(structure.decode_bytes, limits.max_decode_bytes_in_flight):
+        if isinstance(structure, WebpStructure):
+            decode_webp(structure, file)
+        elif isinstance(structure, PngStructure):
+            decode_png(structure, file)
 
 
 class FullDecode:
@@ -33,7 +38,7 @@ class FullDecode:
 
     Of an animation all frames are decoded, and a JPEG at 1/8 of its size. A PNG is inflated, which proves
     as much (``validators/decoding/png.py``); the validator ``structure`` has checked the checksums of its
-    chunks.
+    chunks. Bytes that no decoder reads are taken out of what is stored.
 
     The memory of all decodes that run at a time is bounded: a decode that does not fit waits.
     """
@@ -42,8 +47,7 @@ class FullDecode:
 
     def __call__(self, upload: Upload, limits: Limits) -> None:
         try:
-            with DECODE_MEMORY.reserve(upload.structure.decode_bytes, limits.max_decode_bytes_in_flight):
-                _decode(upload)
+            _decode(upload, limits)
         except Rejected:
             raise
         except MemoryError:

@@ -1,8 +1,8 @@
 """What an Exif block tells, and the smallest one that tells a picture's orientation.
 
 An Exif block is a TIFF file of tags without a picture: CIPA DC-008 (Exif 3.0) section 4.5, TIFF 6.0
-section 2. Cameras and editors break it in every way, so nothing here raises: what can't be read is
-not there.
+section 2. Cameras and editors write damaged blocks, so nothing here raises: a tag that can't be read counts
+as absent.
 """
 
 from __future__ import annotations
@@ -63,21 +63,21 @@ def exif_of_orientation(orientation: int) -> bytes:
 
 
 class OrientationKeeper:
-    """Of all the Exif blocks of a file, in order: what goes, and the orientation that stays once.
+    """What stays of all Exif blocks of a file: the orientation.
 
-    The first block that has an orientation says it, as in viewers.
+    Browsers read the first block and no other, even if the first one has no orientation.
     """
 
     def __init__(self) -> None:
-        self._orientation: int | None = None
+        self._has_block = False
 
     def replace(self, block: bytes | memoryview, removed: set[str]) -> bytes | None:
-        """What stands in the place of a block, or None; adds to ``removed`` what is not in it."""
+        """Returns what stands in the place of a block, if anything; adds to ``removed`` what goes."""
         exif = read_exif(block)
-        if exif.orientation is None or self._orientation is not None:
+        first, self._has_block = not self._has_block, True
+        if exif.orientation is None or not first:
             removed |= exif.holds
             return None
-        self._orientation = exif.orientation
         smallest = exif_of_orientation(exif.orientation)
         if block != smallest:
             removed |= exif.holds

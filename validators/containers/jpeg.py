@@ -7,35 +7,55 @@ T.872 section 6.5.3 took over), ICC profiles (ICC.1 annex B.4) and several pictu
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from validators.base import Limits, corrupt, too_many_parts
-from validators.containers.exif import OrientationKeeper, kinds_in_xmp
+from validators.base import Limits, Rejected, corrupt, too_many_parts
+from validators.containers.jpeg_application import ApplicationSegments, Piece, segment
+from validators.containers.jpeg_frame import FRAMES, Frame
+from validators.containers.jpeg_tables import TABLES, Tables
 from validators.containers.structure import Kept, Structure
 
-_SOI, _EOI, _SOS, _DNL, _COM, _APP0 = 0xD8, 0xD9, 0xDA, 0xDC, 0xFE, 0xE0
-#: Baseline, extended and progressive, by Huffman or arithmetic code. Lossless and hierarchical ones
-#: are shown by no browser.
-_FRAMES: Final = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
-_PROGRESSIVE: Final = {0xC2, 0xCA}
-_TABLES: Final = {0xC4, 0xCC, 0xDB, 0xDD}  # Huffman, arithmetic, quantization, restart interval
+_EOI, _SOS, _DAC, _DNL, _COM, _APP0 = 0xD9, 0xDA, 0xCC, 0xDC, 0xFE, 0xE0
 _WITHOUT_LENGTH: Final = {0x01, *range(0xD0, 0xD8)}
+END_OF_IMAGE: Final = b"\xff\xd9"
 
 #: The next marker. What stands before it is 0xFF again, as filling, or junk; decoders pass over both.
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 #: The next marker after entropy-coded bytes: 0xFF00 is a coded 0xFF, RST0 to RST7 belong to the data.
 _AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
-
-_EXIF: Final = (b"Exif\0\0", b"Exif\0\xff")
-_XMP: Final = (b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0")
-_ICC: Final = b"ICC_PROFILE\0"
-_JFIF_SIZE: Final = 14  # without a thumbnail
-_ADOBE_SIZE: Final = 12
-_COEFFICIENT_BYTES: Final = 2
+#: A decoder of a sequential picture codes all 64 coefficients whatever the scan header says.
+_SEQUENTIAL: Final = b"\x00\x3f\x00"
 
 
-def _segment(marker: int, body: bytes) -> bytes:
-    return bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2) + body
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One scan.
+
+    Attributes:
+        head: the segments that a decoder reads before its data, from the end of the scan before.
+        start, end: the offsets of its entropy-coded data in the file, restart markers included.
+    """
+
+    head: bytes
+    start: int
+    end: int
+
+
+@dataclass(kw_only=True)
+class JpegStructure(Structure):
+    """What a JPEG says of its picture.
+
+    Attributes:
+        components: the number of its colour components: 1, 3 or 4.
+        coded: the scans, in order; ``kept`` has the data of each as one part of the file.
+        coefficient_bytes: the memory of all coefficients.
+    """
+
+    components: int
+    coded: Sequence[Scan]
+    coefficient_bytes: int
 
 
 class _Walk:
@@ -44,195 +64,164 @@ class _Walk:
     def __init__(self, data: bytes, limits: Limits) -> None:
         self._data = data
         self._limits = limits
-        #: What stays: where it starts and ends, or what stands in its place.
-        self._pieces: list[tuple[int, int] | bytes] = [(0, 2)]
-        self._profile: list[tuple[int, bytes]] = []  # index into _pieces, number and count
-        self._profile_bytes = 0
         self._removed: set[str] = set()
-        self._orientation = OrientationKeeper()
-        self._size: tuple[int, int] | None = None
-        self._samples: list[tuple[int, int]] = []  # horizontal and vertical, of each component
-        self._progressive = False
-        self._interleaved = False  # the first scan has all components
-        self._scans = 0
-        self._has_jfif = False
-        self._several = False
+        #: What stays: where it starts and ends, or what stands in its place.
+        self._pieces: list[Piece] = [(0, 2)]
+        self._scans: list[int] = []  # index into _pieces of the data of each
+        self._tables = Tables()
+        self._application = ApplicationSegments(self._pieces, self._removed, limits.max_icc_bytes)
+        self._frame: Frame | None = None
 
-    def run(self) -> Structure:
-        position, chunks = 2, 0
+    def run(self) -> JpegStructure:
+        position, segments = 2, 0
         while True:
-            chunks += 1
-            if chunks > self._limits.max_chunks:
+            segments += 1
+            if segments > self._limits.max_chunks:
                 raise too_many_parts(f"more segments than MAX_IMAGE_CHUNKS, {self._limits.max_chunks}")
             found = _MARKER.search(self._data, position)
             if found is None:
-                raise corrupt("the end marker is missing")
+                return self._end_without_marker(position, "the end marker is missing")
             start = found.start()
             if self._data[position:start].strip(b"\xff"):
                 self._removed.add("other")
             marker, position = self._data[found.end() - 1], found.end()
             if marker == _EOI:
-                return self._finish(start, position)
+                return self._finish((start, position), position)
             if marker in _WITHOUT_LENGTH:
                 continue
-            position = self._step(marker, start, position)
+            try:
+                position = self._step(marker, start, position)
+            except Rejected as rejected:
+                if rejected.code != "corrupt_image":
+                    raise
+                return self._end_without_marker(start, rejected.reason)
 
     def _step(self, marker: int, start: int, position: int) -> int:
-        """Takes the segment whose marker ends at ``position``; returns where the next one starts."""
+        """Takes the segment whose marker ends at ``position``; returns where the next one starts.
+
+        Raises:
+            Rejected: decoders stop here. Nothing of the segment is taken then.
+        """
         end = position + int.from_bytes(self._data[position : position + 2])
+        without_picture = marker == _COM or _APP0 <= marker < _APP0 + 16
+        if without_picture and position + 2 <= len(self._data):
+            # Decoders take a length below 2 as 2.
+            end = max(end, position + 2)
         if end < position + 2 or end > len(self._data):
             raise corrupt("a segment is cut off")
         body = self._data[position + 2 : end]
         if marker == _SOS:
             return self._scan(body, start, end)
-        if marker in _FRAMES:
-            self._frame(marker, body)
+        if marker in FRAMES:
+            self._take_frame(marker, body)
             self._pieces.append((start, end))
-        elif marker in _TABLES:
+        elif marker in TABLES:
+            self._tables.define(len(self._pieces), marker, body)
             self._pieces.append((start, end))
         elif marker == _COM:
             self._removed.add("comment")
-        elif _APP0 <= marker < _APP0 + 16:
-            self._application(marker, body, start, end)
+        elif without_picture:
+            # Decoders settle on the colours when the first scan starts.
+            self._application.take(marker - _APP0, body, start, end, in_header=not self._scans)
+        elif marker in (_DAC, _DNL):
+            # No Huffman decoder uses the first; the second repeats the height, and decoders ignore it.
+            self._removed.add("other")
         else:
-            # DNL too: it follows a frame header without height, whose cost can't be judged.
             raise corrupt(f"marker 0x{marker:02x}")
         return end
 
-    def _frame(self, marker: int, body: bytes) -> None:
-        if self._size is not None:
+    def _take_frame(self, marker: int, body: bytes) -> None:
+        if self._frame is not None:
             raise corrupt("a second frame header")
-        if len(body) < 6 or len(body) != 6 + 3 * body[5] or body[0] != 8:
-            raise corrupt("the frame header is malformed, or not of 8 bits")
-        self._size = int.from_bytes(body[3:5]), int.from_bytes(body[1:3])
-        if 0 in self._size:
-            raise corrupt("a dimension is zero")
-        self._limits.check_pixels(self._size[0] * self._size[1])
-        self._samples = [(factors >> 4, factors & 15) for factors in body[7::3]]
-        if len(self._samples) not in (1, 3, 4) or not all(
-            0 < h <= 4 and 0 < v <= 4 for h, v in self._samples
-        ):
-            raise corrupt("components that no decoder takes")
-        self._progressive = marker in _PROGRESSIVE
+        frame = Frame(marker, body)
+        self._limits.check_pixels(frame.width * frame.height)
+        self._frame = frame
 
     def _scan(self, body: bytes, start: int, end: int) -> int:
-        if self._size is None:
+        if self._frame is None:
             raise corrupt("a scan before the frame header")
-        if not body or len(body) != 4 + 2 * body[0]:
-            raise corrupt("a scan header is malformed")
-        if self._scans == 0:
-            self._interleaved = body[0] == len(self._samples)
-        self._scans += 1
-        if self._scans > self._limits.max_jpeg_scans:
+        if len(self._scans) >= self._limits.max_jpeg_scans:
             raise too_many_parts(f"more scans than MAX_JPEG_SCANS, {self._limits.max_jpeg_scans}")
-        found = _AFTER_SCAN.search(self._data, end)
-        if found is None:
-            raise corrupt("a scan is cut off")
-        self._pieces.append((start, found.start()))
-        return found.start()
-
-    # --- application segments
-
-    def _application(self, marker: int, body: bytes, start: int, end: int) -> None:
-        kind = marker - _APP0
-        # Decoders settle on the colours when the first scan starts.
-        in_header = self._scans == 0
-        if kind == 0:
-            self._jfif(body, start, end, in_header=in_header)
-        elif kind == 1:
-            self._exif_or_xmp(body, start, end)
-        elif kind == 2 and body[:12] == _ICC and len(body) > 14 and in_header:
-            self._profile.append((len(self._pieces), body[12:14]))
-            self._profile_bytes += len(body) - 14
+        self._tables.use(self._frame.take_scan(body))
+        if self._frame.progressive or body[-3:] == _SEQUENTIAL:
             self._pieces.append((start, end))
-        elif kind == 2 and body[:4] == b"MPF\0":
-            self._removed.add("pictures")
-            self._several = True
-        elif kind == 13 and body[:14] == b"Photoshop 3.0\0":
-            self._removed.add("iptc")
-        elif kind == 14 and body[:5] == b"Adobe" and len(body) >= _ADOBE_SIZE and in_header:
-            self._pieces.append(self._cut(marker, body, _ADOBE_SIZE, (start, end)))
         else:
-            self._removed.add("other")
-
-    def _cut(self, marker: int, body: bytes, size: int, span: tuple[int, int]) -> bytes | tuple[int, int]:
-        """A segment with no more than the first ``size`` bytes of its body."""
-        if len(body) == size:
-            return span
-        self._removed.add("other")
-        return _segment(marker, body[:size])
-
-    def _jfif(self, body: bytes, start: int, end: int, *, in_header: bool) -> None:
-        if body[:5] == b"JFIF\0" and len(body) >= _JFIF_SIZE and in_header and not self._has_jfif:
-            self._has_jfif = True
-            if body[12:14] == b"\0\0":
-                self._pieces.append(self._cut(_APP0, body, _JFIF_SIZE, (start, end)))
-            else:
-                self._pieces.append(_segment(_APP0, body[:12] + b"\0\0"))
-                self._removed.add("thumbnail")
-        else:
-            self._removed.add("thumbnail" if body[:5] == b"JFXX\0" else "other")
-
-    def _exif_or_xmp(self, body: bytes, start: int, end: int) -> None:
-        if body[:6] in _EXIF:
-            smallest = self._orientation.replace(body[6:], self._removed)
-            if smallest is not None:
-                unchanged = body[6:] == smallest
-                self._pieces.append((start, end) if unchanged else _segment(0xE1, b"Exif\0\0" + smallest))
-        elif body.startswith(_XMP):
-            self._removed |= kinds_in_xmp(body)
-        else:
-            self._removed.add("other")
+            self._pieces.append(self._data[start : end - 3] + _SEQUENTIAL)
+        found = _AFTER_SCAN.search(self._data, end)
+        after = found.start() if found else len(self._data)
+        # 0xFF before a marker is filling: a coded one is followed by 0x00.
+        coded = end + len(self._data[end:after].rstrip(b"\xff"))
+        self._scans.append(len(self._pieces))
+        self._pieces.append((end, coded))
+        return after
 
     # --- the end
 
-    def _finish(self, start: int, end: int) -> Structure:
-        if self._size is None or self._scans == 0:
+    def _end_without_marker(self, position: int, reason: str) -> JpegStructure:
+        """Ends the picture at ``position`` if its scans are complete, or refuses the file."""
+        if self._frame is None or not self._frame.complete:
+            raise corrupt(reason)
+        return self._finish(END_OF_IMAGE, position)
+
+    def _finish(self, end_marker: Piece, end: int) -> JpegStructure:
+        frame = self._frame
+        if frame is None or not self._scans:
             raise corrupt("no picture before the end marker")
-        self._pieces.append((start, end))
+        if not frame.consistent:
+            raise corrupt("scans are missing")
+        self._pieces.append(end_marker)
         if end < len(self._data):
-            several = self._several or self._data.find(b"\xff\xd8\xff", end, end + 65536) >= 0
+            several = self._application.several_pictures
+            several = several or self._data.find(b"\xff\xd8\xff", end, end + 65536) >= 0
             self._removed.add("pictures" if several else "trailer")
-        self._drop_broken_profile()
-        width, height = self._size
-        return Structure(
-            width=width,
-            height=height,
-            scans=self._scans,
-            decode_bytes=self._decode_bytes(width, height),
+        self._drop_unused_tables()
+        self._application.finish()
+        return JpegStructure(
+            width=frame.width,
+            height=frame.height,
+            scans=len(self._scans),
+            decode_bytes=self._decode_bytes(frame),
             kept=Kept.of(self._data, self._pieces),
             removed=frozenset(self._removed),
+            components=frame.components,
+            coded=self._coded(),
+            coefficient_bytes=frame.coefficient_bytes(),
         )
 
-    def _drop_broken_profile(self) -> None:
-        """No viewer uses a profile of which a part is missing; one that comes twice stays once."""
-        parts: dict[int, int] = {}
-        for index, (number, count) in self._profile:
-            if number not in parts and count == self._profile[0][1][1]:
-                parts[number] = index
-        whole = bool(parts) and sorted(parts) == list(range(1, self._profile[0][1][1] + 1))
-        stays = set(parts.values()) if whole and self._profile_bytes <= self._limits.max_icc_bytes else set()
-        for index, _ in self._profile:
-            if index not in stays:
-                self._pieces[index] = b""
-                self._removed.add("icc")
+    def _drop_unused_tables(self) -> None:
+        for index, body in self._tables.reduced():
+            start = self._pieces[index][0]
+            self._pieces[index] = segment(self._data[start + 1], body) if body else b""
+            self._removed.add("other")
 
-    def _decode_bytes(self, width: int, height: int) -> int:
+    def _coded(self) -> list[Scan]:
+        scans: list[Scan] = []
+        head = b""
+        data_of_scans = set(self._scans)
+        for index, piece in enumerate(self._pieces[:-1]):
+            if index in self._application.indices:
+                continue
+            if isinstance(piece, bytes):
+                head += piece
+            elif index in data_of_scans:
+                scans.append(Scan(head, *piece))
+                head = b""
+            else:
+                head += self._data[slice(*piece)]
+        return scans
+
+    def _decode_bytes(self, frame: Frame) -> int:
         """The picture at 1/8 (four bytes a pixel), and every coefficient where scans build on others."""
-        memory = 4 * (width // 8 + 1) * (height // 8 + 1) + 2 * len(self._data)
-        if self._interleaved and not self._progressive:
-            return memory
-        widest = max(h for h, _ in self._samples)
-        tallest = max(v for _, v in self._samples)
-        across, down = -(-width // (8 * widest)), -(-height // (8 * tallest))
-        blocks = sum(across * h * down * v for h, v in self._samples)
-        return memory + blocks * 64 * _COEFFICIENT_BYTES
+        memory = 4 * (frame.width // 8 + 1) * (frame.height // 8 + 1) + 2 * len(self._data)
+        return memory if frame.decoded_in_one_pass else memory + frame.coefficient_bytes()
 
 
-def read_jpeg(data: bytes, limits: Limits) -> Structure:
+def read_jpeg(data: bytes, limits: Limits) -> JpegStructure:
     """Goes over the segments up to the first end marker, which ends the first picture.
 
     Kept are frame, tables, scans, the colour information (JFIF, Adobe, ICC) and the orientation.
+
+    A picture whose scans are complete ends where decoders can't go on, and gets an end marker there.
 
     Raises:
         Rejected

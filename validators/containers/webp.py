@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from validators.base import Limits, corrupt, too_many_parts
+from validators.base import Limits, corrupt
 from validators.containers import vp8l
 from validators.containers.exif import OrientationKeeper, kinds_in_xmp
+from validators.containers.icc import read_profile
 from validators.containers.structure import Kept, Structure
+from validators.containers.webp_chunks import (
+    ALPHA,
+    CHUNK_HEADER,
+    LOSSLESS,
+    LOSSY,
+    Chunk,
+    Chunks,
+    encoded,
+    picture_size,
+)
 
 _HEADER: Final = 12
 _EXTENDED_SIZE: Final = 10
 _FRAME_HEADER: Final = 16
+_ANIMATION_SIZE: Final = 6
 # The flags of VP8X: section 2.7.
-_PROFILE, _EXIF, _XMP, _ANIMATION = 0x20, 0x08, 0x04, 0x02
+_PROFILE, _ALPHA, _EXIF, _ANIMATION = 0x20, 0x10, 0x08, 0x02
 
 #: Bytes for a pixel of the canvas: the decoder keeps two canvases, and gives out a copy of one.
 _CANVAS_BYTES: Final = 8
@@ -26,22 +38,57 @@ _DECODER_BYTES: Final = 1 << 20  # whatever the picture
 _LOSSLESS_HEADER: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """A chunk, or a sub-chunk of a frame: offsets of its start, its payload and the payload's end.
+Piece = tuple[int, int] | bytes
 
-    ``after`` is where the next one starts: payloads of odd size have a byte of padding.
+
+@dataclass(frozen=True, slots=True)
+class CodedPicture:
+    """A picture in the file: that of a still, or that of a frame.
+
+    Attributes:
+        width, height: its size in pixels.
+        parts: its chunks: the bitstream, and before it the alpha channel of a lossy one.
+        frame: the header of the frame that holds the chunks; None in a still.
+        pieces: the place of the chunks, or of the frame, among the pieces of what is stored.
     """
 
-    kind: bytes
-    start: int
-    body: int
-    end: int
-    after: int
+    width: int
+    height: int
+    parts: Sequence[Chunk]
+    frame: bytes | None
+    pieces: slice
 
 
-def _encoded(kind: bytes, payload: bytes) -> bytes:
-    return kind + len(payload).to_bytes(4, "little") + payload + b"\0" * (len(payload) % 2)
+@dataclass(kw_only=True)
+class WebpStructure(Structure):
+    """What a WebP says of its picture.
+
+    Attributes:
+        pictures: the coded pictures, in order.
+    """
+
+    pictures: Sequence[CodedPicture]
+    _data: bytes
+    _pieces: list[Piece]
+
+    def replace_payloads(self, payloads: Mapping[int, Sequence[bytes]]) -> None:
+        """Stores these payloads in the chunks of pictures, by the number of the picture."""
+        for number in sorted(payloads, reverse=True):
+            picture = self.pictures[number]
+            content = b"".join(
+                encoded(part.kind, payload)
+                for part, payload in zip(picture.parts, payloads[number], strict=True)
+            )
+            piece = content if picture.frame is None else encoded(b"ANMF", picture.frame + content)
+            self._pieces[picture.pieces] = [piece]
+        self.kept = _riff(self._data, self._pieces)
+
+
+def _riff(data: bytes, pieces: Sequence[Piece]) -> Kept:
+    """The pieces behind a RIFF header of the right size: that of the file, if it is right."""
+    size = 4 + sum(len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in pieces)
+    header = b"RIFF" + size.to_bytes(4, "little") + b"WEBP"
+    return Kept.of(data, [(0, _HEADER) if data[:_HEADER] == header else header, *pieces])
 
 
 class _Walk:
@@ -51,90 +98,80 @@ class _Walk:
         self._data = data
         self._limits = limits
         self._end = 8 + int.from_bytes(data[4:8], "little")
-        self._pieces: list[tuple[int, int] | bytes] = []
+        self._chunks = Chunks(data, limits.max_chunks)
+        self._after = 0  # the last chunk
+        self._pieces: list[Piece] = []
+        self._pictures: list[CodedPicture] = []
         self._removed: set[str] = set()
         self._orientation = OrientationKeeper()
         self._canvas = (0, 0)
         self._flags = 0
         self._kept_flags = 0
         self._frames = 0
-        self._chunk_count = 0
-        self._has_animation = False
+        self._has_control = False
         self._has_profile = False
         self._has_picture = False
         self._picture_bytes = 0  # what decoding one of the pictures takes at most, beside the canvases
         self._budget = vp8l.WorkBudget()
 
-    def run(self) -> Structure:
-        if self._end > len(self._data) or self._end < _HEADER + 8:
+    def run(self) -> WebpStructure:
+        if self._end < _HEADER + CHUNK_HEADER:
             raise corrupt("the RIFF container is cut off")
-        chunks = self._chunks(_HEADER, self._end)
-        first = next(chunks)
+        found = self._chunks.between(_HEADER, self._end)
+        first = next(found, None)
+        if first is None:
+            raise corrupt("the RIFF container is cut off")
+        self._after = first.after
         if first.kind == b"VP8X":
-            self._extended(first, chunks)
+            self._extended(first, found)
         else:
-            self._canvas = self._bitstream(first)
+            self._canvas = picture_size(self._data, first)
             self._check_canvas()
-            self._count_memory(first, None, self._canvas)
-            self._keep(first)
-            self._removed.update("other" for _ in chunks)
-        if self._end < len(self._data):
+            self._take_picture([first], self._canvas)
+            for chunk in found:
+                self._after = chunk.after
+                self._removed.add("other")
+        if self._after < len(self._data):
             self._removed.add("trailer")
         return self._structure(first)
 
-    def _chunks(self, position: int, end: int) -> Iterator[_Chunk]:
-        """The chunks from ``position`` to ``end``. Those of the file and of all its frames count together."""
-        data = self._data
-        while position < end:
-            self._chunk_count += 1
-            if self._chunk_count > self._limits.max_chunks:
-                raise too_many_parts(f"more chunks than MAX_IMAGE_CHUNKS, {self._limits.max_chunks}")
-            body = position + 8
-            payload_end = body + int.from_bytes(data[position + 4 : body], "little")
-            if payload_end > end:
-                raise corrupt("a chunk is cut off")
-            # The padding of the last chunk is missing in some files, and in none is it needed.
-            after = min(payload_end + (payload_end - body) % 2, end)
-            yield _Chunk(data[position : position + 4], position, body, payload_end, after)
-            position = after
-
-    def _keep(self, chunk: _Chunk) -> None:
+    def _keep(self, chunk: Chunk) -> None:
         self._pieces.append((chunk.start, chunk.after))
-        if chunk.after - chunk.body < (chunk.end - chunk.body + 1) // 2 * 2:
+        if chunk.padding_is_missing:
             self._pieces.append(b"\0")
 
     # --- the coded pictures
 
-    def _bitstream(self, chunk: _Chunk) -> tuple[int, int]:
-        """The width and height that a picture's own header tells.
-
-        VP8: RFC 6386 section 9.1; VP8L: RFC 9649 section 3.4.
-        """
-        head = self._data[chunk.body : min(chunk.end, chunk.body + 10)]
-        if chunk.kind == b"VP8 ":
-            # A key frame that is shown, and the start code.
-            if len(head) < 10 or head[0] & 1 or head[3:6] != b"\x9d\x01\x2a":
-                raise corrupt("the VP8 header is malformed")
-            size = int.from_bytes(head[6:8], "little") & 0x3FFF, int.from_bytes(head[8:10], "little") & 0x3FFF
-            if 0 in size:
-                raise corrupt("a dimension is zero")
-            return size
-        if chunk.kind == b"VP8L":
-            if len(head) < 5 or head[0] != 0x2F or head[4] >> 5:
-                raise corrupt("the VP8L header is malformed")
-            bits = int.from_bytes(head[1:5], "little")
-            return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-        raise corrupt("a chunk that is no picture where one must be")
+    def _take_picture(
+        self, parts: Sequence[Chunk], size: tuple[int, int], frame: Chunk | None = None
+    ) -> None:
+        """Keeps the chunks of a picture, or the frame with nothing but these chunks in it."""
+        self._count_memory(parts[-1], parts[0] if len(parts) > 1 else None, size)
+        self._has_picture = True
+        start, header = len(self._pieces), None
+        if frame is None:
+            for part in parts:
+                self._keep(part)
+        else:
+            header = self._data[frame.body : frame.body + _FRAME_HEADER]
+            content = b"".join(encoded(part.kind, self._data[part.body : part.end]) for part in parts)
+            if self._data[frame.body + _FRAME_HEADER : frame.end] == content:
+                self._keep(frame)
+            else:
+                # Decoders pass over unknown sub-chunks and over what follows the last one.
+                self._removed.add("other")
+                self._pieces.append(encoded(b"ANMF", header + content))
+        self._pictures.append(CodedPicture(*size, parts, header, slice(start, len(self._pieces))))
 
     def _check_canvas(self) -> None:
         """Refuses a canvas that is too large whatever pictures are on it, before they are read."""
         self._limits.check_pixels(self._canvas[0] * self._canvas[1])
         self._limits.check_decode_bytes(self._decode_bytes())
 
-    def _count_memory(self, chunk: _Chunk, alpha: _Chunk | None, size: tuple[int, int]) -> None:
+    def _count_memory(self, chunk: Chunk, alpha: Chunk | None, size: tuple[int, int]) -> None:
         """Takes the memory for a picture into account; the pictures are decoded one after the other."""
         view = memoryview(self._data)
-        if chunk.kind == b"VP8L":
+        if chunk.kind == LOSSLESS:
             stream = view[chunk.body + _LOSSLESS_HEADER : chunk.end]
             memory = vp8l.decode_bytes(stream, *size, self._budget)
         else:
@@ -147,22 +184,23 @@ class _Walk:
 
     # --- the extended format
 
-    def _extended(self, first: _Chunk, chunks: Iterator[_Chunk]) -> None:
-        if first.end - first.body < _EXTENDED_SIZE:
+    def _extended(self, first: Chunk, found: Iterable[Chunk]) -> None:
+        if first.size < _EXTENDED_SIZE:
             raise corrupt("VP8X is cut off")
         header = self._data[first.body : first.body + _EXTENDED_SIZE]
         self._flags = header[0]
-        self._kept_flags = self._flags & ~(_PROFILE | _EXIF | _XMP)
+        self._kept_flags = self._flags & (_ALPHA | _ANIMATION)
         self._canvas = 1 + int.from_bytes(header[4:7], "little"), 1 + int.from_bytes(header[7:10], "little")
         self._check_canvas()
         self._pieces.append(b"")  # VP8X, when its flags are known
-        alpha: _Chunk | None = None
-        for chunk in chunks:
-            if alpha is not None and chunk.kind != b"VP8 ":
+        alpha: Chunk | None = None
+        for chunk in found:
+            self._after = chunk.after
+            if alpha is not None and chunk.kind != LOSSY:
                 raise corrupt("ALPH without VP8 after it")
-            if chunk.kind == b"ALPH":
+            if chunk.kind == ALPHA:
                 alpha = chunk
-            elif chunk.kind in (b"VP8 ", b"VP8L"):
+            elif chunk.kind in (LOSSY, LOSSLESS):
                 self._still(chunk, alpha)
                 alpha = None
             else:
@@ -170,23 +208,16 @@ class _Walk:
         if alpha is not None or not self._has_picture or bool(self._flags & _ANIMATION) != bool(self._frames):
             raise corrupt("the picture is missing")
 
-    def _still(self, chunk: _Chunk, alpha: _Chunk | None) -> None:
+    def _still(self, chunk: Chunk, alpha: Chunk | None) -> None:
         if self._flags & _ANIMATION or self._has_picture:
             raise corrupt("a second picture, or one outside the frames of an animation")
-        if self._bitstream(chunk) != self._canvas:
+        if picture_size(self._data, chunk) != self._canvas:
             raise corrupt("canvas and picture differ in size")
-        self._count_memory(chunk, alpha, self._canvas)
-        self._has_picture = True
-        if alpha is not None:
-            self._keep(alpha)
-        self._keep(chunk)
+        self._take_picture([chunk] if alpha is None else [alpha, chunk], self._canvas)
 
-    def _other(self, chunk: _Chunk) -> None:
+    def _other(self, chunk: Chunk) -> None:
         if chunk.kind == b"ANIM":
-            if self._has_animation or self._has_picture or chunk.end - chunk.body < 6:
-                raise corrupt("ANIM is out of place")
-            self._has_animation = True
-            self._keep(chunk)
+            self._control(chunk)
         elif chunk.kind == b"ANMF":
             self._frame(chunk)
         elif chunk.kind == b"ICCP":
@@ -198,44 +229,55 @@ class _Walk:
         else:
             self._removed.add("other")
 
-    def _frame(self, chunk: _Chunk) -> None:
-        if not (self._flags & _ANIMATION and self._has_animation):
+    def _control(self, chunk: Chunk) -> None:
+        """Keeps the first ANIM. Decoders ignore others, all in a still, and what follows its six bytes."""
+        if not self._flags & _ANIMATION or self._has_control:
+            self._removed.add("other")
+            return
+        if self._has_picture or chunk.size < _ANIMATION_SIZE:
+            raise corrupt("ANIM is out of place")
+        self._has_control = True
+        if chunk.size == _ANIMATION_SIZE:
+            self._keep(chunk)
+        else:
+            self._removed.add("other")
+            self._pieces.append(encoded(b"ANIM", self._data[chunk.body : chunk.body + _ANIMATION_SIZE]))
+
+    def _frame(self, chunk: Chunk) -> None:
+        if not (self._flags & _ANIMATION and self._has_control):
             raise corrupt("a frame without an animation")
         header = self._data[chunk.body : chunk.body + _FRAME_HEADER]
-        if chunk.end - chunk.body < _FRAME_HEADER:
+        if chunk.size < _FRAME_HEADER:
             raise corrupt("a frame is cut off")
         x, y, width, height = (int.from_bytes(header[at : at + 3], "little") for at in (0, 3, 6, 9))
         size = (width + 1, height + 1)
         if 2 * x + size[0] > self._canvas[0] or 2 * y + size[1] > self._canvas[1]:
             raise corrupt("a frame reaches over the canvas")
         self._frames += 1
-        self._has_picture = True
-        parts = list(self._chunks(chunk.body + _FRAME_HEADER, chunk.end))
-        coded = [part for part in parts if part.kind in (b"ALPH", b"VP8 ", b"VP8L")]
-        if [part.kind for part in coded] not in ([b"VP8 "], [b"VP8L"], [b"ALPH", b"VP8 "]):
+        within = self._chunks.between(chunk.body + _FRAME_HEADER, chunk.end)
+        parts = [part for part in within if part.kind in (ALPHA, LOSSY, LOSSLESS)]
+        if [part.kind for part in parts] not in ([LOSSY], [LOSSLESS], [ALPHA, LOSSY]):
             raise corrupt("a frame without exactly one picture")
-        if self._bitstream(coded[-1]) != size:
+        if parts[-1].end > chunk.end or picture_size(self._data, parts[-1]) != size:
             raise corrupt("frame and picture differ in size")
-        self._count_memory(coded[-1], coded[0] if len(coded) > 1 else None, size)
-        if coded == parts:
-            self._keep(chunk)
-        else:
-            # A decoder passes over unknown sub-chunks, and so could anything be in them.
-            self._removed.add("other")
-            payload = (_encoded(part.kind, self._data[part.body : part.end]) for part in coded)
-            self._pieces.append(_encoded(b"ANMF", header + b"".join(payload)))
+        self._take_picture(parts, size, chunk)
 
-    def _profile(self, chunk: _Chunk) -> None:
-        small = chunk.end - chunk.body <= self._limits.max_icc_bytes
-        # After the picture, or a second time, no viewer uses it.
-        if self._has_picture or self._has_animation or self._has_profile or not small:
+    def _profile(self, chunk: Chunk) -> None:
+        """Keeps the first profile where it stands: browsers use it there, and no other."""
+        first, self._has_profile = not self._has_profile, True
+        payload = self._data[chunk.body : chunk.end]
+        profile = read_profile(payload) if chunk.size <= self._limits.max_icc_bytes else None
+        if not first or not self._flags & _PROFILE or profile is None:
             self._removed.add("icc")
-        else:
-            self._has_profile = True
-            self._kept_flags |= self._flags & _PROFILE
+            return
+        self._kept_flags |= _PROFILE
+        if profile.data == payload:
             self._keep(chunk)
+        else:
+            self._removed |= profile.removed
+            self._pieces.append(encoded(b"ICCP", profile.data))
 
-    def _exif(self, chunk: _Chunk) -> None:
+    def _exif(self, chunk: Chunk) -> None:
         block = self._data[chunk.body : chunk.end]
         # The JPEG segment's prefix is not part of the block, but many writers leave it.
         bare = block[6:] if block[:6] == b"Exif\0\0" else block
@@ -245,7 +287,7 @@ class _Walk:
             if block == smallest:
                 self._keep(chunk)
             else:
-                self._pieces.append(_encoded(b"EXIF", smallest))
+                self._pieces.append(encoded(b"EXIF", smallest))
 
     # --- the end
 
@@ -255,28 +297,26 @@ class _Walk:
         pictures = max(pixels * _OUTPUT_BYTES, self._picture_bytes)
         return pixels * _CANVAS_BYTES + pictures + 2 * len(self._data) + _DECODER_BYTES
 
-    def _structure(self, first: _Chunk) -> Structure:
+    def _structure(self, first: Chunk) -> WebpStructure:
         if first.kind == b"VP8X":
-            header = self._data[first.body : first.body + _EXTENDED_SIZE]
-            if self._kept_flags == self._flags and first.end - first.body == _EXTENDED_SIZE:
-                self._pieces[0] = (first.start, first.after)
-            else:
-                self._pieces[0] = _encoded(b"VP8X", bytes((self._kept_flags,)) + header[1:])
-        size = 4 + sum(len(p) if isinstance(p, bytes) else p[1] - p[0] for p in self._pieces)
-        whole = size + 8 == self._end
-        head = (0, _HEADER) if whole else b"RIFF" + size.to_bytes(4, "little") + b"WEBP"
+            header = self._data[first.body : first.end]
+            kept = bytes((self._kept_flags, 0, 0, 0)) + header[4:_EXTENDED_SIZE]
+            self._pieces[0] = (first.start, first.after) if header == kept else encoded(b"VP8X", kept)
         width, height = self._canvas
-        return Structure(
+        return WebpStructure(
             width=width,
             height=height,
             frames=max(1, self._frames),
             decode_bytes=self._decode_bytes(),
-            kept=Kept.of(self._data, [head, *self._pieces]),
+            kept=_riff(self._data, self._pieces),
             removed=frozenset(self._removed),
+            pictures=self._pictures,
+            _data=self._data,
+            _pieces=self._pieces,
         )
 
 
-def read_webp(data: bytes, limits: Limits) -> Structure:
+def read_webp(data: bytes, limits: Limits) -> WebpStructure:
     """Goes over the chunks of the RIFF container.
 
     Kept are the pictures, the animation's structure, the profile and the orientation.

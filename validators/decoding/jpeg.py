@@ -1,31 +1,165 @@
-"""Does a JPEG decode? At 1/8 of its size, which reads every entropy-coded byte."""
+"""Does a JPEG hold the data of its whole picture, and nothing behind it?
+
+A strict decoder tells both. libjpeg warns of "premature end" where a scan has too few bytes, and of
+"extraneous bytes" where bytes follow the last block of a scan or of a restart interval. Such bytes are
+harmless, but no decoder reads them, so they are not stored. The decoder runs at 1/8 of the size, which reads
+every entropy-coded byte.
+
+Only the first warning of a decode is known. So a file with superfluous bytes is decoded again after each
+cut, and the place of a cut is found by decoding files that end early.
+"""
 
 from __future__ import annotations
 
-import io
+import re
+from collections.abc import Callable
 from typing import Final
 
-from PIL import Image, JpegImagePlugin
+import mozjpeg_lossless_optimization
+import simplejpeg
 
-from validators.base import corrupt
-from validators.containers.structure import Structure
+from validators.base import Limits, corrupt
+from validators.containers.jpeg import END_OF_IMAGE, JpegStructure
+from validators.containers.structure import Kept
+from validators.decoding.memory import DECODE_MEMORY
 
 #: libjpeg decodes at 1/8 at the least: each block to one pixel, from the same entropy-coded bytes.
 JPEG_SHRINK: Final = 8
+_SOI: Final = b"\xff\xd8"
+#: The colours are YCbCr then, whatever the numbers of the components: a decoder can make grey of them.
+_JFIF: Final = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+
+#: Superfluous bytes at the end of a scan; a restart marker (0xD0 to 0xD7) may not follow them.
+_SURPLUS: Final = re.compile(r"(\d+) extraneous bytes before marker 0x(?!d[0-7])")
+_LACKING: Final = re.compile("premature end", re.IGNORECASE)
+#: The decoder reads up to eight bytes ahead of the bits that it uses, twice as many with 0x00 after each
+#: 0xFF, and does not count those as superfluous.
+_READ_AHEAD: Final = 16
+
+#: The most work that finding superfluous bytes may take, in the unit of ``_Decodes.problem``: about a second.
+_MAX_COST: Final = 400_000_000
+_COST_OF_BYTE: Final = 8
+_COST_OF_DECODE: Final = 50_000
+#: The most pixels of a picture that is coded anew: about a second.
+_MAX_REPACKED_PIXELS: Final = 8_000_000
 
 
-def decode_jpeg(structure: Structure) -> None:
-    """Decodes it.
+def _decode(data: bytes, components: int, *, strict: bool) -> str | None:
+    """The first problem of a JPEG: a warning or an error of the decoder. Not ``strict``: errors only."""
+    colours = "CMYK" if components == 4 else "GRAY"
+    try:
+        simplejpeg.decode_jpeg(
+            data, colours, min_height=1, min_width=1, min_factor=JPEG_SHRINK, strict=strict
+        )
+    except ValueError as problem:
+        return str(problem)
+    return None
+
+
+class _Decodes:
+    """Decodes of the scans of one file, without its application segments.
+
+    Attributes:
+        ends: where the data of each scan ends, as far as it is cut by now.
+    """
+
+    def __init__(self, structure: JpegStructure, file: bytes) -> None:
+        self._structure = structure
+        self._file = memoryview(file)
+        self._cost = 0
+        self.ends = [scan.end for scan in structure.coded]
+
+    def coded(self, count: int | None = None) -> bytes:
+        """A file of the first ``count`` scans."""
+        pieces: list[bytes | memoryview] = [_SOI, _JFIF]
+        for scan, end in zip(self._structure.coded[:count], self.ends[:count], strict=True):
+            pieces += scan.head.removeprefix(_SOI), self._file[scan.start : end]
+        return b"".join([*pieces, END_OF_IMAGE])
+
+    def problem(self, count: int | None = None) -> str | None:
+        """The first problem of a file of the first ``count`` scans.
+
+        Raises:
+            Rejected: the decodes so far cost more than superfluous bytes are worth.
+        """
+        if self._cost > _MAX_COST:
+            raise corrupt("superfluous data in too many places")
+        data = self.coded(count)
+        passes = len(self.ends[:count])
+        self._cost += self._structure.width * self._structure.height * passes
+        self._cost += _COST_OF_BYTE * len(data) + _COST_OF_DECODE
+        return _decode(data, self._structure.components, strict=True)
+
+    def cut(self) -> None:
+        """Takes superfluous bytes off the end of the first scan that has some."""
+        count = _first(1, len(self.ends), lambda scans: _surplus(self.problem(scans)) > 0)
+        scan, full = count - 1, self.ends[count - 1]
+        start = self._structure.coded[scan].start
+
+        def is_whole(end: int) -> bool:
+            self.ends[scan] = end
+            return not _LACKING.search(self.problem(count) or "")
+
+        near = max(start, full - _surplus(self.problem(count)))
+        # Bytes that the decoder dropped before, at restart markers, can be in the number of this warning.
+        if is_whole(near):
+            self.ends[scan] = _first(max(start, near - _READ_AHEAD), near, is_whole)
+        else:
+            self.ends[scan] = _first(near, full, is_whole)
+        if self.ends[scan] == full:
+            raise corrupt("superfluous data in a place that was not found")
+
+
+def _surplus(problem: str | None) -> int:
+    """The number of superfluous bytes that a problem tells of."""
+    found = _SURPLUS.search(problem or "")
+    return int(found[1]) if found else 0
+
+
+def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """The lowest number for which ``holds`` is true, if it is for all numbers from there to ``high``."""
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def decode_jpeg(structure: JpegStructure, file: bytes, limits: Limits) -> None:
+    """Decodes it, and takes what no decoder reads out of what is stored.
 
     Raises:
-        Rejected: the decoder and the container disagree.
-        Exception: any that Pillow raises on damaged data.
+        Rejected: the data of a scan ends early, or the decoder refuses the file.
     """
-    # `formats` keeps every other decoder of Pillow out of reach.
-    with Image.open(io.BytesIO(structure.stripped), formats=("JPEG",)) as image:
-        if image.size != (structure.width, structure.height):
-            raise corrupt("the headers disagree on the dimensions")
-        if isinstance(image, JpegImagePlugin.JpegImageFile):  # always: it narrows the type
-            # "L": the colours are read like the rest, but nobody looks at the pixels that they make.
-            image.draft("L", (max(1, image.width // JPEG_SHRINK), max(1, image.height // JPEG_SHRINK)))
-        image.load()
+    with DECODE_MEMORY.reserve(structure.decode_bytes, limits.max_decode_bytes_in_flight):
+        decodes = _Decodes(structure, file)
+        while _surplus(problem := decodes.problem()):
+            decodes.cut()
+        if problem is not None and (
+            _LACKING.search(problem) or _decode(decodes.coded(), structure.components, strict=False)
+        ):
+            raise corrupt(problem)
+    for scan, end in zip(structure.coded, decodes.ends, strict=True):
+        if end < scan.end:
+            structure.kept.replace(end, scan.end, b"")
+            structure.removed |= {"trailer"}
+    if problem is not None:
+        _repack(structure, limits)
+
+
+def _repack(structure: JpegStructure, limits: Limits) -> None:
+    """Codes the coefficients anew, without loss, where the data between them can't be told from others.
+
+    Browsers show such pictures: with codes that no table has, or bytes before a restart marker.
+    """
+    memory = 2 * structure.coefficient_bytes + structure.decode_bytes
+    limits.check_decode_bytes(memory)
+    if structure.width * structure.height > _MAX_REPACKED_PIXELS:
+        raise corrupt("damaged, and too large to be coded anew")
+    with DECODE_MEMORY.reserve(memory, limits.max_decode_bytes_in_flight):
+        repacked = mozjpeg_lossless_optimization.optimize(structure.stripped)
+    structure.kept = Kept.of(repacked, [(0, len(repacked))])
+    del structure.stripped
+    structure.removed |= {"other"}

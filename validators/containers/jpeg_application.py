@@ -1,0 +1,135 @@
+"""The application segments of a JPEG that say how to show it: JFIF, Adobe, ICC profile, orientation."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from validators.containers.exif import OrientationKeeper, kinds_in_xmp
+from validators.containers.icc import read_profile
+
+#: The start and end of bytes of the file, or bytes that are not in it.
+Piece = tuple[int, int] | bytes
+
+_APP0: Final = 0xE0
+_EXIF: Final = (b"Exif\0\0", b"Exif\0\xff")
+_XMP: Final = (b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0")
+_ICC: Final = b"ICC_PROFILE\0"
+_ICC_HEADER: Final = 14  # the name, and number and count of the parts
+_MAX_PART: Final = 65533 - _ICC_HEADER
+_JFIF_SIZE: Final = 14  # without a thumbnail
+_ADOBE_SIZE: Final = 12
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    """A segment with its marker and length."""
+    return bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2) + body
+
+
+class ApplicationSegments:
+    """What stays of the application segments of one file.
+
+    Attributes:
+        indices: which of the file's pieces are such segments.
+        several_pictures: whether the file says that more pictures follow the first one.
+    """
+
+    def __init__(self, pieces: list[Piece], removed: set[str], max_icc_bytes: int) -> None:
+        """Takes the list that what stays is appended to, and the set of names of what goes."""
+        self._pieces = pieces
+        self._removed = removed
+        self._max_icc_bytes = max_icc_bytes
+        self._profile: list[tuple[int, bytes]] = []  # index into _pieces, and body
+        self._adobe: int | None = None  # index into _pieces
+        self._has_jfif = False
+        self._orientation = OrientationKeeper()
+        self.indices: set[int] = set()
+        self.several_pictures = False
+
+    def take(self, kind: int, body: bytes, start: int, end: int, *, in_header: bool) -> None:
+        """Takes a segment APP0 to APP15; ``in_header`` is whether it stands before the first scan."""
+        if kind == 0:
+            self._jfif(body, start, end, in_header=in_header)
+        elif kind == 1:
+            self._exif_or_xmp(body, start, end)
+        elif kind == 2 and body[:12] == _ICC and len(body) > _ICC_HEADER and in_header:
+            self._profile.append((len(self._pieces), body))
+            self._keep((start, end))
+        elif kind == 2 and body[:4] == b"MPF\0":
+            self._removed.add("pictures")
+            self.several_pictures = True
+        elif kind == 13 and body[:14] == b"Photoshop 3.0\0":
+            self._removed.add("iptc")
+        elif kind == 14 and body[:5] == b"Adobe" and len(body) >= _ADOBE_SIZE and in_header:
+            if self._adobe is not None:  # decoders use the last one
+                self._drop(self._adobe, "other")
+            self._adobe = len(self._pieces)
+            self._keep(self._cut(0xEE, body, _ADOBE_SIZE, (start, end)))
+        else:
+            self._removed.add("other")
+
+    def finish(self) -> None:
+        """Settles what can only be known at the end of the file."""
+        self._settle_profile()
+
+    def _keep(self, piece: Piece) -> None:
+        self.indices.add(len(self._pieces))
+        self._pieces.append(piece)
+
+    def _drop(self, index: int, name: str) -> None:
+        self._pieces[index] = b""
+        self._removed.add(name)
+
+    def _cut(self, marker: int, body: bytes, size: int, span: tuple[int, int]) -> Piece:
+        """A segment with no more than the first ``size`` bytes of its body."""
+        if len(body) == size:
+            return span
+        self._removed.add("other")
+        return segment(marker, body[:size])
+
+    def _jfif(self, body: bytes, start: int, end: int, *, in_header: bool) -> None:
+        if body[:5] == b"JFIF\0" and len(body) >= _JFIF_SIZE and in_header and not self._has_jfif:
+            self._has_jfif = True
+            if body[12:14] == b"\0\0":
+                self._keep(self._cut(_APP0, body, _JFIF_SIZE, (start, end)))
+            else:
+                self._keep(segment(_APP0, body[:12] + b"\0\0"))
+                self._removed.add("thumbnail")
+        else:
+            self._removed.add("thumbnail" if body[:5] == b"JFXX\0" else "other")
+
+    def _exif_or_xmp(self, body: bytes, start: int, end: int) -> None:
+        if body[:6] in _EXIF:
+            smallest = self._orientation.replace(body[6:], self._removed)
+            if smallest is not None:
+                unchanged = body == _EXIF[0] + smallest
+                self._keep((start, end) if unchanged else segment(0xE1, _EXIF[0] + smallest))
+        elif body.startswith(_XMP):
+            self._removed |= kinds_in_xmp(body)
+        else:
+            self._removed.add("other")
+
+    def _settle_profile(self) -> None:
+        """Keeps one profile, once. No viewer uses a profile of which a part is missing."""
+        parts: dict[int, tuple[int, bytes]] = {}
+        for index, body in self._profile:
+            if body[12] not in parts and body[13] == self._profile[0][1][13]:
+                parts[body[12]] = index, body[_ICC_HEADER:]
+        whole = bool(parts) and sorted(parts) == list(range(1, self._profile[0][1][13] + 1))
+        joined = b"".join(parts[number][1] for number in sorted(parts)) if whole else b""
+        profile = read_profile(joined) if len(joined) <= self._max_icc_bytes else None
+        stays = {index for index, _ in parts.values()} if profile else set()
+        for index, _ in self._profile:
+            if index not in stays:
+                self._drop(index, "icc")
+        if profile and profile.data != joined:
+            self._removed |= profile.removed
+            for index in stays:
+                self._pieces[index] = b""
+            self._pieces[min(stays)] = _profile_segments(profile.data)
+
+
+def _profile_segments(profile: bytes) -> bytes:
+    parts = [profile[at : at + _MAX_PART] for at in range(0, len(profile), _MAX_PART)]
+    return b"".join(
+        segment(0xE2, _ICC + bytes((number, len(parts))) + part) for number, part in enumerate(parts, 1)
+    )
