@@ -1,7 +1,7 @@
 """Does a WebP hold the data of every picture, and nothing behind it?
 
 libwebp's incremental decoder tells both: it gets the data of a picture up to a few bytes before the end, and
-then byte by byte until the picture is whole. What it did not need belongs to nobody and is not stored.
+then the rest. If the picture is whole before, no decoder reads the rest, and it is not stored.
 
 Pillow's own interface has no incremental decoder. Its extension module is linked with libwebp, whose public
 functions are called through it (``webp/decode.h``).
@@ -10,7 +10,7 @@ functions are called through it (``webp/decode.h``).
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from contextlib import closing
 from typing import Final
 
 from PIL import _webp
@@ -21,10 +21,15 @@ from validators.containers.webp_chunks import ALPHA, LOSSLESS, Chunk, encoded
 
 #: An encoder writes up to this many bytes at the end to empty its registers (RFC 6386 section 7.3).
 _FLUSHED: Final = 4
-_OK, _SUSPENDED = 0, 5  # VP8StatusCode
+# VP8StatusCode
+_OK: Final = 0
+_OUT_OF_MEMORY: Final = 1
 _MODE_RGBA: Final = 1
-#: The search for superfluous bytes goes in this many steps, then in as many within the right one.
-_STEPS: Final = 64
+#: The search for superfluous bytes goes back so many bytes, then eight times as many again and again.
+_FIRST_STEP: Final = 8
+#: The most work that the decodes of a file may take before the search ends: about a second.
+_MAX_COST: Final = 400_000_000
+_COST_OF_BYTE: Final = 8
 
 
 def _library() -> ctypes.CDLL:
@@ -58,76 +63,80 @@ class _Decoder:
         if not self._decoder:
             raise MemoryError
 
-    def is_whole(self, size: int) -> bool:
-        """Whether the first ``size`` bytes are the whole picture; sizes must ascend.
+    def status(self, size: int) -> int:
+        """Libwebp's status after the first ``size`` bytes of the payload; sizes must ascend.
 
         Raises:
-            Rejected: the data is damaged.
             MemoryError: there is not enough memory.
         """
-        status = _LIBWEBP.WebPIUpdate(self._decoder, self._file, self._header + size)
-        if status == 1:
+        status: int = _LIBWEBP.WebPIUpdate(self._decoder, self._file, self._header + size)
+        if status == _OUT_OF_MEMORY:
             raise MemoryError
-        if status not in (_OK, _SUSPENDED):
-            raise corrupt(f"libwebp's status {status}")
-        return bool(status == _OK)
+        return status
 
     def close(self) -> None:
         _LIBWEBP.WebPIDelete(self._decoder)
 
 
-def _first_whole(kind: bytes, payload: bytes, sizes: Iterable[int]) -> int | None:
-    """The first of the sizes with which the picture is whole, or None."""
-    decoder = _Decoder(kind, payload)
-    try:
-        return next((size for size in sizes if decoder.is_whole(size)), None)
-    finally:
-        decoder.close()
+class _Reader:
+    """Finds how far a decoder reads in the pictures of one file.
 
-
-def _needed(kind: bytes, payload: bytes) -> int:
-    """The bytes of a bitstream that a decoder needs; those that encoders write at the end count too.
-
-    Raises:
-        Rejected: it needs more than there are, or the data is damaged.
+    The search for superfluous bytes decodes a picture several times, so its work is bounded for the file.
     """
-    size = len(payload)
-    first = max(0, size - _FLUSHED - 1)
-    needed = _first_whole(kind, payload, range(first, size + 1))
-    if needed is None:
-        raise corrupt("the data of a picture ends early")
-    if needed > first or needed == 0:
-        return size
-    low, high = 0, first
-    while low < high:
-        step = max(1, (high - low) // _STEPS)
-        found = _first_whole(kind, payload, [*range(low, high, step), high])
-        # Without an answer, this decoder and the one before disagree: nothing is cut off.
-        if found is None:
-            return size
-        low, high = max(low, found - step + 1), found
-    # The decoder starts when it has an eighth of a lossless chunk, so with a long tail it starts too late.
-    return _needed(kind, payload[:high])
 
+    def __init__(self) -> None:
+        self._cost = 0
 
-def _needed_alpha(payload: bytes, width: int, height: int) -> int:
-    """The same for the payload of an ALPH chunk (RFC 9649 section 2.7.1.2)."""
-    if not payload:
-        raise corrupt("an alpha channel without data")
-    if payload[0] & 3 == 0:
-        if len(payload) < 1 + width * height:
-            raise corrupt("the data of an alpha channel ends early")
-        return 1 + width * height
-    # The compressed channel is a lossless bitstream without its header, whose last bits are the version.
-    header = b"\x2f" + ((width - 1) | (height - 1) << 14).to_bytes(4, "little")
-    return _needed(LOSSLESS, header + payload[1:]) - len(header) + 1
+    def needed(self, kind: bytes, payload: bytes, pixels: int) -> int:
+        """The bytes of a bitstream that a decoder needs, and those that encoders write at the end.
 
+        Raises:
+            Rejected: it needs more than there are, the data is damaged, or the search takes too long.
+        """
+        size = len(payload)
+        high = max(0, size - _FLUSHED - 1)
+        with closing(_Decoder(kind, payload)) as decoder:
+            if decoder.status(high) != _OK:
+                if status := decoder.status(size):
+                    raise corrupt(f"a picture is damaged, or its data ends early: status {status}")
+                return size
+        low = max(0, high - _FIRST_STEP)
+        while low and self._search(kind, payload[:low], pixels):
+            high, low = low, max(0, size - 8 * (size - low))
+        while low + 1 < high:
+            middle = (low + high) // 2
+            if self._search(kind, payload[:middle], pixels):
+                high = middle
+            else:
+                low = middle
+        return high
 
-def _trimmed(picture: CodedPicture, part: Chunk, file: bytes) -> bytes:
-    payload = file[part.body : part.end]
-    if part.kind == ALPHA:
-        return payload[: _needed_alpha(payload, picture.width, picture.height)]
-    return payload[: _needed(part.kind, payload)]
+    def _search(self, kind: bytes, payload: bytes, pixels: int) -> bool:
+        """Whether the payload is a whole picture."""
+        self._cost += pixels + _COST_OF_BYTE * len(payload)
+        if self._cost > _MAX_COST:
+            raise corrupt("superfluous data in too many places")
+        with closing(_Decoder(kind, payload)) as decoder:
+            return decoder.status(len(payload)) == _OK
+
+    def needed_alpha(self, payload: bytes, width: int, height: int) -> int:
+        """The same for the payload of an ALPH chunk (RFC 9649 section 2.7.1.2)."""
+        if not payload:
+            raise corrupt("an alpha channel without data")
+        if payload[0] & 3 == 0:
+            if len(payload) < 1 + width * height:
+                raise corrupt("the data of an alpha channel ends early")
+            return 1 + width * height
+        # The compressed channel is a lossless bitstream without its header, whose last bits are the version.
+        header = b"\x2f" + ((width - 1) | (height - 1) << 14).to_bytes(4, "little")
+        return self.needed(LOSSLESS, header + payload[1:], width * height) - len(header) + 1
+
+    def trimmed(self, picture: CodedPicture, part: Chunk, file: bytes) -> bytes:
+        """The payload of a chunk without superfluous bytes."""
+        payload = file[part.body : part.end]
+        if part.kind == ALPHA:
+            return payload[: self.needed_alpha(payload, picture.width, picture.height)]
+        return payload[: self.needed(part.kind, payload, picture.width * picture.height)]
 
 
 def decode_webp(structure: WebpStructure, file: bytes) -> None:
@@ -137,9 +146,10 @@ def decode_webp(structure: WebpStructure, file: bytes) -> None:
         Rejected: the data of a picture ends early, or is damaged.
         MemoryError: there is not enough memory.
     """
+    reader = _Reader()
     trimmed: dict[int, list[bytes]] = {}
     for number, picture in enumerate(structure.pictures):
-        payloads = [_trimmed(picture, part, file) for part in picture.parts]
+        payloads = [reader.trimmed(picture, part, file) for part in picture.parts]
         if any(len(payload) < part.size for payload, part in zip(payloads, picture.parts, strict=True)):
             trimmed[number] = payloads
     if trimmed:
