@@ -30,7 +30,7 @@ _TRANSLATIONS: Final = {
 }
 
 
-class Phrasebook:
+class Translator:
     """Translates the console's texts into one language.
 
     Attributes:
@@ -41,7 +41,7 @@ class Phrasebook:
         self.language = language
         self._translations = _TRANSLATIONS.get(language, {})
 
-    def say(self, english: str, **values: object) -> str:
+    def translate(self, english: str, **values: object) -> str:
         """The translation of a sentence, or the English sentence if there is none.
 
         Args:
@@ -57,11 +57,11 @@ class Phrasebook:
         return f"{day}, {format_time(moment, 'short', tzinfo=UTC, locale=self.language)} UTC"
 
 
-def asked_for() -> Phrasebook:
-    """The phrasebook of the supported language that the request's Accept-Language prefers."""
+def preferred_translator() -> Translator:
+    """A translator for the supported language that the request's Accept-Language prefers."""
     # Werkzeug's best_match() prefers exact matches: for "en-GB, it;q=0.8" it would choose "it".
     for tag, quality in request.accept_languages:  # best first
         language = tag.partition("-")[0].lower()
         if quality > 0 and language in LANGUAGES:
-            return Phrasebook(language)
-    return Phrasebook(ENGLISH)
+            return Translator(language)
+    return Translator(ENGLISH)

@@ -10,7 +10,7 @@ from flask import Response, render_template
 from auth.sessions import Session
 from catalog.identity import Role
 from catalog.ids import now
-from console.languages import asked_for
+from console.languages import preferred_translator
 
 _HEADERS: Final = {
     "Referrer-Policy": "same-origin",
@@ -42,8 +42,8 @@ class Pages:
     ) -> Response:
         """Renders a page.
 
-        Every template has the variables ``_`` (``Phrasebook.say``), ``time``, ``now``, ``lang``, ``csrf``,
-        ``user`` (None without a session) and ``is_admin``.
+        Every template has the variables ``_`` (``Translator.translate``), ``time``, ``now``, ``lang``,
+        ``csrf``, ``user`` (None without a session) and ``is_admin``.
 
         Args:
             template: the template's file name.
@@ -52,12 +52,12 @@ class Pages:
             leaves: whether a form on the page leads to a redirect to another server.
             context: further variables of the template.
         """
-        phrasebook = asked_for()
+        translator = preferred_translator()
         known = {
-            "_": phrasebook.say,
-            "time": phrasebook.time,
+            "_": translator.translate,
+            "time": translator.time,
             "now": now(),
-            "lang": phrasebook.language,
+            "lang": translator.language,
             "csrf": session.csrf if session else "",
             "user": session.user if session else None,
             "is_admin": session is not None and session.user.role is Role.ADMIN,

@@ -78,6 +78,6 @@ def admin(new_person: NewPerson) -> Person:
 
 
 @pytest.fixture
-def shelved(catalog: Catalog, workspace: Workspace) -> Product:
+def stored_product(catalog: Catalog, workspace: Workspace) -> Product:
     """A product of the workspace."""
     return new_product(catalog, workspace, name="Lamp <b>Aurora</b>", model="AU-1", category="furniture")

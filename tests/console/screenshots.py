@@ -98,7 +98,7 @@ PRODUCTS: Final[list[tuple[str, str, Draw, float, float]]] = [
 ]
 
 
-class Shop:
+class Site:
     """A server with sample products."""
 
     def __init__(self, server: Server) -> None:
@@ -152,13 +152,13 @@ def show_no_secret(page: Page, instead: str) -> None:
 
 def take(browser: Browser, server: Server) -> None:
     """Takes all screenshots."""
-    shop = Shop(server)
+    site = Site(server)
     desk = browser.new_context(
         base_url=server.url, locale="en-GB", viewport={"width": 1180, "height": 880}
     ).new_page()
     sign_in(desk, EMAIL, PASSWORD, "Sign in")
     shoot(desk, "products")
-    desk.goto(f"/console/products/{shop.last}")
+    desk.goto(f"/console/products/{site.last}")
     prices: FilePayload = {"name": "prices.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7"}
     desk.locator("#files").set_input_files([prices])
     expect(desk.locator(".upload.failed")).to_be_visible()
@@ -199,7 +199,7 @@ def take(browser: Browser, server: Server) -> None:
     phone.goto("/console")
     shoot(phone, "sign-in-it-dark")
     sign_in(phone, EMAIL, PASSWORD, "Accedi")
-    phone.goto(f"/console/products/{shop.last}")
+    phone.goto(f"/console/products/{site.last}")
     shoot(phone, "product-it-dark")
 
 

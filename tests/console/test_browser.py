@@ -26,7 +26,7 @@ EMAIL = "ada@example.com"
 
 
 @dataclass(frozen=True)
-class House:
+class Site:
     """A server with one workspace, an admin and a key."""
 
     server: Server
@@ -54,13 +54,13 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with gunicorn(tmp_path_factory.mktemp("console"), WEB_CONCURRENCY="1") as server:
         workspace_id = server.flask("workspace", "create", "Lumen", "--plan", "pro").split()[0]
         key = server.flask("key", "create", "--workspace", workspace_id)
         create = ["user", "create", EMAIL, "--workspace", workspace_id, "--role", "admin", "--password-stdin"]
         server.flask(*create, stdin=PASSWORD)
-        yield House(server, workspace_id, key)
+        yield Site(server, workspace_id, key)
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +70,10 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def signed_in(browser: Browser, house: House) -> Any:
+def signed_in(browser: Browser, site: Site) -> Any:
     """The browser state of a user who has signed in."""
     page = browser.new_page(locale="en-GB")
-    page.goto(f"{house.server.url}/console")
+    page.goto(f"{site.server.url}/console")
     page.get_by_label("Email address").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
@@ -84,9 +84,9 @@ def signed_in(browser: Browser, house: House) -> Any:
 
 
 @pytest.fixture
-def context(browser: Browser, house: House, signed_in: Any) -> Iterator[BrowserContext]:
+def context(browser: Browser, site: Site, signed_in: Any) -> Iterator[BrowserContext]:
     context = browser.new_context(
-        base_url=house.server.url,
+        base_url=site.server.url,
         storage_state=signed_in,
         locale="en-GB",
         permissions=["clipboard-read", "clipboard-write"],
@@ -128,8 +128,8 @@ def said(page: Page) -> Locator:
     return page.locator("#live p").last
 
 
-def test_three_files_are_uploaded_at_once_and_one_is_refused(page: Page, house: House) -> None:
-    product = house.new_product()
+def test_three_files_are_uploaded_at_once_and_one_is_refused(page: Page, site: Site) -> None:
+    product = site.new_product()
     open_product(page, product)
     page.get_by_label("Drop pictures here").set_input_files(
         [
@@ -144,7 +144,7 @@ def test_three_files_are_uploaded_at_once_and_one_is_refused(page: Page, house: 
     expect(refused).to_contain_text("notes.txt")
     expect(refused).to_contain_text("Not a PNG, JPEG or WebP picture.")
     expect(said(page)).to_have_text("Uploaded: 2 of 3.")
-    assert shown(page) == house.product(product["_id"])["imageUrls"]
+    assert shown(page) == site.product(product["_id"])["imageUrls"]
     refused.get_by_role("button", name="Dismiss").click()
     expect(refused).to_have_count(0)
 
@@ -157,15 +157,15 @@ def test_three_files_are_uploaded_at_once_and_one_is_refused(page: Page, house: 
         (b"", "The file is empty."),
     ],
 )
-def test_a_refused_file_shows_the_reason(page: Page, house: House, data: bytes, why: str) -> None:
-    open_product(page, house.new_product())
+def test_a_refused_file_shows_the_reason(page: Page, site: Site, data: bytes, why: str) -> None:
+    open_product(page, site.new_product())
     page.get_by_label("Drop pictures here").set_input_files([a_file("x.jpg", data)])
     expect(page.locator(".upload.failed .upload-state")).to_have_text(why)
     expect(pictures(page)).to_have_count(0)
 
 
-def test_the_twenty_first_picture_is_refused_until_one_is_deleted(page: Page, house: House) -> None:
-    product = house.new_product(pictures=19)
+def test_the_twenty_first_picture_is_refused_until_one_is_deleted(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=19)
     open_product(page, product)
     page.get_by_label("Drop pictures here").set_input_files(
         [a_file("20.png", png(30, 30), "image/png"), a_file("21.png", png(31, 31), "image/png")]
@@ -176,11 +176,11 @@ def test_the_twenty_first_picture_is_refused_until_one_is_deleted(page: Page, ho
     page.get_by_label("Drop pictures here").set_input_files([a_file("21.png", png(31, 31), "image/png")])
     expect(page.locator("#count")).to_have_text("20 of 20 pictures")
     expect(said(page)).to_have_text("Uploaded: 1 of 1.")
-    assert product["imageUrls"][0] not in house.product(product["_id"])["imageUrls"]
+    assert product["imageUrls"][0] not in site.product(product["_id"])["imageUrls"]
 
 
-def test_files_can_be_dropped_on_the_page(page: Page, house: House) -> None:
-    open_product(page, house.new_product())
+def test_files_can_be_dropped_on_the_page(page: Page, site: Site) -> None:
+    open_product(page, site.new_product())
     files = page.evaluate_handle(
         """bytes => {
             const files = new DataTransfer();
@@ -193,18 +193,18 @@ def test_files_can_be_dropped_on_the_page(page: Page, house: House) -> None:
     expect(pictures(page)).to_have_count(1)
 
 
-def test_the_same_file_again_is_not_stored_twice(page: Page, house: House) -> None:
-    product = house.new_product(pictures=1)
+def test_the_same_file_again_is_not_stored_twice(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=1)
     open_product(page, product)
     page.get_by_label("Drop pictures here").set_input_files([a_file("again.jpg", jpeg(64, 48))])
     expect(page.locator(".toast")).to_have_text(re.compile("again.jpg is here already"))
-    assert house.product(product["_id"])["imageUrls"] == product["imageUrls"]
+    assert site.product(product["_id"])["imageUrls"] == product["imageUrls"]
 
 
 def test_an_upload_can_be_retried_after_the_server_was_unreachable(
-    page: Page, context: BrowserContext, house: House
+    page: Page, context: BrowserContext, site: Site
 ) -> None:
-    open_product(page, house.new_product())
+    open_product(page, site.new_product())
     context.set_offline(True)
     page.get_by_label("Drop pictures here").set_input_files([a_file("front.jpg", jpeg())])
     failed = page.locator(".upload.failed")
@@ -217,8 +217,8 @@ def test_an_upload_can_be_retried_after_the_server_was_unreachable(
     expect(said(page)).to_have_text("Uploaded: 1 of 1.")
 
 
-def test_pictures_are_reordered_by_pointer(page: Page, house: House) -> None:
-    product = house.new_product(pictures=3)
+def test_pictures_are_reordered_by_pointer(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=3)
     open_product(page, product)
     first, second, third = product["imageUrls"]
     boxes = [item.bounding_box() for item in pictures(page).all()]
@@ -231,14 +231,14 @@ def test_pictures_are_reordered_by_pointer(page: Page, house: House) -> None:
         page.mouse.up()
     assert saved.value.status == 200
     assert "if-match" in saved.value.request.headers
-    assert shown(page) == house.product(product["_id"])["imageUrls"] == [second, third, first]
+    assert shown(page) == site.product(product["_id"])["imageUrls"] == [second, third, first]
     expect(page.locator("#viewer")).to_be_hidden()
 
 
-def test_pictures_are_reordered_by_touch(browser: Browser, house: House, signed_in: Any) -> None:
-    product = house.new_product(pictures=2)
+def test_pictures_are_reordered_by_touch(browser: Browser, site: Site, signed_in: Any) -> None:
+    product = site.new_product(pictures=2)
     context = browser.new_context(
-        base_url=house.server.url,
+        base_url=site.server.url,
         storage_state=signed_in,
         viewport={"width": 360, "height": 740},
         has_touch=True,
@@ -263,12 +263,12 @@ def test_pictures_are_reordered_by_touch(browser: Browser, house: House, signed_
             x = start["x"] + (end["x"] + end["width"] * 0.8 - start["x"]) * step / 8
             touch("touchMove", x, start["y"] - 10 * step)
         touch("touchEnd")
-    assert shown(page) == house.product(product["_id"])["imageUrls"] == product["imageUrls"][::-1]
+    assert shown(page) == site.product(product["_id"])["imageUrls"] == product["imageUrls"][::-1]
     context.close()
 
 
-def test_escape_cancels_a_drag(page: Page, house: House) -> None:
-    product = house.new_product(pictures=2)
+def test_escape_cancels_a_drag(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=2)
     open_product(page, product)
     page.locator("#pictures .view").first.hover()
     page.mouse.down()
@@ -282,8 +282,8 @@ def test_escape_cancels_a_drag(page: Page, house: House) -> None:
     assert shown(page) == product["imageUrls"]
 
 
-def test_pictures_are_reordered_by_keyboard(page: Page, house: House) -> None:
-    product = house.new_product(pictures=3)
+def test_pictures_are_reordered_by_keyboard(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=3)
     open_product(page, product)
     first, second, third = product["imageUrls"]
     page.get_by_role("button", name="Move picture 1 to the right").focus()
@@ -293,21 +293,21 @@ def test_pictures_are_reordered_by_keyboard(page: Page, house: House) -> None:
         expect(said(page)).to_have_text(f"Picture moved to place {place} of 3.")
         # The focus moves with the picture.
         expect(page.get_by_role("button", name=f"Move picture {place} to the right")).to_be_focused()
-    assert shown(page) == house.product(product["_id"])["imageUrls"] == [second, third, first]
+    assert shown(page) == site.product(product["_id"])["imageUrls"] == [second, third, first]
 
 
-def test_a_new_order_does_not_overwrite_a_concurrent_change(page: Page, house: House) -> None:
-    product = house.new_product(pictures=3)
+def test_a_new_order_does_not_overwrite_a_concurrent_change(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=3)
     open_product(page, product)
-    house.api("DELETE", f"/products/{product['_id']}/images/0")
+    site.api("DELETE", f"/products/{product['_id']}/images/0")
     page.get_by_role("button", name="Move picture 2 to the left").click()
     expect(page.locator(".toast")).to_have_text(re.compile("Someone else has changed this product."))
     expect(pictures(page)).to_have_count(2)
-    assert shown(page) == house.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
+    assert shown(page) == site.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
 
 
-def test_a_deleted_picture_can_be_restored_by_undo(page: Page, house: House) -> None:
-    product = house.new_product(pictures=2)
+def test_a_deleted_picture_can_be_restored_by_undo(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=2)
     open_product(page, product)
     page.get_by_role("button", name="Delete picture 1").click()
     expect(pictures(page)).to_have_count(1)
@@ -318,52 +318,52 @@ def test_a_deleted_picture_can_be_restored_by_undo(page: Page, house: House) -> 
     page.get_by_role("button", name="Delete picture 2").click()
     page.keyboard.press("Control+z")
     expect(said(page)).to_have_text("The picture is back.")
-    assert shown(page) == house.product(product["_id"])["imageUrls"] == product["imageUrls"]
+    assert shown(page) == site.product(product["_id"])["imageUrls"] == product["imageUrls"]
 
 
-def test_undo_fails_if_the_picture_was_deleted_for_good_in_the_meantime(page: Page, house: House) -> None:
-    product = house.new_product(pictures=20)
+def test_undo_fails_if_the_picture_was_deleted_for_good_in_the_meantime(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=20)
     open_product(page, product)
     page.get_by_role("button", name="Delete picture 1", exact=True).click()
     page.get_by_label("Drop pictures here").set_input_files([a_file("front.jpg", jpeg(99, 48))])
     expect(said(page)).to_have_text("Uploaded: 1 of 1.")
     page.get_by_role("button", name="Undo").click()
     expect(said(page)).to_have_text("The picture is gone for good: it could not be brought back.")
-    assert shown(page) == house.product(product["_id"])["imageUrls"]
+    assert shown(page) == site.product(product["_id"])["imageUrls"]
     assert product["imageUrls"][0] not in shown(page)
 
 
-def test_a_deletion_becomes_permanent_after_the_undo_time(page: Page, house: House) -> None:
-    product = house.new_product(pictures=2)
+def test_a_deletion_becomes_permanent_after_the_undo_time(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=2)
     page.clock.install()
     open_product(page, product)
     page.get_by_role("button", name="Delete picture 1").click()
     page.clock.fast_forward(7000)
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
-    assert house.product(product["_id"])["imageUrls"] == product["imageUrls"]
+    assert site.product(product["_id"])["imageUrls"] == product["imageUrls"]
     page.mouse.move(1, 1)
     with page.expect_response(lambda response: response.request.method == "PATCH"):
         page.clock.fast_forward(2000)
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)
-    assert house.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
+    assert site.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
 
 
-def test_a_deletion_keeps_pictures_that_someone_else_added_in_the_meantime(page: Page, house: House) -> None:
-    product = house.new_product(pictures=2)
+def test_a_deletion_keeps_pictures_that_someone_else_added_in_the_meantime(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=2)
     page.clock.install()
     open_product(page, product)
     page.get_by_role("button", name="Delete picture 1").click()
     file = ("new.png", png(20, 20), "image/png")
-    added = house.api("POST", f"/products/{product['_id']}/images", files={"file": file})["imageUrl"]
+    added = site.api("POST", f"/products/{product['_id']}/images", files={"file": file})["imageUrl"]
     with page.expect_response(lambda response: response.request.method == "PATCH" and response.status == 200):
         page.clock.fast_forward(9000)
-    assert house.product(product["_id"])["imageUrls"] == [product["imageUrls"][1], added]
+    assert site.product(product["_id"])["imageUrls"] == [product["imageUrls"][1], added]
     expect(pictures(page)).to_have_count(2)
     expect(page.locator(".toast")).to_have_count(0)
 
 
-def test_leaving_the_page_completes_a_pending_deletion(page: Page, house: House) -> None:
-    product = house.new_product(pictures=2)
+def test_leaving_the_page_completes_a_pending_deletion(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=2)
     open_product(page, product)
     page.get_by_role("button", name="Delete picture 1").click()
     page.get_by_role("link", name="← Products").click()
@@ -373,11 +373,11 @@ def test_leaving_the_page_completes_a_pending_deletion(page: Page, house: House)
         page.goto("/console")
         if "Pictures: 1" in card.inner_text():
             break
-    assert house.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
+    assert site.product(product["_id"])["imageUrls"] == product["imageUrls"][1:]
 
 
-def test_the_full_size_view_shows_the_details_of_the_picture(page: Page, house: House) -> None:
-    product = house.new_product(pictures=2)
+def test_the_full_size_view_shows_the_details_of_the_picture(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=2)
     open_product(page, product)
     page.get_by_role("link", name="View picture 1 in full size").press("Enter")
     viewer = page.locator("#viewer")
@@ -395,10 +395,10 @@ def test_the_full_size_view_shows_the_details_of_the_picture(page: Page, house: 
     expect(page.get_by_role("link", name="View picture 1 in full size")).to_be_focused()
 
 
-def test_the_full_size_view_of_an_external_picture_omits_unknown_details(page: Page, house: House) -> None:
-    product = house.new_product()
-    house.api("PATCH", f"/products/{product['_id']}", json={"imageUrls": ["https://cdn.invalid/a.jpg"]})
-    open_product(page, house.product(product["_id"]))
+def test_the_full_size_view_of_an_external_picture_omits_unknown_details(page: Page, site: Site) -> None:
+    product = site.new_product()
+    site.api("PATCH", f"/products/{product['_id']}", json={"imageUrls": ["https://cdn.invalid/a.jpg"]})
+    open_product(page, site.product(product["_id"]))
     page.get_by_role("link", name="View picture 1 in full size").click()
     expect(page.locator("#viewer")).to_contain_text("On another server; more is not known of it.")
     expect(page.locator("#viewer").get_by_text("Dimensions")).to_be_hidden()
@@ -408,8 +408,8 @@ def test_the_full_size_view_of_an_external_picture_omits_unknown_details(page: P
     assert page.evaluate("navigator.clipboard.readText()") == "https://cdn.invalid/a.jpg"
 
 
-def test_a_product_is_created_in_the_console(page: Page, house: House) -> None:
-    house.new_product(model="TAKEN")
+def test_a_product_is_created_in_the_console(page: Page, site: Site) -> None:
+    site.new_product(model="TAKEN")
     page.goto("/console")
     page.get_by_role("button", name="New product").click()
     page.get_by_label("Name", exact=True).fill("Desk lamp")
@@ -421,14 +421,14 @@ def test_a_product_is_created_in_the_console(page: Page, house: House) -> None:
     expect(page.get_by_role("heading", name="Desk lamp")).to_be_visible()
 
 
-def test_a_key_is_created_copied_and_revoked(page: Page, house: House) -> None:
+def test_a_key_is_created_copied_and_revoked(page: Page, site: Site) -> None:
     page.goto("/console/keys")
     page.get_by_label("Label").fill("Till")
     page.get_by_role("button", name="Create key").click()
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     key = page.evaluate("navigator.clipboard.readText()")
-    url, bearer = f"{house.server.url}/api/v1/products", {"Authorization": f"Bearer {key}"}
+    url, bearer = f"{site.server.url}/api/v1/products", {"Authorization": f"Bearer {key}"}
     assert requests.get(url, headers=bearer, timeout=20).status_code == 200
     page.goto("/console/keys")
     assert key not in page.content()
@@ -464,7 +464,7 @@ def an_app() -> Iterator[str]:
 
 
 def test_a_user_signs_in_allows_an_app_and_disconnects_it(
-    browser: Browser, house: House, page: Page, an_app: str
+    browser: Browser, site: Site, page: Page, an_app: str
 ) -> None:
     page.goto("/console/apps")
     page.get_by_label("Name").fill("Price Watcher")
@@ -485,7 +485,7 @@ def test_a_user_signs_in_allows_an_app_and_disconnects_it(
         "code_challenge_method": "S256",
     }
 
-    visitor = browser.new_context(base_url=house.server.url, locale="it-IT").new_page()
+    visitor = browser.new_context(base_url=site.server.url, locale="it-IT").new_page()
     visitor.goto(f"/api/oauth/authorize?{urlencode(asked)}")
     visitor.get_by_label("Indirizzo email").fill(EMAIL)
     visitor.get_by_label("Password").fill(PASSWORD)
@@ -500,8 +500,8 @@ def test_a_user_signs_in_allows_an_app_and_disconnects_it(
 
     form = {"grant_type": "authorization_code", "code": answer["code"][0], "redirect_uri": callback}
     form |= {"client_id": client_id, "code_verifier": verifier}
-    tokens = requests.post(f"{house.server.url}/api/oauth/token", data=form, timeout=20).json()
-    url, bearer = f"{house.server.url}/api/v1/products", {"Authorization": f"Bearer {tokens['access_token']}"}
+    tokens = requests.post(f"{site.server.url}/api/oauth/token", data=form, timeout=20).json()
+    url, bearer = f"{site.server.url}/api/v1/products", {"Authorization": f"Bearer {tokens['access_token']}"}
     assert requests.get(url, headers=bearer, timeout=20).status_code == 200
     page.goto("/console/connections")
     page.get_by_label("Disconnect Price Watcher").click()
@@ -510,7 +510,7 @@ def test_a_user_signs_in_allows_an_app_and_disconnects_it(
     assert requests.get(url, headers=bearer, timeout=20).status_code == 401
 
 
-def test_the_page_token_is_stored_only_in_the_script(page: Page, house: House) -> None:
+def test_the_page_token_is_stored_only_in_the_script(page: Page, site: Site) -> None:
     tokens: list[str] = []
     page.on(
         "request",
@@ -518,7 +518,7 @@ def test_the_page_token_is_stored_only_in_the_script(page: Page, house: House) -
             tokens.append(request.headers.get("authorization", "")) if "/api/" in request.url else None
         ),
     )
-    open_product(page, house.new_product(pictures=1))
+    open_product(page, site.new_product(pictures=1))
     (token,) = {token.removeprefix("Bearer ") for token in tokens}
     assert token
     assert token not in page.content()
@@ -529,12 +529,12 @@ def test_the_page_token_is_stored_only_in_the_script(page: Page, house: House) -
 
 @pytest.mark.parametrize(("scheme", "locale"), [("light", "en-GB"), ("dark", "it-IT")])
 def test_the_pages_fit_a_narrow_screen_and_are_easy_to_read(
-    browser: Browser, house: House, signed_in: Any, scheme: Any, locale: str
+    browser: Browser, site: Site, signed_in: Any, scheme: Any, locale: str
 ) -> None:
     endless = {"name": "Lamp " + "x" * 120, "model": scheme[0] * 100, "description": "d" * 400}
-    product = house.new_product(pictures=2, **endless)
+    product = site.new_product(pictures=2, **endless)
     context = browser.new_context(
-        base_url=house.server.url,
+        base_url=site.server.url,
         storage_state=signed_in,
         viewport={"width": 360, "height": 740},
         color_scheme=scheme,

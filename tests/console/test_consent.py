@@ -51,7 +51,7 @@ def ask(person: Person, app: OAuthClient, *, scope: str = "products:read", langu
 
 
 @pytest.fixture
-def app_of_the_house(catalog: Catalog, workspace: Workspace) -> OAuthClient:
+def workspace_app(catalog: Catalog, workspace: Workspace) -> OAuthClient:
     client, _ = new_client(
         "Price <b>Watcher</b>",
         ["https://prices.example/cb"],
@@ -64,9 +64,9 @@ def app_of_the_house(catalog: Catalog, workspace: Workspace) -> OAuthClient:
 
 
 def test_the_consent_page_shows_the_app_and_its_requested_access(
-    admin: Person, app_of_the_house: OAuthClient, workspace: Workspace
+    admin: Person, workspace_app: OAuthClient, workspace: Workspace
 ) -> None:
-    text = ask(admin, app_of_the_house, scope="products:read products:write offline_access")
+    text = ask(admin, workspace_app, scope="products:read products:write offline_access")
     assert "<h1>Let Price &lt;b&gt;Watcher&lt;/b&gt; in?</h1>" in text
     for line in (
         "See your products and their pictures",
@@ -81,10 +81,10 @@ def test_the_consent_page_shows_the_app_and_its_requested_access(
 
 
 def test_the_sign_in_page_shows_the_requesting_app_too(
-    new_person: NewPerson, app_of_the_house: OAuthClient
+    new_person: NewPerson, workspace_app: OAuthClient
 ) -> None:
     person = new_person(signed_in=False)
-    query = urlencode({"client_id": app_of_the_house.id, "scope": "products:read admin <b>"})
+    query = urlencode({"client_id": workspace_app.id, "scope": "products:read admin <b>"})
     text = person.browser.get("/console/sign-in", query_string={"next": f"/api/oauth/authorize?{query}"}).text
     assert "The app Price &lt;b&gt;Watcher&lt;/b&gt; asks for access. Sign in to decide. It could:" in text
     assert text.count("<li>") == 1
@@ -103,7 +103,7 @@ def test_the_sign_in_page_marks_a_self_registered_app(anonymous: FlaskClient, ca
 @pytest.mark.parametrize("failing", ["find_credential", "find_client", "list_grants"])
 def test_an_unavailable_catalog_is_a_503_for_valid_and_invalid_requests(
     admin: Person,
-    app_of_the_house: OAuthClient,
+    workspace_app: OAuthClient,
     catalog: Catalog,
     monkeypatch: pytest.MonkeyPatch,
     scope: str,
@@ -112,27 +112,27 @@ def test_an_unavailable_catalog_is_a_503_for_valid_and_invalid_requests(
     def fail(*_: object) -> None:
         raise CatalogUnavailable
 
-    path = f"/api/oauth/authorize?{parameters(app_of_the_house, scope)}"
+    path = f"/api/oauth/authorize?{parameters(workspace_app, scope)}"
     monkeypatch.setattr(catalog, failing, fail)
     # An invalid request is reported to the app without a look at the user's grants.
     expected = 302 if scope == "unknown" and failing == "list_grants" else 503
     assert admin.browser.get(path).status_code == expected
 
 
-def test_the_consent_page_lists_only_requested_scopes(admin: Person, app_of_the_house: OAuthClient) -> None:
-    assert ask(admin, app_of_the_house).count("<li>") == 1
+def test_the_consent_page_lists_only_requested_scopes(admin: Person, workspace_app: OAuthClient) -> None:
+    assert ask(admin, workspace_app).count("<li>") == 1
 
 
-def test_the_consent_page_is_translated(admin: Person, app_of_the_house: OAuthClient) -> None:
-    text = ask(admin, app_of_the_house, language="it")
+def test_the_consent_page_is_translated(admin: Person, workspace_app: OAuthClient) -> None:
+    text = ask(admin, workspace_app, language="it")
     assert '<html lang="it">' in text
     assert "<li>Vedere i tuoi prodotti e le loro immagini</li>" in text
 
 
 def test_the_consent_page_tells_a_viewer_that_the_app_can_only_read(
-    new_person: NewPerson, app_of_the_house: OAuthClient
+    new_person: NewPerson, workspace_app: OAuthClient
 ) -> None:
-    assert ONLY_VIEWS in ask(new_person(Role.VIEWER), app_of_the_house, scope="products:read products:write")
+    assert ONLY_VIEWS in ask(new_person(Role.VIEWER), workspace_app, scope="products:read products:write")
 
 
 def test_a_self_registered_app_is_marked_as_unverified(admin: Person, catalog: Catalog) -> None:
@@ -144,7 +144,7 @@ def test_a_self_registered_app_is_marked_as_unverified(admin: Person, catalog: C
 
 
 def test_an_app_of_another_workspace_is_marked_as_unverified(
-    admin: Person, new_person: NewPerson, catalog: Catalog, app_of_the_house: OAuthClient
+    admin: Person, new_person: NewPerson, catalog: Catalog, workspace_app: OAuthClient
 ) -> None:
     other = new_workspace(catalog)
     client, _ = new_client(
@@ -158,13 +158,13 @@ def test_an_app_of_another_workspace_is_marked_as_unverified(
     assert OF_ANOTHER_WORKSPACE in text
     assert UNCHECKED not in text
     assert OF_ANOTHER_WORKSPACE not in ask(new_person(of=other), client)
-    assert OF_ANOTHER_WORKSPACE not in ask(admin, app_of_the_house)
+    assert OF_ANOTHER_WORKSPACE not in ask(admin, workspace_app)
 
 
 def test_the_consent_page_lists_what_aliases_grant_and_no_unknown_scopes(
-    admin: Person, app_of_the_house: OAuthClient
+    admin: Person, workspace_app: OAuthClient
 ) -> None:
-    text = ask(admin, app_of_the_house, scope="passports:read documents:write offline_access")
+    text = ask(admin, workspace_app, scope="passports:read documents:write offline_access")
     assert re.findall("<li>(.*)</li>", text) == [
         "See your products and their pictures",
         "Keep this access while you are away, until you take it back",
@@ -172,12 +172,12 @@ def test_the_consent_page_lists_what_aliases_grant_and_no_unknown_scopes(
 
 
 def test_a_user_can_not_let_in_any_number_of_apps(
-    admin: Person, app_of_the_house: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    admin: Person, workspace_app: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console.consent, "MAX_APPS", 1)
     known = new_grant(catalog, admin.user)
-    assert "You have let in as many apps as a user can." in ask(admin, app_of_the_house)
-    path = f"/api/oauth/authorize?{parameters(app_of_the_house)}"
+    assert "You have let in as many apps as a user can." in ask(admin, workspace_app)
+    path = f"/api/oauth/authorize?{parameters(workspace_app)}"
     answer = admin.browser.post(path, data={"decision": "allow", "csrf": admin.csrf()})
     assert (answer.status_code, "Location" in answer.headers) == (400, False)
     assert catalog.list_grants(admin.user.id) == [known]
@@ -187,21 +187,21 @@ def test_a_user_can_not_let_in_any_number_of_apps(
 
 
 def test_grants_that_ended_count_until_they_are_forgotten(
-    admin: Person, app_of_the_house: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    admin: Person, workspace_app: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console.consent, "MAX_KEPT_GRANTS", 2)
-    new_grant(catalog, admin.user, app_of_the_house, revoked_at=now())
-    assert "<h1>Let Price" in ask(admin, app_of_the_house)
-    new_grant(catalog, admin.user, app_of_the_house, expires_at=now())
-    assert "You have let in as many apps as a user can." in ask(admin, app_of_the_house)
+    new_grant(catalog, admin.user, workspace_app, revoked_at=now())
+    assert "<h1>Let Price" in ask(admin, workspace_app)
+    new_grant(catalog, admin.user, workspace_app, expires_at=now())
+    assert "You have let in as many apps as a user can." in ask(admin, workspace_app)
 
 
 def test_a_further_grant_to_an_app_ends_the_oldest(
-    admin: Person, app_of_the_house: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    admin: Person, workspace_app: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console.consent, "MAX_GRANTS_PER_APP", 2)
     other = new_grant(catalog, admin.user)
-    path = f"/api/oauth/authorize?{parameters(app_of_the_house)}"
+    path = f"/api/oauth/authorize?{parameters(workspace_app)}"
     for _ in range(3):
         answer = admin.browser.post(path, data={"decision": "allow", "csrf": admin.csrf()})
         assert answer.status_code == 302
@@ -211,21 +211,21 @@ def test_a_further_grant_to_an_app_ends_the_oldest(
 
 
 def test_a_request_of_a_deleted_app_gets_an_error_page(
-    admin: Person, app_of_the_house: OAuthClient, catalog: Catalog, workspace: Workspace
+    admin: Person, workspace_app: OAuthClient, catalog: Catalog, workspace: Workspace
 ) -> None:
-    catalog.delete_client(workspace.id, app_of_the_house.id)
-    assert "<h1>This can&#39;t go on</h1>" in ask(admin, app_of_the_house)
+    catalog.delete_client(workspace.id, workspace_app.id)
+    assert "<h1>This can&#39;t go on</h1>" in ask(admin, workspace_app)
 
 
 def test_a_forged_decision_gets_an_error_page_and_grants_nothing(
-    admin: Person, app_of_the_house: OAuthClient, catalog: Catalog
+    admin: Person, workspace_app: OAuthClient, catalog: Catalog
 ) -> None:
     for form in (
         {"decision": "allow"},
         {"decision": "allow", "csrf": "0" * 64},
         {"decision": "allow", "csrf": "é"},
     ):
-        answer = admin.browser.post(f"/api/oauth/authorize?client_id={app_of_the_house.id}", data=form)
+        answer = admin.browser.post(f"/api/oauth/authorize?client_id={workspace_app.id}", data=form)
         assert answer.status_code == 400
         assert "<h1>That did not work</h1>" in answer.text
     assert catalog.list_grants(admin.user.id) == []

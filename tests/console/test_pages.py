@@ -54,10 +54,10 @@ def assert_guarded(headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("path", [*PAGES, "/console/products/{id}", "/console/sign-in", "/console/nothing"])
 def test_every_page_is_guarded_and_runs_no_inline_script(
-    admin: Person, anonymous: FlaskClient, shelved: Product, path: str
+    admin: Person, anonymous: FlaskClient, stored_product: Product, path: str
 ) -> None:
     for browser in (admin.browser, anonymous):
-        answer = browser.get(path.format(id=shelved.id))
+        answer = browser.get(path.format(id=stored_product.id))
         assert_guarded(dict(answer.headers))
         assert "Accept-Language" in answer.vary
         assert re.search(r"\son\w+=|\sstyle=|<style", answer.text) is None

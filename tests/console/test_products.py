@@ -28,15 +28,19 @@ def test_a_workspace_without_products_says_so(admin: Person) -> None:
 
 
 def test_products_are_listed_with_their_first_picture(
-    admin: Person, catalog: Catalog, shelved: Product
+    admin: Person, catalog: Catalog, stored_product: Product
 ) -> None:
     catalog.append_image(
-        shelved.workspace_id, shelved.id, Image(url='https://cdn.example.com/a.jpg?x="><script>')
+        stored_product.workspace_id,
+        stored_product.id,
+        Image(url='https://cdn.example.com/a.jpg?x="><script>'),
     )
-    catalog.append_image(shelved.workspace_id, shelved.id, Image(url="https://cdn.example.com/b.jpg"))
+    catalog.append_image(
+        stored_product.workspace_id, stored_product.id, Image(url="https://cdn.example.com/b.jpg")
+    )
     text = admin.browser.get("/console").text
     assert names(text) == ["Lamp &lt;b&gt;Aurora&lt;/b&gt;"]
-    assert f'href="/console/products/{shelved.id}"' in text
+    assert f'href="/console/products/{stored_product.id}"' in text
     assert 'src="https://cdn.example.com/a.jpg?x=&#34;&gt;&lt;script&gt;"' in text
     assert 'alt="First picture of Lamp &lt;b&gt;Aurora&lt;/b&gt;"' in text
     assert "b.jpg" not in text
@@ -44,10 +48,12 @@ def test_products_are_listed_with_their_first_picture(
 
 
 def test_products_can_be_searched_and_archived_ones_included(
-    admin: Person, catalog: Catalog, shelved: Product
+    admin: Person, catalog: Catalog, stored_product: Product
 ) -> None:
-    catalog.create_product(replace(shelved, id=new_id(), name="Chair", model="CH-1"))
-    catalog.create_product(replace(shelved, id=new_id(), name="Old chair", model="CH-0", status="archived"))
+    catalog.create_product(replace(stored_product, id=new_id(), name="Chair", model="CH-1"))
+    catalog.create_product(
+        replace(stored_product, id=new_id(), name="Old chair", model="CH-0", status="archived")
+    )
     assert names(admin.browser.get("/console?search=chair").text) == ["Chair"]
     assert names(admin.browser.get("/console?search=chair&archived=1").text) == ["Old chair", "Chair"]
     missing = admin.browser.get("/console", query_string={"search": "<i>sofa"}).text
@@ -55,10 +61,12 @@ def test_products_can_be_searched_and_archived_ones_included(
 
 
 def test_the_product_list_is_paginated_and_keeps_the_search(
-    admin: Person, catalog: Catalog, shelved: Product
+    admin: Person, catalog: Catalog, stored_product: Product
 ) -> None:
     for number in range(PER_PAGE):
-        catalog.create_product(replace(shelved, id=new_id(), name=f"Lamp {number}", model=f"L-{number}"))
+        catalog.create_product(
+            replace(stored_product, id=new_id(), name=f"Lamp {number}", model=f"L-{number}")
+        )
     first = admin.browser.get("/console?search=lamp&archived=1").text
     assert "Page 1 of 2" in first
     assert len(names(first)) == PER_PAGE
@@ -70,9 +78,11 @@ def test_the_product_list_is_paginated_and_keeps_the_search(
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1e3", "9999999", "٣"])
-def test_an_invalid_page_number_shows_the_first_page(admin: Person, shelved: Product, page: str) -> None:
+def test_an_invalid_page_number_shows_the_first_page(
+    admin: Person, stored_product: Product, page: str
+) -> None:
     text = admin.browser.get("/console", query_string={"page": page}).text
-    assert f'href="/console/products/{shelved.id}"' in text
+    assert f'href="/console/products/{stored_product.id}"' in text
 
 
 def test_every_category_can_be_chosen(admin: Person) -> None:
@@ -80,9 +90,13 @@ def test_every_category_can_be_chosen(admin: Person) -> None:
     assert sorted(options) == sorted(get_args(Category))
 
 
-def test_a_product_is_shown_with_its_pictures(admin: Person, catalog: Catalog, shelved: Product) -> None:
-    catalog.append_image(shelved.workspace_id, shelved.id, Image(url="https://cdn.example.com/a.jpg"))
-    answer = admin.browser.get(f"/console/products/{shelved.id}")
+def test_a_product_is_shown_with_its_pictures(
+    admin: Person, catalog: Catalog, stored_product: Product
+) -> None:
+    catalog.append_image(
+        stored_product.workspace_id, stored_product.id, Image(url="https://cdn.example.com/a.jpg")
+    )
+    answer = admin.browser.get(f"/console/products/{stored_product.id}")
     assert answer.status_code == 200
     assert (
         '<a class="view" href="https://cdn.example.com/a.jpg"><img src="https://cdn.example.com/a.jpg"'
@@ -94,26 +108,26 @@ def test_a_product_is_shown_with_its_pictures(admin: Person, catalog: Catalog, s
 
 @pytest.mark.parametrize(("role", "writes"), [(Role.VIEWER, False), (Role.EDITOR, True), (Role.ADMIN, True)])
 def test_a_viewer_sees_no_controls_that_change_a_product(
-    new_person: NewPerson, shelved: Product, role: Role, writes: bool
+    new_person: NewPerson, stored_product: Product, role: Role, writes: bool
 ) -> None:
     browser = new_person(role).browser
-    text = browser.get(f"/console/products/{shelved.id}").text
+    text = browser.get(f"/console/products/{stored_product.id}").text
     assert [control in text for control in CONTROLS] == [writes] * len(CONTROLS)
     assert ('id="new-product"' in browser.get("/console").text) is writes
 
 
 def test_a_product_of_another_workspace_looks_like_an_unknown_one(
-    new_person: NewPerson, catalog: Catalog, shelved: Product
+    new_person: NewPerson, catalog: Catalog, stored_product: Product
 ) -> None:
     stranger = new_person(of=new_workspace(catalog))
-    theirs = stranger.browser.get(f"/console/products/{shelved.id}")
+    theirs = stranger.browser.get(f"/console/products/{stored_product.id}")
     nothing = stranger.browser.get(f"/console/products/{new_id()}")
     assert (theirs.status_code, theirs.text) == (nothing.status_code, nothing.text)
     assert theirs.status_code == 404
     assert names(stranger.browser.get("/console").text) == []
 
 
-def test_no_access_token_is_in_a_page(admin: Person, shelved: Product) -> None:
+def test_no_access_token_is_in_a_page(admin: Person, stored_product: Product) -> None:
     token = admin.access_token()
-    for path in ("/console", f"/console/products/{shelved.id}"):
+    for path in ("/console", f"/console/products/{stored_product.id}"):
         assert token not in admin.browser.get(path).text
