@@ -6,9 +6,8 @@ dataclass, so that a new field of a record needs no further line unless its type
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
-from operator import attrgetter, itemgetter
 from types import NoneType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, Union, get_args, get_type_hints
 
@@ -25,9 +24,14 @@ class Conversion(NamedTuple):
 class Stored(Protocol):
     """A stored record: a document of MongoDB, or a row of SQLite."""
 
-    def keys(self) -> Iterable[str]: ...
-
     def __getitem__(self, name: str, /) -> Any: ...  # noqa: ANN401  # values of any type
+
+
+class _Field(NamedTuple):
+    attribute: str
+    name: str
+    encode: Callable[[Any], Any] | None
+    decode: Callable[[Any], Any] | None
 
 
 def camel_case(name: str) -> str:
@@ -65,42 +69,59 @@ class Codec(Generic[T]):
         derived: Mapping[str, Callable[[T], object]] | None = None,
         omit_none: bool = False,
     ) -> None:
-        self._record = record
-        self._omit_none = omit_none
-        self._derived = dict(derived or {})
-        self._attributes = [field.name for field in fields(record)]  # type: ignore[arg-type]  # T is a dataclass
-        self._names = [rename(attribute) for attribute in self._attributes]
-        # A document that was stored before a field existed has the field's default.
-        defaults = [None if field.default is MISSING else field.default for field in fields(record)]  # type: ignore[arg-type]  # T is a dataclass
-        self._missing = dict(zip(self._names, defaults, strict=True))
-        # The values of all fields at once: these functions are in C.
-        self._attributes_of = attrgetter(*self._attributes)
-        self._items_of = itemgetter(*self._names)
         hints = get_type_hints(record)
-        self._encode, self._decode = [], []
-        for attribute, name in zip(self._attributes, self._names, strict=True):
-            if conversion := conversions.get(_without_none(hints[attribute])):
-                self._encode.append((name, conversion.encode))
-                self._decode.append((attribute, conversion.decode))
+        declared: list[_Field] = []
+        for field in fields(record):  # type: ignore[arg-type]  # T is a dataclass
+            conversion = conversions.get(_without_none(hints[field.name]))
+            declared.append(_Field(field.name, rename(field.name), *(conversion or (None, None))))
+        #: What the store keeps of a record, by name, in the order of the fields.
+        self.encode: Callable[[T], dict[str, Any]] = _encoder(declared, derived or {}, omit_none=omit_none)
+        #: The record of what the store has kept. Names that are not the record's are ignored.
+        self.decode: Callable[[Stored], T] = _decoder(record, declared, omit_none=omit_none)
 
-    def encode(self, record: T) -> dict[str, Any]:
-        """What the store keeps of a record, by name, in the order of the fields."""
-        stored = dict(zip(self._names, self._attributes_of(record), strict=True))
-        for name, encode in self._encode:
-            if (value := stored[name]) is not None:
-                stored[name] = encode(value)
-        if self._omit_none:
-            stored = {name: value for name, value in stored.items() if value is not None}
-        for name, derive in self._derived.items():
-            stored[name] = derive(record)
-        return stored
 
-    def decode(self, stored: Stored) -> T:
-        """The record of what the store has kept. Names that are not the record's are ignored."""
-        if self._omit_none:
-            stored = {**self._missing, **stored}
-        values = dict(zip(self._attributes, self._items_of(stored), strict=True))
-        for attribute, decode in self._decode:
-            if (value := values[attribute]) is not None:
-                values[attribute] = decode(value)
-        return self._record(**values)
+# The functions are compiled, as ``dataclasses`` compiles its methods. With a loop over the fields of each
+# record, a list of products took 6 % longer.
+
+
+def _compiled(source: str, names: dict[str, Any]) -> Callable[..., Any]:
+    exec(source, names)  # noqa: S102  # of our own field names
+    function: Callable[..., Any] = names["function"]
+    return function
+
+
+def _encoder(
+    declared: Sequence[_Field], derived: Mapping[str, Callable[[Any], object]], *, omit_none: bool
+) -> Callable[[Any], dict[str, Any]]:
+    names: dict[str, Any] = {}
+    lines = ["def function(record):", " stored = {}"]
+    for attribute, name, encode, _ in declared:
+        names[f"encode_{attribute}"] = encode
+        value = "value" if encode is None else f"encode_{attribute}(value)"
+        lines.append(f" if (value := record.{attribute}) is not None: stored[{name!r}] = {value}")
+        if not omit_none:
+            lines.append(f" else: stored[{name!r}] = None")
+    for number, (name, derive) in enumerate(derived.items()):
+        names[f"derive_{number}"] = derive
+        lines.append(f" stored[{name!r}] = derive_{number}(record)")
+    return _compiled("\n".join([*lines, " return stored"]), names)
+
+
+def _decoder(record: type[T], declared: Sequence[_Field], *, omit_none: bool) -> Callable[[Stored], T]:
+    names: dict[str, Any] = {"record": record}
+    lines = ["def function(stored):", " return record("]
+    defaults = {
+        field.name: None if field.default is MISSING else field.default
+        for field in fields(record)  # type: ignore[arg-type]  # T is a dataclass
+    }
+    for attribute, name, _, decode in declared:
+        # A document that was stored before a field existed has the field's default. A row has every column.
+        default = defaults[attribute] if omit_none else None
+        names |= {f"decode_{attribute}": decode, f"default_{attribute}": default}
+        value = f"stored.get({name!r})" if omit_none else f"stored[{name!r}]"
+        if decode is not None:
+            value = f"decode_{attribute}(value) if (value := {value}) is not None else default_{attribute}"
+        elif default is not None:
+            value = f"stored.get({name!r}, default_{attribute})"
+        lines.append(f"  {attribute}={value},")
+    return _compiled("\n".join([*lines, " )"]), names)
