@@ -1,4 +1,4 @@
-"""Which browser pages may call the API (CORS, the Fetch standard's section 3.3)."""
+"""CORS: which pages in browsers may call the API (Fetch standard, section 3.3)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from flask_cors import CORS
 
 
 def allow_browsers(app: Flask, origins: Sequence[str]) -> None:
-    """Lets pages of these origins call the API with a token, but without cookies.
+    """Lets pages of these origins call the API with a token, and without cookies.
 
-    That is everything under ``/api/`` but the page that asks for consent (RFC 9700 section 2.6), and what
-    tells where to get a token.
+    It opens ``/api/``, except for the consent page (RFC 9700 section 2.6), and the metadata under
+    ``/.well-known/``.
 
     Args:
         origins: such as ``https://shop.example.com``; ``*`` is any.
     """
-    # flask-cors guesses from its characters whether an origin is a pattern, and an IPv6 address looks
-    # like one; a pattern of ours matches the whole of what it was made of, and nothing else.
+    # flask-cors guesses by its characters whether an origin is a pattern, and an IPv6 address looks like one.
+    # These patterns match exactly the origin that they are made from.
     allowed = [
         origin if origin == "*" else re.compile(re.escape(origin) + r"\Z", re.IGNORECASE)
         for origin in origins
@@ -28,16 +28,8 @@ def allow_browsers(app: Flask, origins: Sequence[str]) -> None:
         app,
         resources={r"/(api/(?!oauth/authorize)|\.well-known/).*": {"origins": allowed}},
         methods=["GET", "POST", "PATCH", "DELETE"],
-        allow_headers=[
-            "Authorization",
-            "Content-Type",
-            "Idempotency-Key",
-            "If-Match",
-            "If-None-Match",
-            "MCP-Protocol-Version",  # MCP clients in browsers send it when they look for the metadata
-            "X-Request-Id",
-            "X-Source",
-        ],
+        # The API authenticates by a token alone, so no header gives a page rights that it does not have.
+        allow_headers="*",
         expose_headers=[
             "ETag",
             "Idempotency-Replayed",
@@ -51,5 +43,5 @@ def allow_browsers(app: Flask, origins: Sequence[str]) -> None:
         ],
         max_age=3600,
         send_wildcard=True,
-        always_send=False,  # who names no origin is no page, and need not learn who else may call
+        always_send=False,  # a client that sends no Origin is not a page
     )

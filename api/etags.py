@@ -1,4 +1,4 @@
-"""Entity tags of products (RFC 9110 section 8.8.3), and the preconditions that clients put on them."""
+"""The entity tags of products (RFC 9110 section 8.8.3), and the If-Match of requests."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from catalog.errors import VersionMismatch
 
 
 def product_etag(product: Product) -> str:
-    """A strong tag without quotes: each change of a product makes a new version."""
+    """A strong tag, without quotes. Each change of a product makes a new version."""
     return f"{product.id}-{product.version}"
 
 
 def expected_version(catalog: Catalog, workspace_id: str, product_id: str) -> int | None:
-    """The version that the request's If-Match insists on; None if any will do.
+    """The version that the request's If-Match requires; None if it requires none.
 
-    The catalog compares again when it writes: the product may change in between.
+    The product may change before the write, so the catalog compares the version again. A weak tag with the
+    same opaque part holds too, although RFC 9110 section 13.1.1 demands a strong comparison: a proxy that
+    compresses an answer weakens its tag, and its client has no other.
 
     Raises:
         VersionMismatch: the product is not at a version that If-Match names.
@@ -27,6 +29,6 @@ def expected_version(catalog: Catalog, workspace_id: str, product_id: str) -> in
     product = catalog.get_product(workspace_id, product_id)
     if request.if_match.star_tag:
         return None
-    if not request.if_match.is_strong(product_etag(product)):
+    if not request.if_match.contains_weak(product_etag(product)):
         raise VersionMismatch
     return product.version

@@ -1,11 +1,13 @@
-"""``/media/<key>``: the public bytes of a store that has no web server of its own."""
+"""``/media/<key>``: the objects of a store that does not serve them itself."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.http import is_resource_modified
 from werkzeug.wsgi import wrap_file
 
 from storage.base import StorageBackend, StoredObject
@@ -17,8 +19,9 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "public, max-age=31536000, immutable",
-    # The pictures are public: pages of any origin may show them.
+    # The pictures are public: pages of any origin may show them, and read their pixels from a canvas.
     "Cross-Origin-Resource-Policy": "cross-origin",
+    "Access-Control-Allow-Origin": "*",
 }
 
 
@@ -26,21 +29,23 @@ def media_blueprint(storage: StorageBackend, accel_prefix: str = "") -> Blueprin
     """Serves the objects of ``storage`` to anyone who knows a key.
 
     Args:
-        storage: whose objects are served.
-        accel_prefix: if it is not empty, only the headers are ours: nginx, which stands before us, is told
-            by ``X-Accel-Redirect`` to send the file from its location of this name.
+        storage: the store of the objects.
+        accel_prefix: the nginx location that sends the files. If it is not empty, the answer has headers
+            alone, and ``X-Accel-Redirect`` tells nginx which file to send.
     """
     blueprint = Blueprint("media", __name__, url_prefix=PREFIX)
 
     @blueprint.get("/<path:key>")
     def get_object(key: str) -> Response:
         stored = storage.open(key)
+        # The last segment of a key is generated, and consists of letters, digits, "-", "_" and one dot.
+        headers = _HEADERS | {"Content-Disposition": f'inline; filename="{key.rpartition("/")[2]}"'}
         if accel_prefix:
             stored.stream.close()
-            accel = {"X-Accel-Redirect": accel_prefix + key}
-            return Response(headers={**_HEADERS, **accel}, content_type=stored.info.content_type)
+            headers["X-Accel-Redirect"] = accel_prefix + key
+            return Response(headers=headers, content_type=stored.info.content_type)
         try:
-            return _response(stored)
+            return _response(stored, headers)
         except RequestedRangeNotSatisfiable:
             stored.stream.close()
             raise
@@ -48,20 +53,36 @@ def media_blueprint(storage: StorageBackend, accel_prefix: str = "") -> Blueprin
     return blueprint
 
 
-def _response(stored: StoredObject) -> Response:
+def _response(stored: StoredObject, headers: Mapping[str, str]) -> Response:
     info = stored.info
-    response = Response(headers=_HEADERS, content_type=info.content_type, direct_passthrough=True)
+    response = Response(headers=headers, content_type=info.content_type, direct_passthrough=True)
     response.content_length = info.size
     response.last_modified = info.modified
     response.set_etag(info.etag)
-    # The stream is read as the answer is sent, not at all for a 304 or a HEAD, and closed with it.
+    # The stream is read while the answer is sent, and not for a 304 or a HEAD. It is closed with the answer.
     response.response = wrap_file(request.environ, stored.stream, _CHUNK)
-    response.make_conditional(request, accept_ranges=_asks_for_one_range(), complete_length=info.size)
+    range_ = _single_range(response, info.size)
+    environ = request.environ | ({"HTTP_RANGE": range_} if range_ else {})
+    response.make_conditional(environ, accept_ranges=range_ is not None, complete_length=info.size)
     response.headers["Accept-Ranges"] = "bytes"
     return response
 
 
-def _asks_for_one_range() -> bool:
-    # Any other Range is passed over, as RFC 9110 section 14.2 has it, where Werkzeug would refuse it.
+def _single_range(response: Response, size: int) -> str | None:
+    """The one range to send, as a Range header; None if the whole object is to be sent, or a 304.
+
+    Werkzeug refuses other units and several ranges, which RFC 9110 section 14.2 allows a server to ignore.
+    It prefers a range to a 304, although If-None-Match comes first (section 13.2.2). It accepts a weak tag in
+    If-Range, which never matches (section 13.1.5). It refuses a suffix that is longer than the object, which
+    stands for the whole object (section 14.1.2).
+    """
     asked = request.range
-    return asked is not None and asked.units == "bytes" and len(asked.ranges) == 1
+    if request.method != "GET" or asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+        return None
+    if request.headers.get("If-Range", "").startswith("W/"):
+        return None
+    etag, modified = response.headers["ETag"], response.last_modified
+    if not is_resource_modified(request.environ, etag, None, modified):
+        return None
+    start, _ = asked.ranges[0]
+    return "bytes=0-" if start is not None and -start > size else asked.to_header()

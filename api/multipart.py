@@ -53,8 +53,10 @@ def _file_parts(body: bytes, boundary: str) -> list[FilePart]:
     fields_size = 0
     pieces: list[bytes] = []
     segment: MultipartSegment | None = None
-    # As a context manager the parser insists on the closing boundary.
-    with PushMultipartParser(boundary, max_segment_count=_MAX_PARTS, strict=True) as parser:
+    # As a context manager the parser requires the closing boundary. Latin-1 decodes every header: file names
+    # are not used, so their encoding is no reason to refuse the form.
+    options = {"max_segment_count": _MAX_PARTS, "header_charset": "latin-1", "strict": True}
+    with PushMultipartParser(boundary, **options) as parser:
         for event in parser.parse(body):
             if isinstance(event, MultipartSegment):
                 segment, pieces = event, []

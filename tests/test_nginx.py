@@ -112,6 +112,8 @@ def test_nginx_sends_the_same_headers_as_vetrina_alone(image_url: str) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
     assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert headers["Content-Disposition"] == f'inline; filename="{image_url.rpartition("/")[2]}"'
     assert headers["Server"] == "nginx"
     assert "X-Accel-Redirect" not in headers
 
@@ -121,6 +123,14 @@ def test_nginx_answers_conditions_and_ranges(image_url: str) -> None:
     assert requests.get(image_url, headers={"If-None-Match": etag}, timeout=10).status_code == 304
     part = requests.get(image_url, headers={"Range": "bytes=10-19"}, timeout=10)
     assert (part.status_code, part.content) == (206, PICTURE[10:20])
+    for headers, expected in (
+        ({"Range": "bytes=-99999999"}, (206, PICTURE)),
+        ({"Range": "bytes=10-19", "If-None-Match": etag}, (304, b"")),
+        ({"Range": "bytes=10-19", "If-Range": etag}, (206, PICTURE[10:20])),
+        ({"Range": "bytes=10-19", "If-Range": f"W/{etag}"}, (200, PICTURE)),
+    ):
+        answer = requests.get(image_url, headers=headers, timeout=10)
+        assert (answer.status_code, answer.content) == expected
 
 
 def test_the_files_can_not_be_reached_past_vetrina(shop: Shop, image_url: str) -> None:

@@ -30,7 +30,7 @@ def test_it_is_off_by_default(anonymous: FlaskClient) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 def test_a_page_of_the_origin_may_ask_first_without_a_token(tmp_path: Path, method: str) -> None:
-    wanted = "authorization, content-type, idempotency-key, if-match, x-source"
+    wanted = "authorization, cache-control, content-type, idempotency-key, if-match, x-requested-with, x-any"
     response = client_of(tmp_path, SHOP).options(
         f"{PATH}/6650a1b2c3d4e5f6a7b8c9d0",
         headers={

@@ -175,6 +175,30 @@ def test_no_byte_of_a_file_name_gets_into_the_url(
     assert all(re.search(r"/images/[0-9a-f]{32}\.jpg$", key) for key in stored_keys())
 
 
+NAMES_IN_OTHER_ENCODINGS = {
+    "Latin-1": "h\u00e9ro.jpg".encode("latin-1"),
+    "Windows-1252": "\u201chero\u201d.jpg".encode("cp1252"),
+    "GBK": "\u56fe\u7247.jpg".encode("gbk"),
+    "Shift-JIS": "\u5199\u771f.jpg".encode("shift_jis"),
+    "Shift-JIS with a byte that is a backslash": "\u8868.jpg".encode("shift_jis"),
+    "Shift-JIS that ends in a backslash": "\u8868".encode("shift_jis"),
+    "a byte that no encoding has": b"\xff\xfe\x81.jpg",
+}
+
+
+@pytest.mark.parametrize("name", NAMES_IN_OTHER_ENCODINGS)
+def test_a_header_of_a_part_that_is_not_utf_8_is_no_reason_to_refuse(
+    product: dict[str, Any], client: FlaskClient, name: str
+) -> None:
+    encoded = NAMES_IN_OTHER_ENCODINGS[name]
+    field = b'--xx\r\nContent-Disposition: form-data; name="' + encoded + b'"\r\nX-Other: ' + encoded
+    file = form(jpeg()).replace(b"hero.jpg", encoded).replace(b"image/jpeg", b"image/jpeg\r\nX-A: " + encoded)
+    response = client.post(
+        images_path(product), data=field + b"\r\n\r\ntext\r\n" + file, content_type=FORM_TYPE
+    )
+    assert response.status_code == 201
+
+
 # --- what an upload refuses, and that nothing changes then
 
 REFUSED = {
@@ -531,7 +555,8 @@ def test_if_match_keeps_an_index_from_hitting_the_wrong_picture(
 
 
 @pytest.mark.parametrize(
-    ("if_match", "status"), [("*", 200), ('"other"', 412), ('W/"{}"', 412), ('"other", "{}"', 200), ("", 412)]
+    ("if_match", "status"),
+    [("*", 200), ('"other"', 412), ('W/"{}"', 200), ('W/"other"', 412), ('"other", "{}"', 200), ("", 412)],
 )
 def test_if_match_is_compared_as_http_says(
     new_product: NewProduct, client: FlaskClient, if_match: str, status: int

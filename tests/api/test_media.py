@@ -48,6 +48,8 @@ def test_the_headers_let_nothing_run_and_everything_be_cached(path: str, anonymo
     assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert headers["Content-Length"] == str(len(DATA))
     assert headers["Accept-Ranges"] == "bytes"
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert headers["Content-Disposition"] == f'inline; filename="{path.rpartition("/")[2]}"'
     assert "Set-Cookie" not in headers
 
 
@@ -75,6 +77,9 @@ def test_a_copy_that_is_still_good_is_not_sent_again(path: str, anonymous: Flask
         ("bytes=0-9", 0, 10),
         ("bytes=10-", 10, len(DATA)),
         ("bytes=-7", len(DATA) - 7, len(DATA)),
+        (f"bytes=-{len(DATA)}", 0, len(DATA)),
+        (f"bytes=-{len(DATA) + 1}", 0, len(DATA)),
+        ("bytes=-99999999", 0, len(DATA)),
         ("bytes=5-99999999", 5, len(DATA)),
     ],
 )
@@ -91,6 +96,35 @@ def test_a_part_can_be_asked_for(
 def test_a_part_of_a_picture_that_has_changed_is_the_whole(path: str, anonymous: FlaskClient) -> None:
     response = get(anonymous, path, Range="bytes=0-9", If_Range='"other"')
     assert (response.status_code, response.data) == (200, DATA)
+
+
+def test_a_range_holds_with_a_strong_tag_alone(path: str, anonymous: FlaskClient) -> None:
+    etag = get(anonymous, path).headers["ETag"]
+    response = get(anonymous, path, Range="bytes=0-9", If_Range=etag)
+    assert (response.status_code, response.data) == (206, DATA[:10])
+    response = get(anonymous, path, Range="bytes=0-9", If_Range=f"W/{etag}")
+    assert (response.status_code, response.data) == (200, DATA)
+
+
+def test_a_copy_that_is_still_good_is_not_sent_again_in_parts_either(
+    path: str, anonymous: FlaskClient
+) -> None:
+    first = get(anonymous, path)
+    for condition in (
+        {"If_None_Match": first.headers["ETag"]},
+        {"If_None_Match": "*"},
+        {"If_Modified_Since": first.headers["Last-Modified"]},
+    ):
+        for range_ in ("bytes=0-9", "bytes=-99999999", "bytes=99999999-"):
+            response = get(anonymous, path, Range=range_, **condition)
+            assert (response.status_code, response.data) == (304, b"")
+    response = get(anonymous, path, Range="bytes=0-9", If_None_Match='"other"')
+    assert (response.status_code, response.data) == (206, DATA[:10])
+
+
+def test_a_head_has_no_range(path: str, anonymous: FlaskClient) -> None:
+    response = anonymous.head(path, headers={"Range": "bytes=0-9"}, buffered=True)
+    assert (response.status_code, response.headers["Content-Length"]) == (200, str(len(DATA)))
 
 
 @pytest.mark.parametrize("range_", ["bytes=abc", "bytes=9-3", "pages=1-2", "bytes=0-1,4-5", "x"])
