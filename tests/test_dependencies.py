@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 import requests
+from gunicorn import arbiter
 from gunicorn.config import Config
 
 from tests.servers import gunicorn
@@ -28,6 +30,12 @@ def test_the_settings_of_gunicorn_can_be_attributes() -> None:
     assert {name: getattr(config, name) for name in config.settings} == before
     vars(config)["keepalive"] = 77  # an attribute, and not the setting, is what gunicorn reads
     assert config.keepalive == 77
+
+
+def test_gunicorn_hands_its_sockets_to_an_upgrade_by_the_variable_that_the_start_looks_for() -> None:
+    # See on_starting() of gunicorn.conf.py, which must not probe an address that is inherited.
+    assert "GUNICORN_FD" in inspect.getsource(arbiter)
+    assert "GUNICORN_FD" in (ROOT / "gunicorn.conf.py").read_text()
 
 
 def test_gunicorn_writes_no_access_log_of_its_own(tmp_path: Path) -> None:
