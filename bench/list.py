@@ -1,11 +1,13 @@
-"""What a page of a workspace's products costs, among 100 products and among 100,000.
+"""The time of one page of a workspace's products, among 100 products and among 100,000.
 
-Each figure is the best of several runs of ``Catalog.list_products``, in milliseconds: what matters is how it
-grows. ``create`` is one product more, committed to the disk, with its part of the indexes.
+Each figure is the best of several calls of ``Catalog.list_products``, in milliseconds; it shows how the time
+grows with the number of products. ``create`` is the creation of one more product, with its part of the
+indexes, committed to the disk.
 
-Run it with ``python -m bench.list`` on SQLite, and with ``python -m bench.list mongodb`` on a MongoDB server:
-that of ``TEST_MONGODB_URI``, or SecantusDB. SecantusDB takes some minutes to be filled, and shows no more
-than that it works: it reads all that a filter matches, whatever the limit and the order of the index.
+Run ``python -m bench.list`` for SQLite, and ``python -m bench.list mongodb`` for a MongoDB server: the one
+that ``TEST_MONGODB_URI`` names, or SecantusDB. SecantusDB takes some minutes to be filled, and its figures
+only show that the calls work: it reads everything that a filter matches, whatever the limit and the order of
+the index.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ WORDS = "lithium pack battery cell module inverter solar panel charger station m
 
 
 def products(workspace: Workspace, count: int) -> Iterator[Product]:
-    """The products that are listed: the same in every run."""
+    """The products that are listed: the same ones in every run."""
     chance = random.Random(count)  # noqa: S311
     template = a_product(workspace)
     for index in range(count):
@@ -54,7 +56,7 @@ def products(workspace: Workspace, count: int) -> Iterator[Product]:
 
 
 def fill_sqlite(catalog: SQLiteCatalog, workspace: Workspace, count: int) -> None:
-    """Adds products in one transaction, for a commit each would take minutes."""
+    """Adds products in one transaction: a commit for each of them would take minutes."""
     with catalog._file.write() as connection:  # noqa: SLF001
         for product in products(workspace, count):
             insert(connection, "products", PRODUCT.encode(product))
@@ -62,7 +64,7 @@ def fill_sqlite(catalog: SQLiteCatalog, workspace: Workspace, count: int) -> Non
 
 
 def fill_mongodb(catalog: MongoCatalog, workspace: Workspace, count: int) -> None:
-    """Adds products a few hundred at a time, so that each call is over in time."""
+    """Adds products a few hundred at a time, so that each call ends before its timeout."""
     documents = (DOCUMENT.encode(product) for product in products(workspace, count))
     while some := list(islice(documents, 250)):
         with catalog._mongo.call() as database:  # noqa: SLF001
@@ -108,7 +110,7 @@ def queries(count: int) -> dict[str, ProductQuery]:
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    """The best of several runs, or of as many as a second is enough for."""
+    """The best time of several calls, or of as many as fit into a second."""
     best, start = float("inf"), time.perf_counter()
     for _ in range(ROUNDS):
         before = time.perf_counter()
@@ -141,6 +143,7 @@ def on_sqlite(folder: Path, count: int) -> dict[str, float]:
 def on_mongodb(uri: str, count: int) -> dict[str, float]:
     """The figures of a workspace with so many products, in a database of its own."""
     with new_database(uri) as database, closing(MongoCatalog(database, timeout=60)) as catalog:
+        list(catalog.prepare())
         workspace = new_workspace(catalog)
         started = time.monotonic()
         fill_mongodb(catalog, workspace, count)

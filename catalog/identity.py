@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
-#: Expired records are kept for this long, so that the replay of a code or refresh token is recognized.
+#: Expired codes, refresh tokens and grants are kept for this long, so that the replay of one is recognized.
 EXPIRED_KEPT_FOR: Final = timedelta(days=7)
 
 #: Characters of an email address: RFC 5321 section 4.5.3.1.3.
@@ -192,7 +192,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """A secret that someone holds. Only its SHA-256 is known here.
+    """A secret that a client holds. Only its SHA-256 is stored.
 
     Attributes:
         id: names the credential where it is listed and revoked.
@@ -200,12 +200,13 @@ class Credential:
         kind: what the secret is for.
         workspace_id: whose data it opens.
         scopes: what it allows.
-        label: the owner's word for it.
-        user_id: on whose behalf; None: of an API key.
-        grant_id: the family that it belongs to; None: of none.
-        session_digest: of the session that it was made in and ends with; None: of none.
-        redirect_uri, code_challenge: of an authorization code: RFC 6749 section 4.1.3, RFC 7636 section 4.4.
-        created_at, expires_at, revoked_at, last_used_at: UTC; None is never.
+        label: a name that its owner has given it.
+        user_id: on whose behalf it acts; None: an API key.
+        grant_id: the family that it belongs to, if any.
+        session_digest: of the session that it was created in and ends with, if any.
+        redirect_uri, code_challenge: those of an authorization code: RFC 6749 section 4.1.3, RFC 7636 section
+            4.4.
+        created_at, expires_at, revoked_at, last_used_at: UTC; None means never.
     """
 
     id: str
@@ -230,10 +231,10 @@ class Credential:
 
 
 def normalized_email(text: str) -> str:
-    """The address as users are known by it.
+    """The address in the form that identifies a user.
 
     Raises:
-        ValueError: it is none; the message is a sentence.
+        ValueError: it is not an address; the message is a sentence.
     """
     email = text.strip().lower()
     name, at, host = email.rpartition("@")
@@ -245,7 +246,7 @@ def normalized_email(text: str) -> str:
 class Identities(Protocol):
     """A store of those records. The errors are those of ``catalog/errors.py``; see Catalog.
 
-    What has been over for ``EXPIRED_KEPT_FOR`` is forgotten: credentials and grants.
+    Credentials and grants are removed some time after they have expired: see ``Catalog.remove_expired``.
     """
 
     def create_workspace(self, workspace: Workspace) -> None:

@@ -246,7 +246,9 @@ class CatalogContract:
         assert appended.product.updated_at >= product.updated_at
         assert catalog.get_product(workspace.id, product.id) == appended.product
 
-    def test_an_image_can_not_be_appended_to_no_product(self, catalog: Catalog, workspace: Workspace) -> None:
+    def test_an_image_can_not_be_appended_to_an_unknown_product(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
         with pytest.raises(ProductNotFound):
             catalog.append_image(workspace.id, new_id(), hosted_image())
 
@@ -275,7 +277,7 @@ class CatalogContract:
         assert len(appended) == 5
         assert {image.url for image in appended} == {image.url for image in images[15:]}
 
-    def test_an_image_whose_bytes_are_there_can_be_left_out(
+    def test_an_image_whose_bytes_are_there_is_not_appended_if_that_is_asked(
         self, catalog: Catalog, workspace: Workspace
     ) -> None:
         present = hosted_image()
@@ -286,7 +288,7 @@ class CatalogContract:
         assert appended.product == product
         assert catalog.get_product(workspace.id, product.id) == product
 
-    def test_the_same_bytes_are_appended_again_unless_that_is_asked(
+    def test_the_same_bytes_are_appended_again_if_nothing_else_is_asked(
         self, catalog: Catalog, workspace: Workspace
     ) -> None:
         present = hosted_image()
@@ -381,7 +383,7 @@ class CatalogContract:
         assert after.updated_at >= product.updated_at
         assert catalog.get_product(workspace.id, product.id) == after
 
-    def test_what_is_not_changed_stays(self, catalog: Catalog, workspace: Workspace) -> None:
+    def test_fields_that_are_not_changed_stay(self, catalog: Catalog, workspace: Workspace) -> None:
         product = new_product(catalog, workspace, description="old", images=(hosted_image(),))
         after = catalog.update_product(workspace.id, product.id, {"name": "New"})
         assert after == replace(product, name="New", version=2, updated_at=after.updated_at)
@@ -440,7 +442,7 @@ class CatalogContract:
         assert after.images == ()
         assert catalog.get_product(workspace.id, product.id) == after
 
-    def test_no_product_can_not_be_changed(self, catalog: Catalog, workspace: Workspace) -> None:
+    def test_an_unknown_product_can_not_be_changed(self, catalog: Catalog, workspace: Workspace) -> None:
         with pytest.raises(ProductNotFound):
             catalog.update_product(workspace.id, new_id(), {"name": "New"}, expected_version=1)
 

@@ -68,7 +68,7 @@ class IdempotencyKeysContract:
         ],
         ids=["an empty one", "any byte", "a large one"],
     )
-    def test_so_is_any_other_answer(self, catalog: Catalog, answer: StoredAnswer) -> None:
+    def test_any_answer_is_kept_to_the_byte(self, catalog: Catalog, answer: StoredAnswer) -> None:
         claim = a_claim()
         catalog.claim_idempotency_key(claim, AT)
         catalog.complete_idempotency_key(claim, answer)
@@ -103,14 +103,14 @@ class IdempotencyKeysContract:
         assert catalog.claim_idempotency_key(other, AT) is None
         assert catalog.claim_idempotency_key(claim, AT) == other
 
-    def test_what_was_completed_can_not_be_released(self, catalog: Catalog) -> None:
+    def test_a_completed_claim_can_not_be_released(self, catalog: Catalog) -> None:
         claim = a_claim()
         catalog.claim_idempotency_key(claim, AT)
         catalog.complete_idempotency_key(claim, CREATED)
         catalog.release_idempotency_key(claim)
         assert catalog.claim_idempotency_key(later(claim, AT), AT) == replace(claim, answer=CREATED)
 
-    def test_what_was_never_claimed_can_not_be_completed(self, catalog: Catalog) -> None:
+    def test_a_key_that_was_never_claimed_can_not_be_completed(self, catalog: Catalog) -> None:
         claim = a_claim()
         catalog.complete_idempotency_key(claim, CREATED)
         catalog.release_idempotency_key(claim)
@@ -141,7 +141,7 @@ class IdempotencyKeysContract:
         at = claim.lease_until + HOUR
         assert catalog.claim_idempotency_key(later(claim, at), at) == replace(claim, answer=CREATED)
 
-    def test_who_comes_back_late_changes_nothing_of_its_heir(self, catalog: Catalog) -> None:
+    def test_a_late_completion_changes_nothing_of_the_claim_that_took_over(self, catalog: Catalog) -> None:
         claim = a_claim()
         catalog.claim_idempotency_key(claim, AT)
         at = claim.lease_until
@@ -155,7 +155,7 @@ class IdempotencyKeysContract:
         catalog.complete_idempotency_key(claim, CREATED)
         assert catalog.claim_idempotency_key(later(claim, at), at) == replace(heir, answer=answer)
 
-    def test_who_comes_back_late_to_a_claim_that_nobody_took_completes_it(self, catalog: Catalog) -> None:
+    def test_a_late_completion_of_a_claim_that_none_took_over_is_kept(self, catalog: Catalog) -> None:
         claim = a_claim()
         catalog.claim_idempotency_key(claim, AT)
         at = claim.lease_until + HOUR
@@ -193,7 +193,7 @@ class IdempotencyKeysContract:
 
     @staticmethod
     def _claimed_by_one(catalog: Catalog, claims: list[IdempotencyClaim], at: datetime) -> IdempotencyClaim:
-        """Makes all claims at once; gives the one that was made, which all others are told of."""
+        """Makes all claims at once; returns the one that was made, which all others get."""
         with ThreadPoolExecutor(len(claims)) as pool:
             standing = list(pool.map(lambda claim: catalog.claim_idempotency_key(claim, at), claims))
         (made,) = [claim for claim, other in zip(claims, standing, strict=True) if other is None]
@@ -205,7 +205,7 @@ class IdempotencyKeysContract:
             claim = a_claim()
             self._claimed_by_one(catalog, [later(claim, AT) for _ in range(12)], AT)
 
-    def test_of_many_heirs_at_once_one_takes_over(self, catalog: Catalog) -> None:
+    def test_of_many_claims_to_a_dead_key_at_once_one_takes_over(self, catalog: Catalog) -> None:
         for _ in range(4):
             claim = a_claim()
             catalog.claim_idempotency_key(claim, AT)
@@ -222,7 +222,7 @@ class IdempotencyKeysContract:
         claims = [later(claim, at, fingerprint=bytes([number])) for number in range(12)]
         self._claimed_by_one(catalog, claims, at)
 
-    def test_of_many_who_claim_and_release_at_once_never_two_have_the_key(self, catalog: Catalog) -> None:
+    def test_never_two_of_many_requests_at_once_have_a_key(self, catalog: Catalog) -> None:
         claim = a_claim()
         having: list[str] = []
         most: list[int] = []

@@ -46,7 +46,7 @@ class IdentitiesContract:
         assert catalog.get_user(user.id) == user
         assert catalog.find_user(user.email) == user
 
-    def test_who_is_not_there_is_not_found(self, catalog: Catalog) -> None:
+    def test_an_unknown_user_is_not_found(self, catalog: Catalog) -> None:
         assert catalog.find_user("nobody@example.com") is None
         with pytest.raises(UserNotFound):
             catalog.get_user(new_id())
@@ -240,7 +240,7 @@ class IdentitiesContract:
         assert not catalog.extend_grant(new_id(), later)
         assert catalog.find_grant(grant.id) == replace(grant, expires_at=later, revoked_at=at)
 
-    def test_a_client_takes_its_grants_with_it(self, catalog: Catalog, workspace: Workspace) -> None:
+    def test_the_grants_of_a_deleted_client_end(self, catalog: Catalog, workspace: Workspace) -> None:
         user = new_user(catalog, workspace)
         client, other = (new_oauth_client(catalog, workspace_id=workspace.id) for _ in range(2))
         for granted in (client, other):
@@ -280,7 +280,7 @@ class IdentitiesContract:
             catalog.create_credential(replace(token, id=new_id(), user_id=new_id()))
         assert catalog.find_credential(token.digest) == token
 
-    def test_of_many_who_revoke_a_secret_one_is_told_that_it_did(
+    def test_of_many_revocations_of_a_secret_at_once_one_succeeds(
         self, catalog: Catalog, workspace: Workspace
     ) -> None:
         code = a_credential(CredentialKind.AUTHORIZATION_CODE, workspace_id=workspace.id)

@@ -127,7 +127,7 @@ def test_no_secret_is_in_the_database(catalog: MongoCatalog, database: Database[
     assert secret.removeprefix("tp_") not in str(document)
 
 
-def test_the_indexes_are_made_by_whoever_comes_first_and_kept_by_the_others(
+def test_the_first_catalog_builds_the_indexes_and_the_others_use_them(
     uri: str, database: Database[dict[str, Any]]
 ) -> None:
     catalogs = [MongoCatalog(uri) for _ in range(4)]
@@ -376,7 +376,7 @@ def test_a_single_server_is_not_asked_for_what_only_replica_sets_know(tmp_path: 
 # --- threads and processes
 
 
-def test_what_is_made_within_a_millisecond_keeps_its_order(catalog: MongoCatalog) -> None:
+def test_records_of_one_millisecond_are_listed_in_the_order_of_their_creation(catalog: MongoCatalog) -> None:
     moment = now()
     workspace = new_workspace(catalog)
     credentials = [replace(new_api_key(workspace.id)[1], created_at=moment) for _ in range(20)]

@@ -1,4 +1,4 @@
-"""A MongoDB that is down, or whose name does not resolve, and the way back."""
+"""A MongoDB server that is down, or whose name does not resolve, and the recovery from it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_server_that_is_down_at_the_start_is_used_when_it_is_up(server: MongoS
         assert catalog.list_workspaces() == [workspace]
 
 
-def test_an_operator_is_told_in_one_sentence_who_is_down(server: MongoServer) -> None:
+def test_the_error_names_the_server_that_is_down_in_one_sentence(server: MongoServer) -> None:
     server.kill()
     hasty = MongoCatalog(database_uri(server.uri, "vetrina"), timeout=SHORT_TIMEOUT)
     with closing(hasty), raises_exactly(CatalogUnavailable) as caught:

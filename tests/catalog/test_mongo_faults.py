@@ -1,4 +1,4 @@
-"""What a catalog in MongoDB says, and how soon, when the server or the way to it fails."""
+"""The errors of the MongoDB catalog, and how soon they come, when the server or the connection fails."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_request_of_three_calls_is_answered_within_ten_seconds() -> None:
 # --- the connection breaks or goes silent
 
 
-def test_an_append_whose_answer_is_lost_is_asked_for_again_and_done_once(
+def test_an_append_whose_answer_is_lost_is_sent_again_and_done_once(
     proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog, product: Product
 ) -> None:
     proxy.fault = Fault(CHANGE, times=1)
@@ -135,7 +135,7 @@ def test_a_change_whose_answer_is_lost_is_done_once(
     assert (after.name, after.version) == ("New", 2)
 
 
-def test_a_deletion_whose_answer_is_lost_is_done_or_unknown_but_not_of_what_was_not_there(
+def test_a_deletion_whose_answer_is_lost_is_done_or_unknown_and_never_not_found(
     proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog, product: Product
 ) -> None:
     proxy.fault = Fault(b"delete", times=1)
@@ -145,7 +145,7 @@ def test_a_deletion_whose_answer_is_lost_is_done_or_unknown_but_not_of_what_was_
     assert list(catalog.iter_products()) == []
 
 
-def test_an_append_unless_present_whose_answer_is_lost_knows_its_own_image(
+def test_an_append_unless_present_whose_answer_is_lost_recognizes_its_own_image(
     proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog, product: Product
 ) -> None:
     proxy.fault = Fault(CHANGE, times=1)
@@ -179,7 +179,7 @@ def test_when_the_request_is_lost_the_outcome_is_as_unknown_and_it_may_not_be_th
     assert current(catalog, product) == product
 
 
-def test_a_product_whose_creation_is_not_answered_may_be_there(
+def test_a_product_whose_creation_is_not_answered_may_exist(
     proxy: Proxy, far: MongoCatalog, catalog: MongoCatalog
 ) -> None:
     product = a_product(new_workspace(catalog))
@@ -201,7 +201,7 @@ def test_a_creation_whose_answer_is_lost_is_no_duplicate_of_itself(
         patient.create_product(replace(product, id=new_id()))
 
 
-def test_a_claim_whose_answer_is_lost_is_not_taken_for_anothers(
+def test_a_claim_whose_answer_is_lost_is_not_taken_for_another_claim(
     proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog
 ) -> None:
     claim = a_claim()
@@ -211,7 +211,9 @@ def test_a_claim_whose_answer_is_lost_is_not_taken_for_anothers(
     assert catalog.claim_idempotency_key(later(claim, AT), AT) == claim
 
 
-def test_nor_is_one_that_took_over(proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog) -> None:
+def test_a_claim_that_took_over_and_whose_answer_is_lost_is_not_taken_for_another_claim(
+    proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog
+) -> None:
     dead = a_claim()
     catalog.claim_idempotency_key(dead, AT)
     at = dead.lease_until
@@ -233,7 +235,7 @@ def test_a_claim_that_is_not_answered_may_have_been_made(
     assert catalog.claim_idempotency_key(later(claim, AT), AT) == claim
 
 
-def test_an_answer_whose_storing_is_not_answered_is_stored_once(
+def test_a_completion_whose_answer_is_lost_is_done_once(
     proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog
 ) -> None:
     claim = a_claim()
@@ -289,7 +291,7 @@ def test_the_way_back_is_found_without_a_new_catalog(
     ],
     ids=str,
 )
-def test_what_the_server_refuses_has_not_happened(
+def test_a_write_that_the_server_refuses_is_not_done(
     mongodb: MongoServer, hasty: MongoCatalog, catalog: MongoCatalog, product: Product, fault: dict[str, Any]
 ) -> None:
     with mongodb.failing("findAndModify", **fault), raises_exactly(CatalogUnavailable):
@@ -308,7 +310,7 @@ def test_what_the_server_refuses_has_not_happened(
     ],
     ids=str,
 )
-def test_what_the_server_could_not_finish_may_have_happened(
+def test_a_write_that_the_server_could_not_finish_is_of_unknown_outcome(
     mongodb: MongoServer, hasty: MongoCatalog, product: Product, fault: dict[str, Any]
 ) -> None:
     with mongodb.failing("findAndModify", **fault), soon(), raises_exactly(OutcomeUnknown):
@@ -327,7 +329,7 @@ def test_of_two_attempts_the_one_without_an_answer_counts(
 
 
 @pytest.mark.parametrize("code", [64, 100, 10107, 91])
-def test_what_was_done_but_not_by_a_majority_may_be_lost_again(
+def test_a_write_that_a_majority_does_not_have_is_of_unknown_outcome(
     mongodb: MongoServer, hasty: MongoCatalog, catalog: MongoCatalog, product: Product, code: int
 ) -> None:
     image = hosted_image()
@@ -337,7 +339,9 @@ def test_what_was_done_but_not_by_a_majority_may_be_lost_again(
     assert current(catalog, product).images == (*product.images, image)
 
 
-def test_so_may_a_product_that_was_created(mongodb: MongoServer, catalog: MongoCatalog) -> None:
+def test_a_creation_that_a_majority_does_not_have_is_of_unknown_outcome(
+    mongodb: MongoServer, catalog: MongoCatalog
+) -> None:
     product = a_product(new_workspace(catalog))
     error = {"code": 64, "errmsg": "waiting for replication timed out"}
     with mongodb.failing("insert", writeConcernError=error), raises_exactly(OutcomeUnknown):

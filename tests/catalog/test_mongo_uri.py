@@ -1,4 +1,4 @@
-"""Connection strings: which are taken, and what is shown of them."""
+"""Connection strings: which are accepted, and that no error shows a part of one."""
 
 from __future__ import annotations
 

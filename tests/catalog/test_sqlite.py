@@ -211,7 +211,7 @@ def test_vacuum_leaves_the_search_as_it_is(catalog: SQLiteCatalog) -> None:
         assert catalog.list_products(workspace.id, ProductQuery(search=product.name)).items == [product]
 
 
-def test_the_search_index_forgets_what_is_gone(catalog: SQLiteCatalog) -> None:
+def test_the_search_index_has_nothing_of_deleted_products(catalog: SQLiteCatalog) -> None:
     workspace = new_workspace(catalog)
     products = [new_product(catalog, workspace, name=name) for name in ("Straße 9", "Zürich \0 電池", "a")]
     catalog.update_product(workspace.id, products[0].id, {"name": "x", "status": "archived"})
