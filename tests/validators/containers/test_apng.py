@@ -76,6 +76,13 @@ BROKEN: dict[str, Chunks] = {
     "a frame without data": [chunk for chunk in ANIMATED if chunk != ANIMATED[-2]],
     "a short frame control": [(k, b[:25] if k == b"fcTL" else b) for k, b in ANIMATED],
     "frame data without a number": [(k, b[:3] if k == b"fdAT" else b) for k, b in ANIMATED],
+    "frame data for the frame of the image data": [
+        ANIMATED[0],
+        (b"acTL", struct.pack(">II", 1, 0)),
+        *ANIMATED[2:4],
+        (b"fdAT", struct.pack(">I", 1) + c.SCRIPT),
+        ANIMATED[-1],
+    ],
     "frame data before the data": [*ANIMATED[:3], named(ANIMATED, b"fdAT"), *ANIMATED[3:]],
 }
 
@@ -104,6 +111,12 @@ def test_a_wrong_checksum_of_frame_data_is_refused(offset: int, refused: Refused
     data = bytearray(c.png_of(ANIMATED))
     data[data.index(b"fdAT") + 4 + offset] ^= 1
     assert refused(bytes(data)).code == "corrupt_image"
+
+
+def test_a_frame_with_the_checksum_alone_damaged_is_refused(refused: Refused) -> None:
+    data = bytearray(c.png_of(ANIMATED))
+    data[-13] ^= 1
+    assert refused(bytes(data)).reason == "the checksum of a frame is wrong"
 
 
 def test_an_animation_that_is_cut_anywhere_is_refused(refused: Refused) -> None:
