@@ -60,7 +60,7 @@ def test_bytes_after_the_declared_size_are_cut_off() -> None:
 
 @pytest.mark.parametrize("tag", [(b"mmod", DEVICE), (b"meta", DICTIONARY)])
 def test_the_serial_number_of_a_display_is_removed_and_the_colours_are_kept(tag: tuple[bytes, bytes]) -> None:
-    profile = c.profile_with_tag(SRGB, *tag)
+    profile = c.profile_with_tag(SRGB[:84] + b"identifier of 16" + SRGB[100:], *tag)
     assert c.SERIAL in profile
     read = read_profile(profile)
     assert read is not None

@@ -52,11 +52,17 @@ def alpha_of(width: int, height: int, stream: bytes, filtering: int = 0) -> byte
     return c.extended(width, height, 0x10, alpha, lossy)
 
 
-def animated(width: int, height: int, frames: int, chunk: c.Chunk) -> bytes:
-    (body,) = (chunk[0] + struct.pack("<I", len(chunk[1])) + chunk[1] + b"\0" * (len(chunk[1]) % 2),)
+def animated(width: int, height: int, repeats: int, *pictures: c.Chunk) -> bytes:
+    """An animation whose frames fill the canvas: these pictures, as often as ``repeats`` says."""
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    frame = (b"ANMF", bytes(6) + size + bytes(4) + body)
-    return c.extended(width, height, 0x12, (b"ANIM", bytes(6)), *[frame] * frames)
+    frames = [
+        (
+            b"ANMF",
+            bytes(6) + size + bytes(4) + kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2),
+        )
+        for kind, body in pictures
+    ]
+    return c.extended(width, height, 0x12, (b"ANIM", bytes(6)), *frames * repeats)
 
 
 def rows_of(image: Image.Image) -> bytes:
@@ -132,6 +138,9 @@ CASES: dict[str, Callable[[], bytes]] = {
     "webp-groups-of-high-numbers": lambda: lossless_of(
         32, 32, groups=[999] * 64, cache_bits=11, green_length=11
     ),
+    "webp-groups-of-many-blocks": lambda: lossless_of(
+        256, 256, groups=[number % 1000 for number in range(4096)], cache_bits=11, green_length=11
+    ),
     "webp-alpha-groups": lambda: alpha_of(256, 256, lossless.stream(256, 256, BLOCKS)),
     "webp-alpha-of-all-bits": lambda: alpha_of(2000, 1500, lossless.stream(2000, 1500, transforms=(0, 1))),
     "webp-alpha-of-a-palette": lambda: alpha_of(2000, 1500, lossless.stream(2000, 1500, transforms=(3,))),
@@ -142,6 +151,13 @@ CASES: dict[str, Callable[[], bytes]] = {
     ),
     "webp-animated-groups": lambda: animated(
         256, 256, 8, (b"VP8L", lossless.header(256, 256) + lossless.stream(256, 256, BLOCKS))
+    ),
+    "webp-animated-groups-in-the-first-frame": lambda: animated(
+        256,
+        256,
+        1,
+        (b"VP8L", lossless.header(256, 256) + lossless.stream(256, 256, BLOCKS)),
+        (b"VP8L", lossless.header(256, 256) + lossless.stream(256, 256)),
     ),
 }
 SMALL = {"png": png(), "jpeg": jpeg(), "webp": webp(lossless=True)}
@@ -197,3 +213,9 @@ def test_an_ordinary_lossless_picture_is_charged_for_its_pixels(method: int) -> 
         data = encoded(image, "WEBP", lossless=True, method=method, quality=20)
         pixels = 1632 * 1224
         assert accepted(data).decode_bytes < 13 * pixels + 2 * len(data) + 26_000_000
+
+
+def test_the_small_images_of_a_large_picture_may_be_larger() -> None:
+    groups = [number % 200 for number in range(256 * 256)]
+    data = lossless_of(2048, 2048, groups=groups, block_bits=3)
+    assert accepted(data).decode_bytes < 60_000_000
