@@ -110,6 +110,7 @@ def make_limits(settings: Settings) -> Limits:
         max_jpeg_scans=settings.max_jpeg_scans,
         max_chunks=settings.max_image_chunks,
         max_icc_bytes=settings.max_icc_profile,
+        keep_metadata=settings.keep_metadata,
     )
 
 

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 #: A scheme, a host (also an IPv6 address in brackets) and perhaps a port: RFC 6454 section 6.2.
@@ -262,6 +262,13 @@ class Settings:
         "`1` makes a revocation on MongoDB hold from the next request on even during a failover; each "
         "authentication then waits for a majority of the servers",
         shown="`0`",
+    )
+    keep_metadata: Literal["none", "source", "rights"] = _setting(
+        "source",
+        _one_of("none", "source", "rights"),
+        "what stays of XMP: `source` the declaration of how the picture was made, `rights` also creator, "
+        "copyright notice, usage terms, credit and licensor, `none` nothing",
+        shown="`source`",
     )
     strip_metadata: bool = _setting(True, _flag, "`0` stores images as they were sent", shown="`1`")
     request_deadline: int = _setting(60, _at_least(1, 3600), "the seconds within which a request must arrive")

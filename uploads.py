@@ -135,6 +135,7 @@ class Uploads:
             height=structure.height,
             created_at=now(),
             metadata_removed=tuple(sorted(structure.removed)) if self._strip_metadata else (),
+            digital_source_type=structure.digital_source_type,
         )
         return self._append(admitted, image, skip_present=skip_present)
 

@@ -198,6 +198,7 @@ def _image_json(image: Image) -> dict[str, Any]:
         "height": image.height,
         "createdAt": time_json(image.created_at),
         "metadataRemoved": list(image.metadata_removed or ()),
+        "digitalSourceType": image.digital_source_type,
     }
 
 

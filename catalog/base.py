@@ -46,6 +46,7 @@ class Image:
         created_at: UTC.
         metadata_removed: names of the kinds of metadata that were removed; None for images that were stored
             before these names were recorded.
+        digital_source_type: how the picture was made, as the file says: a term of IPTC's vocabulary.
     """
 
     url: str
@@ -57,6 +58,7 @@ class Image:
     height: int | None = None
     created_at: datetime | None = None
     metadata_removed: tuple[str, ...] | None = None
+    digital_source_type: str | None = None
 
     @property
     def usage(self) -> Usage:

@@ -29,6 +29,7 @@ def test_the_defaults_need_nothing_from_the_environment() -> None:
         max_image_chunks=20_000,
         max_icc_profile=4 * 1024 * 1024,
         strip_metadata=True,
+        keep_metadata="source",
         log_level="INFO",
         log_format="json",
         metrics_token="",
@@ -52,6 +53,7 @@ def test_every_setting_comes_from_its_variable() -> None:
         "MAX_IMAGE_CHUNKS": "1000",
         "MAX_ICC_PROFILE": "500000",
         "STRIP_METADATA": "0",
+        "KEEP_METADATA": "rights",
         "STRICT_REVOCATION": "1",
         "LOG_LEVEL": "debug",
         "LOG_FORMAT": "text",
@@ -89,6 +91,7 @@ def test_every_setting_comes_from_its_variable() -> None:
         max_icc_profile=500_000,
         strict_revocation=True,
         strip_metadata=False,
+        keep_metadata="rights",
         log_level="DEBUG",
         log_format="text",
         metrics_token="not-a-real-token",  # noqa: S106

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Final, Protocol
 
 from errors import DomainError
-from validators.containers.structure import Structure
+from validators.containers.structure import KeepMetadata, Structure
 
 #: The most bytes of one image, inclusive: docs/contract.md "Upload one image".
 MAX_IMAGE_BYTES: Final = 5 * 1024 * 1024
@@ -78,6 +78,7 @@ class Limits:
         max_decode_bytes_in_flight: the memory for all decodes that a process runs at a time, in bytes.
         max_jpeg_scans: the scans of a JPEG; ordinary progressive ones have 10 to 20.
         max_chunks: the segments or chunks of a file, those of all its frames together.
+        keep_metadata: what is kept of XMP: nothing, how the picture was made, or this and the rights.
         max_icc_bytes: the size of a colour profile, inflated, in bytes; a larger one is not kept.
     """
 
@@ -87,6 +88,7 @@ class Limits:
     max_jpeg_scans: int = 100
     max_chunks: int = 20_000
     max_icc_bytes: int = 4 * 1024 * 1024
+    keep_metadata: KeepMetadata = "source"
 
     def check_pixels(self, pixels: int) -> None:
         """Raises Rejected if ``pixels``, the sum of all frames, exceed the limit."""

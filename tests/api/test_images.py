@@ -406,6 +406,7 @@ def test_a_product_tells_of_each_image(new_product: NewProduct, upload: Post, cl
             "height": 80,
             "createdAt": created_at,
             "metadataRemoved": [],
+            "digitalSourceType": None,
         },
     ]
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", created_at)

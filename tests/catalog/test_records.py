@@ -28,6 +28,7 @@ IMAGE = Image(
     height=480,
     created_at=MOMENT,
     metadata_removed=("exif", "gps"),
+    digital_source_type="trainedAlgorithmicMedia",
 )
 PRODUCT = Product(
     id="p",
@@ -107,7 +108,8 @@ ROWS: list[tuple[str, object, dict[str, Any]]] = [
             "images": '[{"url":"https://cdn.example.com/0.png"},'
             '{"url":"https://images.example.com/w/products/p/images/i.png",'
             '"key":"w/products/p/images/i.png","sha256":"ab","content_type":"image/png","size":1234,'
-            f'"width":640,"height":480,"created_at":{MS},"metadata_removed":["exif","gps"]}}]',
+            f'"width":640,"height":480,"created_at":{MS},"metadata_removed":["exif","gps"],'
+            '"digital_source_type":"trainedAlgorithmicMedia"}]',
             "status": "archived",
             "source_locale": "it",
             "version": 7,
@@ -246,6 +248,7 @@ DOCUMENTS: list[tuple[str, object, dict[str, Any]]] = [
                     "height": 480,
                     "createdAt": MOMENT,
                     "metadataRemoved": ["exif", "gps"],
+                    "digitalSourceType": "trainedAlgorithmicMedia",
                 },
             ],
             "status": "archived",

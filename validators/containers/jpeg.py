@@ -69,7 +69,7 @@ class _Walk:
         self._pieces: list[Piece] = [(0, 2)]
         self._scans: list[int] = []  # index into _pieces of the data of each
         self._tables = Tables()
-        self._application = ApplicationSegments(self._pieces, self._removed, limits.max_icc_bytes)
+        self._application = ApplicationSegments(self._pieces, self._removed, limits)
         self._frame: Frame | None = None
 
     def run(self) -> JpegStructure:
@@ -175,6 +175,7 @@ class _Walk:
             several = several or self._data.find(b"\xff\xd8\xff", end, end + 65536) >= 0
             self._removed.add("pictures" if several else "trailer")
         self._drop_unused_tables()
+        coded = self._coded()
         self._application.finish()
         return JpegStructure(
             width=frame.width,
@@ -184,7 +185,8 @@ class _Walk:
             kept=Kept.of(self._data, self._pieces),
             removed=frozenset(self._removed),
             components=frame.components,
-            coded=self._coded(),
+            coded=coded,
+            digital_source_type=self._application.digital_source_type,
             coefficient_bytes=frame.coefficient_bytes(),
         )
 

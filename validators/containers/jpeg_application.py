@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from validators.base import Limits
 from validators.containers.exif import OrientationKeeper, kinds_in_xmp
 from validators.containers.icc import read_profile
+from validators.containers.xmp import XmpKeeper, packet_of
 
 #: The start and end of bytes of the file, or bytes that are not in it.
 Piece = tuple[int, int] | bytes
 
 _APP0: Final = 0xE0
 _EXIF: Final = (b"Exif\0\0", b"Exif\0\xff")
-_XMP: Final = (b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0")
+_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_EXTENDED_XMP: Final = b"http://ns.adobe.com/xmp/extension/\0"
+_MAX_BODY: Final = 65533
 _ICC: Final = b"ICC_PROFILE\0"
 _ICC_HEADER: Final = 14  # the name, and number and count of the parts
 _MAX_PART: Final = 65533 - _ICC_HEADER
@@ -30,20 +34,25 @@ class ApplicationSegments:
 
     Attributes:
         indices: which of the file's pieces are such segments.
+        digital_source_type: how the picture was made, by its XMP; known after ``finish``.
         several_pictures: whether the file says that more pictures follow the first one.
     """
 
-    def __init__(self, pieces: list[Piece], removed: set[str], max_icc_bytes: int) -> None:
+    def __init__(self, pieces: list[Piece], removed: set[str], limits: Limits) -> None:
         """Takes the list that what stays is appended to, and the set of names of what goes."""
         self._pieces = pieces
         self._removed = removed
-        self._max_icc_bytes = max_icc_bytes
+        self._max_icc_bytes = limits.max_icc_bytes
+        self._xmp = XmpKeeper(limits.keep_metadata)
+        self._xmp_kinds: set[str] = set()
+        self._xmp_indices: list[int] = []  # into _pieces
         self._profile: list[tuple[int, bytes]] = []  # index into _pieces, and body
         self._adobe: int | None = None  # index into _pieces
         self._has_jfif = False
         self._orientation = OrientationKeeper()
         self.indices: set[int] = set()
         self.several_pictures = False
+        self.digital_source_type: str | None = None
 
     def take(self, kind: int, body: bytes, start: int, end: int, *, in_header: bool) -> None:
         """Takes a segment APP0 to APP15; ``in_header`` is whether it stands before the first scan."""
@@ -57,6 +66,8 @@ class ApplicationSegments:
         elif kind == 2 and body[:4] == b"MPF\0":
             self._removed.add("pictures")
             self.several_pictures = True
+        elif kind == 11 and body[:2] == b"JP" and b"c2pa" in body:
+            self._removed.add("c2pa")
         elif kind == 13 and body[:14] == b"Photoshop 3.0\0":
             self._removed.add("iptc")
         elif kind == 14 and body[:5] == b"Adobe" and len(body) >= _ADOBE_SIZE and in_header:
@@ -70,6 +81,24 @@ class ApplicationSegments:
     def finish(self) -> None:
         """Settles what can only be known at the end of the file."""
         self._settle_profile()
+        self._settle_xmp()
+
+    def _settle_xmp(self) -> None:
+        """Puts one packet, of what is kept, behind the application segments at the start of the file."""
+        statements = self._xmp.statements()
+        packet = packet_of(statements)
+        if len(_XMP) + len(packet) > _MAX_BODY:
+            packet = b""
+        else:
+            self.digital_source_type = statements.digital_source_type
+        if packet and self._xmp.is_stored(packet):
+            return
+        self._removed |= self._xmp_kinds
+        for index in self._xmp_indices:
+            self._pieces[index] = b""
+        if packet:
+            at = next(at for at in range(1, len(self._pieces)) if at not in self.indices)
+            self._pieces[at:at] = [segment(0xE1, _XMP + packet)]
 
     def _keep(self, piece: Piece) -> None:
         self.indices.add(len(self._pieces))
@@ -104,7 +133,16 @@ class ApplicationSegments:
                 unchanged = body == _EXIF[0] + smallest
                 self._keep((start, end) if unchanged else segment(0xE1, _EXIF[0] + smallest))
         elif body.startswith(_XMP):
-            self._removed |= kinds_in_xmp(body)
+            self._xmp_kinds |= kinds_in_xmp(body)
+            self._xmp.add(body[len(_XMP) :])
+            self._xmp_indices.append(len(self._pieces))
+            self._keep((start, end))
+        elif body.startswith(_EXTENDED_XMP):
+            self._xmp_kinds |= kinds_in_xmp(body)
+            at = len(_EXTENDED_XMP)  # a digest of 32 digits, the full size, the offset of this part
+            self._xmp.add_extension(
+                body[at : at + 32], int.from_bytes(body[at + 36 : at + 40]), body[at + 40 :]
+            )
         else:
             self._removed.add("other")
 

@@ -182,6 +182,9 @@ class _Walk:
             self._kept.add(_END)
             if not _END.startswith(self._data[end:]):
                 self._removed.add("trailer")
+        source, xmp = self._ancillary.finish_xmp()
+        if xmp:  # behind IHDR, whose checksum is replaced by itself and the chunk
+            self._kept.replace(29, 33, self._data[29:33] + png_chunk(b"iTXt", xmp))
         max_rewritten = 2 * size + _STEP_MEMORY
         return PngStructure(
             width=self._header.width,
@@ -190,6 +193,7 @@ class _Walk:
             decode_bytes=2 * (size + max_rewritten) + _STEP_MEMORY,
             kept=self._kept,
             removed=frozenset(self._removed),
+            digital_source_type=source,
             header=self._header,
             pictures=pictures,
             max_rewritten=max_rewritten,

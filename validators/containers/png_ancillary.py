@@ -11,6 +11,7 @@ from validators.containers.exif import OrientationKeeper
 from validators.containers.icc import inflate_profile, read_profile
 from validators.containers.ihdr import PALETTE, PngHeader
 from validators.containers.png_text import TEXT_CHUNKS, TextReader
+from validators.containers.xmp import XmpKeeper, packet_of, read_statements
 
 #: The formats of the chunks about colours and the size of a pixel, and the largest value of each field:
 #: viewers ignore a chunk with larger ones. These chunks come before the image data (table 5.3).
@@ -35,8 +36,11 @@ _NEUTRAL_NAMES: Final = (b"ICC Profile", b"ICC profile", b"icc", b"Photoshop ICC
 #: Section 11.3.2.3 allows 79 bytes, Chromium one more.
 _LONGEST_NAME: Final = 80
 
+#: The start of an iTXt chunk of XMP: its keyword, no compression, no language (XMP Part 3 section 1.1.5).
+_XMP_KEYWORD: Final = b"XML:com.adobe.xmp\0\0\0\0\0"
+
 #: Names of what a dropped chunk holds.
-_DROPPED: Final = {b"tIME": "time", b"iCCP": "icc"}
+_DROPPED: Final = {b"tIME": "time", b"iCCP": "icc", b"caBX": "c2pa"}
 
 
 class AncillaryChunks:
@@ -50,7 +54,9 @@ class AncillaryChunks:
         self._header = header
         self._limits = limits
         self._seen: set[bytes] = set()
-        self._texts = TextReader()
+        self._xmp = XmpKeeper(limits.keep_metadata)
+        self._texts = TextReader(self._xmp)
+        self._stored_packet: bytes | None = None
         self._orientation = OrientationKeeper()
         self.removed: set[str] = set()
 
@@ -65,8 +71,7 @@ class AncillaryChunks:
             before_data: whether the chunk comes before the first IDAT.
         """
         if kind in TEXT_CHUNKS:
-            self.removed |= self._texts.kinds(kind, body)
-            return None
+            return self._text(kind, body)
         if kind == b"eXIf":
             smallest = self._orientation.replace(body, self.removed)
             unchanged = smallest is not None and bytes(body[: len(smallest) + 1]) == smallest
@@ -85,6 +90,30 @@ class AncillaryChunks:
         if used < len(body):
             self.removed.add("other")
         return body if used == len(body) else body[:used]
+
+    def _text(self, kind: bytes, body: memoryview) -> memoryview | None:
+        """Drops a text, unless it is the first and exactly the packet of what is kept of XMP."""
+        packet = bytes(body[len(_XMP_KEYWORD) :])
+        if (
+            self._stored_packet is None
+            and kind == b"iTXt"
+            and bytes(body[: len(_XMP_KEYWORD)]) == _XMP_KEYWORD
+        ):
+            statements = read_statements(packet, self._limits.keep_metadata)
+            if packet == packet_of(statements):
+                self._stored_packet = packet
+                self._xmp.add(packet)
+                return body
+        self.removed |= self._texts.kinds(kind, body)
+        return None
+
+    def finish_xmp(self) -> tuple[str | None, bytes]:
+        """How the picture was made, and the body of an iTXt chunk that is to be added; empty if none is."""
+        statements = self._xmp.statements()
+        if self._stored_packet is not None:
+            return read_statements(self._stored_packet, self._limits.keep_metadata).digital_source_type, b""
+        packet = packet_of(statements)
+        return statements.digital_source_type, _XMP_KEYWORD + packet if packet else b""
 
     def drop_damaged(self, kind: bytes) -> None:
         """Notes a chunk that is dropped unread: its checksum is wrong, or its type is no valid name."""

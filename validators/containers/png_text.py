@@ -6,6 +6,7 @@ import zlib
 from typing import Final
 
 from validators.containers.exif import kinds_in_xmp, read_exif
+from validators.containers.xmp import XmpKeeper
 
 TEXT_CHUNKS: Final = (b"tEXt", b"zTXt", b"iTXt")
 
@@ -21,6 +22,7 @@ _KINDS: Final = {
 _RAW: Final = b"Raw profile type "
 _EXIF: Final = b"Exif\0\0"
 _XMP: Final = b"http://ns.adobe.com/"
+_XMP_NAME: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 #: The most bytes that are inflated from all texts of a file.
 _MAX_INFLATED: Final = 1 << 20
@@ -29,7 +31,9 @@ _MAX_INFLATED: Final = 1 << 20
 class TextReader:
     """Names the kinds of metadata in the texts of one file. All texts together are inflated up to a bound."""
 
-    def __init__(self) -> None:
+    def __init__(self, xmp: XmpKeeper) -> None:
+        """Takes the keeper that gets the XMP packets among the texts."""
+        self._xmp = xmp
         self._budget = _MAX_INFLATED
 
     def kinds(self, chunk: bytes, body: memoryview) -> set[str]:
@@ -43,7 +47,10 @@ class TextReader:
             content = _from_hexadecimal(content)
         if kind == "exif" and not content.startswith(_XMP):
             return {"exif"} | read_exif(content.removeprefix(_EXIF)).holds
-        return kinds_in_xmp(content) if kind in ("exif", "xmp") else {kind}
+        if kind not in ("exif", "xmp"):
+            return {kind}
+        self._xmp.add(content.removeprefix(_XMP_NAME))
+        return kinds_in_xmp(content)
 
     def _content(self, chunk: bytes, rest: bytes) -> bytes:
         """The text without its compression, language tag and translated keyword."""

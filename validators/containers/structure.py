@@ -6,7 +6,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Literal, Self
+
+#: What is kept of XMP: nothing, how the picture was made, or this and the rights.
+KeepMetadata = Literal["none", "source", "rights"]
 
 
 class Kept:
@@ -81,6 +84,8 @@ class Structure:
         scans: the number of passes that a JPEG decoder makes over the picture.
         decode_bytes: an upper bound of the memory that decoding takes, in bytes.
         kept: the parts of the file that are stored.
+        digital_source_type: how the picture was made: a term of IPTC's vocabulary, or None if the file does
+            not say it.
         removed: names of the kinds of metadata that ``kept`` lacks.
     """
 
@@ -91,6 +96,7 @@ class Structure:
     decode_bytes: int
     kept: Kept
     removed: frozenset[str]
+    digital_source_type: str | None = None
 
     @cached_property
     def stripped(self) -> bytes:

@@ -21,13 +21,14 @@ from validators.containers.webp_chunks import (
     encoded,
     picture_size,
 )
+from validators.containers.xmp import XmpKeeper, packet_of
 
 _HEADER: Final = 12
 _EXTENDED_SIZE: Final = 10
 _FRAME_HEADER: Final = 16
 _ANIMATION_SIZE: Final = 6
 # The flags of VP8X: section 2.7.
-_PROFILE, _ALPHA, _EXIF, _ANIMATION = 0x20, 0x10, 0x08, 0x02
+_PROFILE, _ALPHA, _EXIF, _XMP, _ANIMATION = 0x20, 0x10, 0x08, 0x04, 0x02
 
 #: Bytes for a pixel of the canvas: the decoder keeps two canvases, and gives out a copy of one.
 _CANVAS_BYTES: Final = 8
@@ -99,6 +100,9 @@ class _Walk:
         self._limits = limits
         self._end = 8 + int.from_bytes(data[4:8], "little")
         self._chunks = Chunks(data, limits.max_chunks)
+        self._xmp = XmpKeeper(limits.keep_metadata)
+        self._xmp_kinds: set[str] = set()
+        self._xmp_pieces: list[int] = []
         self._after = 0  # the last chunk
         self._pieces: list[Piece] = []
         self._pictures: list[CodedPicture] = []
@@ -225,7 +229,15 @@ class _Walk:
         elif chunk.kind == b"EXIF":
             self._exif(chunk)
         elif chunk.kind == b"XMP ":
-            self._removed |= kinds_in_xmp(self._data[chunk.body : chunk.end])
+            packet = self._data[chunk.body : chunk.end]
+            self._xmp_kinds |= kinds_in_xmp(packet)
+            self._xmp.add(packet)
+            self._xmp_pieces.append(len(self._pieces))
+            self._pieces.append(
+                encoded(b"XMP ", packet) if chunk.padding_is_missing else (chunk.start, chunk.after)
+            )
+        elif chunk.kind == b"C2PA":
+            self._removed.add("c2pa")
         else:
             self._removed.add("other")
 
@@ -297,7 +309,21 @@ class _Walk:
         pictures = max(pixels * _OUTPUT_BYTES, self._picture_bytes)
         return pixels * _CANVAS_BYTES + pictures + 2 * len(self._data) + _DECODER_BYTES
 
+    def _add_xmp(self) -> None:
+        """Puts one packet, of what is kept, behind the picture."""
+        packet = packet_of(self._xmp.statements())
+        if packet:
+            self._kept_flags |= _XMP
+        if packet and self._xmp.is_stored(packet):
+            return
+        self._removed |= self._xmp_kinds
+        for index in self._xmp_pieces:
+            self._pieces[index] = b""
+        if packet:
+            self._pieces.append(encoded(b"XMP ", packet))
+
     def _structure(self, first: Chunk) -> WebpStructure:
+        self._add_xmp()
         if first.kind == b"VP8X":
             header = self._data[first.body : first.end]
             kept = bytes((self._kept_flags, 0, 0, 0)) + header[4:_EXTENDED_SIZE]
@@ -310,6 +336,7 @@ class _Walk:
             decode_bytes=self._decode_bytes(),
             kept=_riff(self._data, self._pieces),
             removed=frozenset(self._removed),
+            digital_source_type=self._xmp.statements().digital_source_type,
             pictures=self._pictures,
             _data=self._data,
             _pieces=self._pieces,

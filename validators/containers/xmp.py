@@ -1,0 +1,200 @@
+"""What an XMP packet says of the picture's source and rights, and a packet that says nothing else.
+
+Sources: ISO 16684-1 (XMP data model and serialization), IPTC Photo Metadata Standard 2023.1 (the properties),
+PLUS License Data Format 2.0 (licensor), Adobe's XMP Specification Part 3 section 1.1.3.1 (extended XMP).
+
+XMP is XML that strangers wrote. It is parsed by defusedxml, which refuses document types and so entities,
+and only up to a size. A packet that can't be parsed says nothing. Values are read and written anew; no byte
+of a packet is copied.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+from xml.etree.ElementTree import Element, ParseError
+from xml.sax.saxutils import escape
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from validators.containers.structure import KeepMetadata
+
+_RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_NAMESPACES: Final = {
+    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+    "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
+    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+}
+_SOURCE: Final = "Iptc4xmpExt:DigitalSourceType"
+_VOCABULARY: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+_TERM: Final = re.compile(r"(?:https?://cv\.iptc\.org/newscodes/digitalsourcetype/)?([A-Za-z]{1,40})/?")
+
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+_MAX_PACKET: Final = 1 << 20
+_MAX_PACKETS: Final = 8
+_MAX_TEXT: Final = 2000
+_LICENSOR: Final = ("plus:LicensorName", "plus:LicensorURL", "plus:LicensorEmail")
+#: Characters that XML 1.0 does not allow.
+_FORBIDDEN: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """What is kept of a packet.
+
+    Attributes:
+        digital_source_type: the term of IPTC's vocabulary, without its address.
+        texts: for each other property that is kept, its values.
+        licensor: the properties of the first licensor.
+    """
+
+    digital_source_type: str | None = None
+    texts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    licensor: tuple[tuple[str, str], ...] = ()
+
+
+#: How the properties of rights are serialized: a list in order, alternatives by language, or plain.
+_RIGHTS: Final = {
+    "dc:creator": "Seq",
+    "dc:rights": "Alt",
+    "xmpRights:UsageTerms": "Alt",
+    "photoshop:Credit": "",
+}
+
+
+def _tag(name: str) -> str:
+    prefix, _, local = name.partition(":")
+    return f"{{{_NAMESPACES[prefix]}}}{local}"
+
+
+def _clean(text: str | None) -> str:
+    return _FORBIDDEN.sub("", text or "").strip()[:_MAX_TEXT]
+
+
+def _values(description: Element, name: str) -> Iterator[str]:
+    """The values of a property in each of its forms: attribute, text, resource, container."""
+    if value := _clean(description.get(_tag(name))):
+        yield value
+    for element in description.findall(_tag(name)):
+        items = element.findall(f"*/{{{_RDF}}}li")
+        for item in items or [element]:
+            if value := _clean(item.get(f"{{{_RDF}}}resource") or item.text):
+                yield value
+
+
+def _licensor(description: Element) -> tuple[tuple[str, str], ...]:
+    for item in description.findall(f"{_tag('plus:Licensor')}/*/{{{_RDF}}}li"):
+        nested = item.find(f"{{{_RDF}}}Description")
+        holder = item if nested is None else nested
+        found = ((name, next(_values(holder, name), "")) for name in _LICENSOR)
+        return tuple((name, value) for name, value in found if value)
+    return ()
+
+
+def _root(packet: bytes) -> Element | None:
+    try:
+        root: Element = fromstring(packet, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError, LookupError):
+        return None
+    return root
+
+
+def _parse(packet: bytes) -> list[Element]:
+    """The descriptions at the top of a packet; none if it can't be parsed."""
+    if len(packet) > _MAX_PACKET:
+        return []
+    # Some writers leave zeros behind the packet. In UTF-16 a zero is half of a character.
+    root = _root(packet) if packet[:2] in _UTF16 else _root(packet.strip(b"\0 \t\r\n"))
+    if root is None:
+        return []
+    rdf = root if root.tag == f"{{{_RDF}}}RDF" else root.find(f"{{{_RDF}}}RDF")
+    return [] if rdf is None else rdf.findall(f"{{{_RDF}}}Description")
+
+
+def read_statements(packet: bytes, keep: KeepMetadata) -> Statements:
+    """Returns what a packet says of source and rights, as far as it is kept; never raises."""
+    if keep == "none":
+        return Statements()
+    descriptions = _parse(packet)
+    terms = (_TERM.fullmatch(value) for d in descriptions for value in _values(d, _SOURCE))
+    source = next((term[1] for term in terms if term), None)
+    if keep == "source":
+        return Statements(source)
+    texts = ((name, tuple(v for d in descriptions for v in _values(d, name))[:10]) for name in _RIGHTS)
+    licensor = next((found for d in descriptions if (found := _licensor(d))), ())
+    return Statements(source, tuple((name, values) for name, values in texts if values), licensor)
+
+
+def packet_of(statements: Statements) -> bytes:
+    """The packet that says this and nothing else; empty if there is nothing to say."""
+    if statements == Statements():
+        return b""
+    body = "".join(_element(name, _RIGHTS[name], values) for name, values in statements.texts)
+    if statements.digital_source_type:
+        body = _element(_SOURCE, "", (_VOCABULARY + statements.digital_source_type,)) + body
+    if statements.licensor:
+        fields = "".join(_element(name, "", (value,)) for name, value in statements.licensor)
+        item = f'<rdf:li rdf:parseType="Resource">{fields}</rdf:li>'
+        body += f"<plus:Licensor><rdf:Seq>{item}</rdf:Seq></plus:Licensor>"
+    prefixes = sorted({prefix for prefix in _NAMESPACES if f"<{prefix}:" in body})
+    declared = "".join(f' xmlns:{prefix}="{_NAMESPACES[prefix]}"' for prefix in prefixes)
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        f'<rdf:RDF xmlns:rdf="{_RDF}"><rdf:Description rdf:about=""{declared}>{body}'
+        '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+    ).encode()
+
+
+def _element(name: str, container: str, values: tuple[str, ...]) -> str:
+    if not container:
+        return f"<{name}>{escape(values[0])}</{name}>"
+    language = ' xml:lang="x-default"' if container == "Alt" else ""
+    shown = values[:1] if container == "Alt" else values
+    items = "".join(f"<rdf:li{language}>{escape(value)}</rdf:li>" for value in shown)
+    return f"<{name}><rdf:{container}>{items}</rdf:{container}></{name}>"
+
+
+class XmpKeeper:
+    """What stays of all packets of one file."""
+
+    def __init__(self, keep: KeepMetadata) -> None:
+        self._keep = keep
+        self._packets: list[bytes] = []
+        self._extended: dict[bytes, dict[int, bytes]] = {}
+        self._size = 0
+
+    def add(self, packet: bytes) -> None:
+        """Takes a packet."""
+        self._size += len(packet)
+        if self._keep != "none" and len(self._packets) < _MAX_PACKETS and self._size <= 2 * _MAX_PACKET:
+            self._packets.append(packet)
+
+    def add_extension(self, digest: bytes, offset: int, part: bytes) -> None:
+        """Takes a part of an extended packet of a JPEG."""
+        self._size += len(part)
+        if self._keep != "none" and self._size <= 2 * _MAX_PACKET:
+            self._extended.setdefault(digest, {})[offset] = part
+
+    def statements(self) -> Statements:
+        """What all packets say together: of each statement the first one."""
+        extended = [b"".join(parts[at] for at in sorted(parts)) for parts in self._extended.values()]
+        read = [read_statements(packet, self._keep) for packet in [*self._packets, *extended[:_MAX_PACKETS]]]
+        texts: dict[str, tuple[str, ...]] = {}
+        for name in _RIGHTS:
+            values = next((dict(s.texts)[name] for s in read if name in dict(s.texts)), None)
+            if values:
+                texts[name] = values
+        return Statements(
+            next((s.digital_source_type for s in read if s.digital_source_type), None),
+            tuple(texts.items()),
+            next((s.licensor for s in read if s.licensor), ()),
+        )
+
+    def is_stored(self, packet: bytes) -> bool:
+        """Whether these are the only bytes of XMP that the file holds."""
+        return self._packets == [packet] and not self._extended
