@@ -84,6 +84,20 @@ def xmp() -> bytes:
     )
 
 
+def source_xmp(term: str) -> bytes:
+    """A packet that says how a picture was made, and a serial number."""
+    return (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:aux="http://ns.adobe.com/exif/1.0/aux/" '
+        b'xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+        b'aux:SerialNumber="'
+        + SERIAL
+        + b'" e:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/'
+        + term.encode()
+        + b'"/></rdf:RDF></x:xmpmeta>'
+    )
+
+
 def iptc() -> bytes:
     """A Photoshop image resource with an IPTC-IIM record, a by-line."""
     record = b"\x1c\x02\x50" + struct.pack(">H", len(ARTIST)) + ARTIST

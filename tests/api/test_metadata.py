@@ -15,7 +15,7 @@ from catalog.ids import now
 from config import Settings
 from storage.base import StorageBackend
 from tests import carriers as c
-from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
+from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path, on_both_catalogs
 from tests.conftest import PUBLIC_URL, Tenant
 from tests.pictures import animation, png, webp
 from tests.storage.contract import read
@@ -74,6 +74,25 @@ def test_a_product_tells_what_was_removed_from_each_image(
     assert with_metadata["sha256"] == hashlib.sha256(CARRYING).hexdigest()
     assert clean["metadataRemoved"] == []
     assert clean["sha256"] == hashlib.sha256(STORED).hexdigest()
+
+
+@on_both_catalogs
+def test_a_product_says_how_its_images_were_made(
+    new_product: NewProduct, upload: Post, client: FlaskClient
+) -> None:
+    product = new_product()
+    for term in ("trainedAlgorithmicMedia", "digitalCapture"):
+        upload(product, c.jpeg_with(c.app1_xmp(c.source_xmp(term))))
+    upload(product, STORED)
+    body: Any = client.get(f"/api/v1/products/{product['_id']}").json
+    assert [image["digitalSourceType"] for image in body["images"]] == [
+        "trainedAlgorithmicMedia",
+        "digitalCapture",
+        None,
+    ]
+    first = served(client, body["imageUrls"][0])
+    assert first.count(b"digitalsourcetype/trainedAlgorithmicMedia") == 1
+    assert c.SERIAL not in first
 
 
 def test_a_file_is_known_again_by_the_bytes_that_were_sent(product: dict[str, Any], upload: Post) -> None:
