@@ -267,7 +267,7 @@ def test_a_catalog_that_is_down_stops_the_migration(
     before_the_next(monkeypatch, catalog, "iter_products", fail)
     result = migrate()
     assert result.exit_code == 1
-    assert "Stopped: The catalog is unavailable." in result.stderr
+    assert "Stopped: Service temporarily unavailable." in result.stderr
 
 
 def test_a_missing_setting_is_one_sentence(tmp_path: Path, catalog: Catalog) -> None:
