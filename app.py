@@ -204,6 +204,7 @@ def create_app(
 
 def _configure(app: Flask, settings: Settings) -> None:
     """What holds for every request."""
+    app.config["CATEGORIES"] = settings.categories
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     # A client that gets an address wrong is told so, not sent elsewhere.

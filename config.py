@@ -28,6 +28,10 @@ from urllib.parse import urlsplit
 _ORIGIN: Final = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 
+#: The most characters of the name of a category.
+_MAX_CATEGORY: Final = 50
+
+
 class ConfigError(Exception):
     """A setting has a value that can't be used; the message is one sentence for the operator."""
 
@@ -81,6 +85,15 @@ def _origins(text: str) -> tuple[str, ...]:
     if origins != ("*",) and not all(_ORIGIN.fullmatch(origin) for origin in origins):
         raise ValueError("must be * or origins with commas between, such as https://shop.example.com")
     return origins
+
+
+def _categories(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(
+        re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) and len(name) <= _MAX_CATEGORY for name in names
+    ):
+        raise ValueError("must be names of small letters, digits and hyphens, such as cosmetics,pet-food")
+    return names
 
 
 def _http_url(text: str) -> str:
@@ -294,6 +307,9 @@ class Settings:
     )
     oauth_max_registered_clients: int = _setting(
         1000, _at_least(0, 1_000_000), "the number of apps that may register themselves; `0` disables this"
+    )
+    categories: tuple[str, ...] = _setting(
+        (), _categories, "categories of products besides the known ones, separated by commas", shown=""
     )
     host: str = _setting("127.0.0.1", str, "the address and the TCP port that gunicorn listens on")
     port: int = _setting(8000, _at_least(1, 65535), "", group="HOST")

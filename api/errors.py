@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 
 from flask import Flask, Response, g, jsonify
@@ -69,9 +70,21 @@ STATUS: Final = {
 }
 
 
-def error_response(status: int, error: str, details: object = None) -> Response:
-    """The contract's error body."""
-    response = jsonify({"error": error} if details is None else {"error": error, "details": details})
+def error_response(status: int, error: str, details: object = None, *, message: str = "") -> Response:
+    """The contract's error body.
+
+    Args:
+        status: of the answer.
+        error: the stable text.
+        details: more, as JSON; None if there is no more.
+        message: a sentence for a person, which published clients show; a conflict has one always.
+    """
+    body: dict[str, object] = {"error": error}
+    if message or status == HTTPStatus.CONFLICT:
+        body["message"] = message or error
+    if details is not None:
+        body["details"] = details
+    response = jsonify(body)
     response.status_code = status
     return response
 
@@ -79,7 +92,8 @@ def error_response(status: int, error: str, details: object = None) -> Response:
 def _domain_error(error: DomainError) -> Response:
     if error.code not in STATUS:
         return _unexpected(error)
-    response = error_response(STATUS[error.code], error.message, error.details)
+    message = str(error) if isinstance(error, InvalidFields) else ""
+    response = error_response(STATUS[error.code], error.message, error.details, message=message)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, cast
 
+from flask import current_app
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,7 +23,8 @@ from pydantic.alias_generators import to_camel
 from catalog.base import MAX_IMAGES, Image, Product, ProductChanges, ProductPage, ProductQuery
 from products import Deleted, NewProduct
 
-Category = Literal[
+#: The categories of docs/contract.md "Products". The setting CATEGORIES adds others.
+CATEGORIES: Final = (
     "batteries",
     "textiles",
     "jewelry",
@@ -35,7 +37,9 @@ Category = Literal[
     "tyres",
     "iron-steel",
     "construction",
-]
+    "detergents",
+    "paints-coatings",
+)
 
 #: Spellings that published clients send.
 _CATEGORY_ALIASES: Final = {"battery": "batteries", "textile": "textiles", "steel": "iron-steel"}
@@ -53,18 +57,46 @@ _ISO_639_1: Final = frozenset(
 
 _MAX_URL: Final = 2048
 
+_MAX_PAGE: Final = 1_000_000
+#: The most products of a page.
+_MAX_LIMIT: Final = 100
+
+#: The bounds of ``defaultFieldValues``: bytes as JSON, values of any kind, and nested levels.
+_MAX_FIELD_BYTES: Final = 64 * 1024
+_MAX_FIELD_VALUES: Final = 2000
+_MAX_FIELD_LEVELS: Final = 32
+
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
-def _canonical_category(value: object) -> object:
-    return _CATEGORY_ALIASES.get(value, value) if isinstance(value, str) else value
+def _category(value: object) -> str:
+    known: tuple[str, ...] = (*CATEGORIES, *current_app.config["CATEGORIES"])
+    name = _CATEGORY_ALIASES.get(value, value) if isinstance(value, str) else ""
+    if name not in known:
+        *others, last = map(repr, known)
+        raise ValueError(f"Input should be {', '.join(others)} or {last}")
+    return name
 
 
-def _finite(value: dict[str, Any]) -> dict[str, Any]:
+def _bounded(value: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [value]
+    levels = values = 0
+    while containers := [item for item in level if isinstance(item, dict | list)]:
+        levels += 1
+        level = [
+            inner for item in containers for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        values += len(level)
+        if levels > _MAX_FIELD_LEVELS:
+            raise ValueError(f"Must have at most {_MAX_FIELD_LEVELS} nested levels")
+        if values > _MAX_FIELD_VALUES:
+            raise ValueError(f"Must have at most {_MAX_FIELD_VALUES} values")
     try:
-        json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     except ValueError:
         raise ValueError("Numbers must be finite") from None
+    if len(text.encode()) > _MAX_FIELD_BYTES:
+        raise ValueError("Must be at most 64 KB as JSON")
     return value
 
 
@@ -76,9 +108,9 @@ def _iso_639_1(value: str) -> str:
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Model = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-CategoryName = Annotated[Category, BeforeValidator(_canonical_category)]
+CategoryName = Annotated[str, BeforeValidator(_category)]
 Description = Annotated[str, StringConstraints(max_length=2000)]
-FieldValues = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
+FieldValues = Annotated[dict[str, JsonValue], AfterValidator(_bounded)]
 Locale = Annotated[str, AfterValidator(_iso_639_1)]
 Status = Literal["active", "archived"]
 Url = Annotated[str, StringConstraints(max_length=_MAX_URL)]
@@ -110,8 +142,8 @@ class ProductCreate(BaseModel):
 class ProductPatch(BaseModel):
     """The body of ``PATCH /api/v1/products/{id}``: every field may be left out.
 
-    The defaults say only that; no one reads them. Which URLs of ``image_urls`` a product may have
-    depends on the product: ``products.py`` tells.
+    The defaults make the fields optional and are not used. ``products.py`` decides which ``image_urls`` the
+    product may have.
     """
 
     model_config = _BODY
@@ -126,7 +158,7 @@ class ProductPatch(BaseModel):
     source_locale: Locale = "en"
 
     def changes(self) -> ProductChanges:
-        """What was sent, but for ``image_urls``."""
+        """The fields that were sent, except ``image_urls``."""
         sent = {name: getattr(self, name) for name in self.model_fields_set - {"image_urls"}}
         return cast("ProductChanges", sent)
 
@@ -135,15 +167,24 @@ class ProductPatch(BaseModel):
         return self.image_urls if "image_urls" in self.model_fields_set else None
 
 
-def _whole_number(maximum: int) -> BeforeValidator:
-    def parse(value: object) -> int:
-        # Stricter than int(), which takes signs, spaces, underscores and the digits of other scripts.
-        number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else 0
-        if not 1 <= number <= maximum:
-            raise ValueError(f"Must be a whole number from 1 to {maximum}")
-        return number
+def _whole_number(value: object, maximum: int) -> int:
+    # Stricter than int(), which accepts signs, blanks, underscores and the digits of other scripts.
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else 0
+    if number < 1:
+        raise ValueError(f"Must be a whole number from 1 to {maximum}")
+    return number
 
-    return BeforeValidator(parse)
+
+def _page(value: object) -> int:
+    page = _whole_number(value, _MAX_PAGE)
+    if page > _MAX_PAGE:
+        raise ValueError(f"Must be a whole number from 1 to {_MAX_PAGE}")
+    return page
+
+
+def _limit(value: object) -> int:
+    """A larger limit means the largest one; the answer says which one was used."""
+    return min(_MAX_LIMIT, _whole_number(value, _MAX_LIMIT))
 
 
 def _flag(value: object) -> bool:
@@ -155,13 +196,13 @@ def _flag(value: object) -> bool:
 class ProductListQuery(BaseModel):
     """The query of ``GET /api/v1/products``: each parameter at most once.
 
-    Parameters that it does not know are ignored, as servers do: some clients send more to all they call.
+    Unknown parameters are ignored: some clients add parameters to every request.
     """
 
     model_config = ConfigDict(alias_generator=to_camel, extra="ignore")
 
-    page: Annotated[int, _whole_number(1_000_000)] = 1
-    limit: Annotated[int, _whole_number(100)] = 20
+    page: Annotated[int, BeforeValidator(_page)] = 1
+    limit: Annotated[int, BeforeValidator(_limit)] = 20
     category: CategoryName | None = None
     status: Status | None = None
     search: Annotated[str, StringConstraints(max_length=200)] = ""
@@ -169,7 +210,7 @@ class ProductListQuery(BaseModel):
 
     @classmethod
     def of(cls, sent: Mapping[str, Sequence[str]]) -> ProductQuery:
-        """What a query asks of a catalog.
+        """The query for the catalog.
 
         Args:
             sent: the values of each parameter.
@@ -209,6 +250,7 @@ def product_json(product: Product) -> dict[str, Any]:
         "name": product.name,
         "model": product.model,
         "category": product.category,
+        "templateId": None,
         "description": product.description,
         "defaultFieldValues": dict(product.default_field_values),
         "imageUrls": product.image_urls,
@@ -221,11 +263,18 @@ def product_json(product: Product) -> dict[str, Any]:
     }
 
 
+def product_summary_json(product: Product) -> dict[str, Any]:
+    """A product as an item of a list: without ``defaultFieldValues``, which can be large."""
+    shown = product_json(product)
+    del shown["defaultFieldValues"]
+    return shown
+
+
 def product_list_json(page: ProductPage, query: ProductQuery) -> dict[str, Any]:
     """A page of products as clients see it."""
     return {
         "data": {
-            "items": [product_json(product) for product in page.items],
+            "items": [product_summary_json(product) for product in page.items],
             "total": page.total,
             "page": query.page,
             "limit": query.limit,
@@ -241,6 +290,12 @@ def deleted_json(deleted: Deleted) -> dict[str, Any]:
         "summary": {
             "productId": deleted.product.id,
             "name": deleted.product.name,
-            "deletedCounts": {"r2ObjectsDeleted": deleted.objects},
+            "deletedCounts": {
+                "r2ObjectsDeleted": deleted.objects,
+                # The platform's products have documents. Ours have none, and clients read the counts.
+                "documentRefsUnlinked": 0,
+                "documentsDeleted": 0,
+                "documentR2ObjectsDeleted": 0,
+            },
         },
     }

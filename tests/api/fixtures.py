@@ -43,7 +43,13 @@ def product(new_product: NewProduct) -> dict[str, Any]:
 def field_errors(fields: dict[str, list[str]] | None = None, /, **named: list[str]) -> tuple[int, Any]:
     """The answer to a request with invalid fields: the status and the body."""
     errors = {**(fields or {}), **named}
-    return 400, {"error": "Validation error", "details": {"fieldErrors": errors}}
+    message = "; ".join(f"{field}: {why}" for field, reasons in errors.items() for why in reasons)
+    return 400, {"error": "Validation error", "message": message, "details": {"fieldErrors": errors}}
+
+
+def conflict(sentence: str) -> tuple[int, Any]:
+    """The answer to a request that conflicts with another one: the status and the body."""
+    return 409, {"error": sentence, "message": sentence}
 
 
 def images_path(product: dict[str, Any]) -> str:

@@ -19,7 +19,16 @@ from catalog.errors import CatalogUnavailable
 from catalog.ids import now
 from config import Settings
 from storage.base import StorageBackend
-from tests.api.fixtures import FORM_TYPE, NewProduct, Post, field_errors, form, images_path, on_both_catalogs
+from tests.api.fixtures import (
+    FORM_TYPE,
+    NewProduct,
+    Post,
+    conflict,
+    field_errors,
+    form,
+    images_path,
+    on_both_catalogs,
+)
 from tests.conftest import Tenant
 from tests.factories import client_with
 from tests.faults import fail_with
@@ -181,7 +190,8 @@ def test_a_key_is_free_after_24_hours(client: FlaskClient, monkeypatch: pytest.M
     monkeypatch.setattr("api.idempotency.now", lambda: now() + timedelta(hours=23, minutes=59))
     assert_replayed(create(client), first)
     monkeypatch.setattr("api.idempotency.now", lambda: now() + timedelta(hours=24, seconds=1))
-    assert create(client).json == {"error": "A product with this model already exists"}
+    again = create(client)
+    assert (again.status_code, again.json) == conflict("A product with this model already exists")
 
 
 @on_both_catalogs
@@ -238,9 +248,8 @@ def test_a_second_request_does_not_wait_for_long(
         second = create(client_with(app, tenant.key))
         may_go_on.set()
         assert first.result(10).status_code == 201
-    assert (second.status_code, second.json) == (
-        409,
-        {"error": "The first request with this Idempotency-Key is still running"},
+    assert (second.status_code, second.json) == conflict(
+        "The first request with this Idempotency-Key is still running"
     )
 
 

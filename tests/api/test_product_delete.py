@@ -34,7 +34,12 @@ def gone(product: dict[str, Any], objects: int) -> tuple[int, Any]:
         "summary": {
             "productId": product["_id"],
             "name": product["name"],
-            "deletedCounts": {"r2ObjectsDeleted": objects},
+            "deletedCounts": {
+                "r2ObjectsDeleted": objects,
+                "documentRefsUnlinked": 0,
+                "documentsDeleted": 0,
+                "documentR2ObjectsDeleted": 0,
+            },
         },
     }
 

@@ -12,7 +12,7 @@ from catalog.base import Catalog
 from catalog.ids import new_id
 from config import Settings
 from storage.base import StorageBackend
-from tests.api.fixtures import NewProduct, Post, field_errors, on_both_catalogs
+from tests.api.fixtures import NewProduct, Post, conflict, field_errors, on_both_catalogs
 from tests.conftest import Tenant
 from tests.factories import client_with
 from tests.storage.contract import keys_of
@@ -143,8 +143,8 @@ def test_a_body_that_is_no_object_is_a_400(client: FlaskClient, product: dict[st
 @on_both_catalogs
 def test_the_model_of_another_product_is_a_conflict(client: FlaskClient, new_product: NewProduct) -> None:
     first, second = new_product(), new_product()
-    conflict = (409, {"error": "A product with this model already exists"})
-    assert patch(client, second, {"name": "New", "model": first["model"]}) == conflict
+    taken = conflict("A product with this model already exists")
+    assert patch(client, second, {"name": "New", "model": first["model"]}) == taken
     assert get(client, second) == second
 
 

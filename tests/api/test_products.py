@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from tests.api.fixtures import NewProduct, Post, field_errors, on_both_catalogs
+from app import create_app
+from catalog.base import Catalog
+from config import Settings
+from tests.api.fixtures import NewProduct, Post, conflict, field_errors, on_both_catalogs
 from tests.conftest import Tenant
+from tests.factories import client_with
 
 MINIMAL = {"name": "48V Li-Ion Pack", "model": "BP-48V-100", "category": "batteries"}
 
@@ -26,6 +31,7 @@ def test_a_product_is_made_of_the_required_fields(client: FlaskClient) -> None:
     assert product == {
         "_id": product["_id"],
         **MINIMAL,
+        "templateId": None,
         "description": None,
         "defaultFieldValues": {},
         "imageUrls": [],
@@ -80,7 +86,8 @@ def test_every_bad_field_is_told_at_once(client: FlaskClient) -> None:
         category=[
             (
                 "Input should be 'batteries', 'textiles', 'jewelry', 'electronics', 'furniture', "
-                "'chemicals', 'packaging', 'toys', 'fmcg', 'tyres', 'iron-steel' or 'construction'"
+                "'chemicals', 'packaging', 'toys', 'fmcg', 'tyres', 'iron-steel', 'construction', "
+                "'detergents' or 'paints-coatings'"
             )
         ],
         colour=["Unknown field"],
@@ -141,7 +148,7 @@ def test_the_image_of_another_product_can_not_be_taken_over(
 @on_both_catalogs
 def test_a_model_that_is_there_is_a_conflict(client: FlaskClient, new_tenant: Callable[[], Tenant]) -> None:
     assert client.post("/api/v1/products", json=MINIMAL).status_code == 201
-    assert refused(client, MINIMAL) == (409, {"error": "A product with this model already exists"})
+    assert refused(client, MINIMAL) == conflict("A product with this model already exists")
     assert new_tenant().client.post("/api/v1/products", json=MINIMAL).status_code == 201
 
 
@@ -236,3 +243,61 @@ def test_a_product_that_has_not_changed_is_not_sent_again(
     response = client.get(path, headers={"If-None-Match": etag})
     assert (response.status_code, response.data) == (304, b"")
     assert response.headers["ETag"] == etag
+
+
+@pytest.mark.parametrize("category", ["detergents", "paints-coatings", "construction"])
+def test_each_category_of_the_contract_is_taken(client: FlaskClient, category: str) -> None:
+    response = client.post("/api/v1/products", json=MINIMAL | {"category": category})
+    assert (response.status_code, (response.json or {})["category"]) == (201, category)
+
+
+def test_the_operator_adds_categories(settings: Settings, catalog: Catalog, tenant: Tenant) -> None:
+    app = create_app(replace(settings, categories=("cosmetics",)), catalog=catalog)
+    with_it, without_it = client_with(app, tenant.key), tenant.client
+    response = with_it.post("/api/v1/products", json=MINIMAL | {"category": "cosmetics"})
+    assert (response.status_code, (response.json or {})["category"]) == (201, "cosmetics")
+    listed = with_it.get("/api/v1/products?category=cosmetics").json or {}
+    assert listed["data"]["total"] == 1
+    assert without_it.get("/api/v1/products?category=cosmetics").status_code == 400
+    # A product keeps its category when the operator removes it from the setting.
+    changed = without_it.patch(f"/api/v1/products/{(response.json or {})['_id']}", json={"name": "New"})
+    assert (changed.status_code, (changed.json or {})["category"]) == (200, "cosmetics")
+
+
+def nested(levels: int) -> Any:
+    value: Any = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+FIELDS_AT_A_LIMIT = {
+    "bytes": ({"a": "x" * (65_536 - 8)}, {"a": "x" * (65_536 - 7)}, "Must be at most 64 KB as JSON"),
+    "bytes of UTF-8": ({"a": "é" * 32_764}, {"a": "é" * 32_765}, "Must be at most 64 KB as JSON"),
+    "values of an object": (
+        {str(number): 1 for number in range(2000)},
+        {str(number): 1 for number in range(2001)},
+        "Must have at most 2000 values",
+    ),
+    "values of an array": ({"a": [0] * 1999}, {"a": [0] * 2000}, "Must have at most 2000 values"),
+    "levels": (nested(32), nested(33), "Must have at most 32 nested levels"),
+    "levels of arrays": (
+        {"a": [[[nested(28)]]]},
+        {"a": [[[nested(29)]]]},
+        "Must have at most 32 nested levels",
+    ),
+}
+
+
+@pytest.mark.parametrize("limit", FIELDS_AT_A_LIMIT)
+def test_the_default_field_values_have_limits(
+    client: FlaskClient, product: dict[str, Any], limit: str
+) -> None:
+    taken, over, why = FIELDS_AT_A_LIMIT[limit]
+    refused_so = field_errors(defaultFieldValues=[why])
+    assert refused(client, MINIMAL | {"defaultFieldValues": over}) == refused_so
+    path = f"/api/v1/products/{product['_id']}"
+    patched = client.patch(path, json={"defaultFieldValues": over})
+    assert (patched.status_code, patched.json) == refused_so
+    response = client.post("/api/v1/products", json=MINIMAL | {"defaultFieldValues": taken})
+    assert (response.status_code, (response.json or {})["defaultFieldValues"]) == (201, taken)

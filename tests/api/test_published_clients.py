@@ -70,6 +70,7 @@ def test_a_whole_visit(anonymous: FlaskClient, tenant: Tenant, headers: dict[str
             "_id": product["_id"],
             **body,
             "category": "batteries",
+            "templateId": None,
             "images": [{"url": "https://existing-image-1.jpg"}],
             "passportCount": 0,
             "status": "active",
@@ -83,7 +84,8 @@ def test_a_whole_visit(anonymous: FlaskClient, tenant: Tenant, headers: dict[str
     assert again.headers["Idempotency-Replayed"] == "true"
 
     found = anonymous.get(f"{PRODUCTS}?page=1&limit=100&search=bp-48v&category=battery", headers=headers)
-    page = {"items": [product], "total": 1, "page": 1, "limit": 100, "totalPages": 1}
+    item = {name: value for name, value in product.items() if name != "defaultFieldValues"}
+    page = {"items": [item], "total": 1, "page": 1, "limit": 100, "totalPages": 1}
     assert (found.status_code, found.json) == (200, {"data": page})
 
     path = f"{PRODUCTS}/{product['_id']}"
@@ -116,7 +118,12 @@ def test_a_whole_visit(anonymous: FlaskClient, tenant: Tenant, headers: dict[str
     summary = {
         "productId": product["_id"],
         "name": "48V Li-Ion Pack",
-        "deletedCounts": {"r2ObjectsDeleted": 2},
+        "deletedCounts": {
+            "r2ObjectsDeleted": 2,
+            "documentRefsUnlinked": 0,
+            "documentsDeleted": 0,
+            "documentR2ObjectsDeleted": 0,
+        },
     }
     assert (gone.status_code, gone.json) == (
         200,
