@@ -128,6 +128,11 @@ SAMPLES: dict[str, bytes] = {
     "png with long transparency": c.png_with(PALETTE, (b"tRNS", bytes(255))),
     "png with palette transparency": c.png_with(PALETTE, (b"tRNS", b"\0\x80\x40")),
     "png with exif": c.png_with(STILL, (b"eXIf", c.exif(6))),
+    "png with two exif": c.png_with(STILL, (b"eXIf", c.exif(6)), (b"eXIf", c.exif(3))),
+    "png with exif that has no orientation first": c.png_with(
+        STILL, (b"eXIf", c.exif()), (b"eXIf", c.exif(3))
+    ),
+    "png with late exif": c.png_with(STILL, (b"eXIf", c.exif(6)), before=b"IEND"),
     "png with text": c.png_with(STILL, c.text(b"Comment", c.COMMENT)),
     "png with damaged gamma": STILL[:33]
     + png_chunk(b"gAMA", struct.pack(">I", 20_000))[:-1]
