@@ -1,4 +1,4 @@
-"""A browser shows stored JPEG and WebP pictures as those that were sent: the same size and the same pixels."""
+"""A browser shows stored JPEG and WebP pictures as it shows those that were sent: equal size and pixels."""
 
 from __future__ import annotations
 
