@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest
@@ -42,6 +42,15 @@ def _drop_expect(request: AWSPreparedRequest, **_: object) -> None:
     """
     if "Expect" in request.headers:
         del request.headers["Expect"]
+
+
+def _follow_no_redirect(context: dict[str, Any], **_: object) -> None:
+    """Marks a request as redirected already, so that botocore does not look for the bucket's region.
+
+    It looks by a HEAD of the bucket. A store that redirects that too would make it recurse without an end.
+    """
+    if "s3_redirect" in context:
+        context["s3_redirect"]["redirected"] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +114,7 @@ class S3Calls:
             ),
         )
         client.meta.events.register("before-send.s3", _drop_expect)
+        client.meta.events.register("before-call.s3", _follow_no_redirect)
         # botocore has no setting for this: see docs/upgrading.md.
         client._endpoint.http_session._pool_classes_by_scheme.update(POOLS)  # type: ignore[attr-defined]  # noqa: SLF001
         return client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -19,13 +20,14 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 #: Everything that a call can raise. A KeyError means that an answer lacks what every S3 store sends.
-FAILURES: Final = (BotoCoreError, ClientError, HTTPError, KeyError, ResponseParserError)
+FAILURES: Final = (BotoCoreError, ClientError, HTTPError, KeyError, RecursionError, ResponseParserError)
 
 # There is no answer, or an incomplete one.
 _LOST: Final = (ConnectionError, HTTPClientError, IncompleteReadError, HTTPError, KeyError)
 _UNREACHABLE: Final = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 _REFUSED: Final = {401, 403}
+_REDIRECTS: Final = {301, 302, 307, 308}
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
 # Client errors by their status, whose cause is the transfer and not the request.
@@ -68,10 +70,25 @@ def reason(error: Exception, endpoint_url: str, bucket: str) -> str:
     return f"{endpoint_url}: {error}"
 
 
+def _redirected(endpoint_url: str, location: str) -> str:
+    try:
+        target = urlsplit(location)
+    except ValueError:
+        target = urlsplit("")
+    if not target.hostname:
+        return f"{endpoint_url} redirects to another endpoint, which it does not name"
+    host = f"[{target.hostname}]" if ":" in target.hostname else target.hostname
+    port = target.netloc.rpartition("@")[2].removeprefix(host)
+    return f"{endpoint_url} redirects to {target.scheme}://{host}{port}; set R2_ENDPOINT_URL to it"
+
+
 def _refusal(error: ClientError, endpoint_url: str, bucket: str) -> str:
     code = _code(error)
     if code == "NoSuchBucket":
         return f"there is no bucket {bucket} at {endpoint_url}"
+    if _status(error) in _REDIRECTS:
+        location = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("location", "")
+        return _redirected(endpoint_url, location)
     # R2 calls a key of the wrong length an invalid argument.
     text = str(error.response.get("Error", {}).get("Message", ""))
     if _status(error) in _REFUSED or (code == "InvalidArgument" and "access key" in text):

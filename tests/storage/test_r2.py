@@ -415,6 +415,51 @@ def test_the_operator_is_told_what_is_wrong(answer: Answer, sentence: str) -> No
         assert str(caught.value) == expected
 
 
+def redirect(status: int, location: str) -> Answer:
+    def answer(handler: Handler) -> None:
+        handler.send_response(status)
+        if location:
+            handler.send_header("Location", location)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed_and_the_operator_reads_where_it_leads(status: int) -> None:
+    calls: list[Callable[[R2Storage], object]] = [
+        lambda storage: put(storage, new_key(), BODY),
+        lambda storage: storage.open(new_key()),
+        lambda storage: storage.delete(new_key()),
+        lambda storage: list(storage.list()),
+        lambda storage: storage.check(),
+    ]
+    for call in calls:
+        with scripted(redirect(status, "https://s3.example.com:8443/pictures/x?y=z")) as s3:
+            with pytest.raises(StorageUnavailable) as caught:
+                call(r2_storage(s3.url))
+            sentence = f"{s3.url} redirects to https://s3.example.com:8443; set R2_ENDPOINT_URL to it"
+            assert str(caught.value).endswith(sentence)
+            assert len(s3.requests) <= 2  # a write that failed is looked for once
+
+
+@pytest.mark.parametrize("location", ["", "/pictures", "x"])
+def test_a_redirect_to_nowhere_is_an_outage(location: str) -> None:
+    with scripted(redirect(307, location)) as s3, pytest.raises(StorageUnavailable) as caught:
+        r2_storage(s3.url).check()
+    assert str(caught.value).endswith("redirects to another endpoint, which it does not name")
+
+
+def test_a_recursion_in_the_client_is_an_outage(s3: ScriptedS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    def recurse(*_: object, **__: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", recurse)
+    with pytest.raises(StorageUnavailable):
+        r2_storage(s3.url).delete(new_key())
+
+
 def test_a_missing_bucket_is_no_missing_object(moto: str) -> None:
     storage = r2_storage(moto, "no-such-bucket", read_timeout=10, deadline=20)
     for call in CALLS.values():
