@@ -37,7 +37,7 @@ _LACKING: Final = re.compile("premature end", re.IGNORECASE)
 _READ_AHEAD: Final = 16
 
 #: The most work that finding superfluous bytes may take, in the unit of ``_Decodes.problem``: about a second.
-_MAX_COST: Final = 400_000_000
+_MAX_COST: Final = 1_500_000_000
 _COST_OF_BYTE: Final = 8
 _COST_OF_DECODE: Final = 50_000
 #: The most pixels of a picture that is coded anew: about a second.

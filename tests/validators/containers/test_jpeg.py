@@ -164,6 +164,12 @@ def test_data_behind_every_scan_of_a_progressive_picture_goes() -> None:
     assert accepted(hiding).stripped == data
 
 
+@pytest.mark.parametrize("tail", [JUNK, JUNK * 100_000])
+def test_a_trailer_in_place_of_the_end_of_a_panorama_goes(tail: bytes) -> None:
+    data = encoded(Image.new("RGB", (12_000, 4000), "teal"), "JPEG")
+    assert accepted(data[:-2] + tail).stripped == data
+
+
 def test_data_before_a_restart_marker_goes_and_the_pixels_stay() -> None:
     data = encoded(picture(), "JPEG", restart_marker_blocks=4)
     at = data.index(b"\xff\xd1")
