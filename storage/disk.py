@@ -163,8 +163,17 @@ class DiskStorage(PublicUrls):
             self._make_folder(self._root)
         except OSError as error:
             raise StorageUnavailable(f"can't make {self._root}: {error.strerror}") from error
-        if not os.access(self._root, os.W_OK | os.X_OK):
-            raise StorageUnavailable(f"can't write to {self._root}")
+        # Permissions alone do not show a full disk or a read-only file system. The name is no valid key, so
+        # the file is never listed.
+        path = f"{self._root}/.check-{secrets.token_hex(8)}"
+        try:
+            try:
+                self._write(path, b"x")
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+        except OSError as error:
+            raise StorageUnavailable(f"can't write to {self._root}: {error.strerror}") from error
 
     @staticmethod
     def _info(key: str, status: os.stat_result) -> ObjectInfo:

@@ -9,6 +9,7 @@ import pytest
 
 from storage.base import ObjectNotFound, StorageUnavailable
 from storage.disk import DiskStorage
+from tests.faults import fail_with
 from tests.storage.contract import StorageContract, new_key, put, read
 
 
@@ -177,3 +178,17 @@ def test_the_memory_of_the_known_folders_is_bounded(
     for number in range(10):
         storage.delete(f"w/products/{number}/images/x.png")
     assert len(storage._inside) <= 3
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_disk_that_takes_no_writes_fails_its_check_and_keeps_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    storage = DiskStorage(tmp_path / "media", "https://images.example.com/media")
+    storage.check()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail_with(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        with pytest.raises(StorageUnavailable, match=r"can't write to .*: No space left on device"):
+            storage.check()
+    storage.check()
+    assert list((tmp_path / "media").iterdir()) == []
