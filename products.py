@@ -1,20 +1,20 @@
-"""Changes of a product that concern both stores: another list of images, and the end of it.
+"""Creation, change and deletion of products, with the objects of their images.
 
-As with an image that is removed (``uploads.py``), the catalog comes first and then the bytes, so that
-no URL of a product ever lacks its object. A list of images replaces the one that was there when it is
-applied. An upload that has committed before is dropped with it, object and all; one that commits
-afterwards is appended to it. The windows:
+The catalog is changed first and the objects are deleted after it, as in ``uploads.py``, so no URL of a
+product ever lacks its object. A new list of images replaces the list that the product has when the change is
+applied: an upload that committed before is dropped with its object, and one that commits later is appended.
+What each failure leaves:
 
 ==========================================  =====================================================
 the catalog refuses or fails                nothing has changed
-the product changes between the look at it  the catalog refuses by the version, and the list is made
-and its change                              again of what is there now; with an If-Match: 412
+the product changes between its read and    the catalog refuses by the version, and the list is made
+its change                                  again from the new state; with If-Match: 412
 the catalog does not answer                 unknown: the change may have happened. No object is
-                                            deleted; what lost its reference is for the sweep
-the store fails or takes too long, or the   the change is done, which is what was asked: 200, and the
-process dies, after the catalog             objects that are left are for the sweep
-an upload is on its way to a product that   its object is deleted here or, when the catalog refuses
-is deleted                                  the append, by the upload: 404
+                                            deleted; the sweep removes unreferenced ones
+the store fails or is too slow, or the      the change is done: 200. The sweep removes the objects
+process dies, after the catalog             that are left
+an upload to a deleted product is running   its object is deleted here, or by the upload when the
+                                            catalog refuses the append: 404
 ==========================================  =====================================================
 """
 
@@ -68,7 +68,7 @@ class NotInPlan(DomainError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewProduct:
-    """What a client says of a product that is to be created; the values are valid, but for ``image_urls``."""
+    """The fields of a product to create. All values are valid; only ``image_urls`` are still unchecked."""
 
     name: str
     model: str
@@ -88,13 +88,12 @@ class Deleted:
 
 
 class Products:
-    """Changes and deletes products, and the objects that they leave behind.
+    """Creates, changes and deletes products, and deletes the objects that they no longer reference.
 
     Args:
-        storage, catalog: where bytes and records are.
-        hosts: whose URLs are ours besides those of the storage: of the other store, before or after a
-            migration.
-        on_left: is called when the store has failed to delete objects.
+        storage, catalog: the stores of objects and records.
+        hosts: further spaces of own URLs, such as that of the other store before or after a migration.
+        on_left: called when the store fails to delete objects.
     """
 
     def __init__(
@@ -224,7 +223,7 @@ class Products:
         return next((key for host in self._hosts if (key := host.key_of(url)) is not None), None)
 
     def delete(self, workspace_id: str, product_id: str, *, expected_version: int | None = None) -> Deleted:
-        """Deletes a product for good, with every object under its prefix.
+        """Deletes a product permanently, with every object under its prefix.
 
         Raises:
             NotInPlan: the workspace is on the Free plan.
@@ -243,9 +242,9 @@ class Products:
                 yield info.key
 
     def _delete(self, keys: Iterable[str]) -> int:
-        """Deletes objects that nothing references any more; counts them.
+        """Deletes unreferenced objects. Returns how many.
 
-        A store that fails once, or takes too long, is not asked again for the rest: the client waits.
+        The client waits for this, so it ends at the first failure of the store or when it takes too long.
         """
         deleted = 0
         end = time.monotonic() + _PATIENCE

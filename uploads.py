@@ -55,14 +55,14 @@ class Added:
 
 
 class Uploads:
-    """Takes images into products, and out of them.
+    """Adds images to products and removes them.
 
     Args:
-        storage, catalog: where bytes and records go.
-        limits: what a picture may cost.
-        stage: gives a context for each stage, by name, which may time it.
+        storage, catalog: the stores of objects and records.
+        limits: the most that decoding a picture may cost.
+        stage: returns a context for the stage of this name; metrics time it.
         strip_metadata: whether images are stored without their metadata.
-        on_left: is called when the store has failed to delete an object.
+        on_left: called when the store fails to delete an object.
     """
 
     def __init__(  # noqa: PLR0913  # two stores, and what the application decides
@@ -107,7 +107,7 @@ class Uploads:
             admitted: the product as ``admit`` returned it. It may have changed since: the append decides.
 
         Raises:
-            Rejected: the upload is not an image that we take.
+            Rejected: the upload is not an acceptable image.
             ProductNotFound, ProductFull: nothing has changed.
             StorageUnavailable, CatalogUnavailable: nothing has changed.
             OutcomeUnknown: the image may have been added.
@@ -117,7 +117,7 @@ class Uploads:
         sha256 = upload.sha256.hex()
         if skip_present and (present := admitted.image_with(sha256)):
             return Added(admitted, present.url, created=False)
-        # 128 random bits: who knows one URL can't guess another.
+        # 128 random bits: a URL does not help to guess another.
         name = f"{secrets.token_hex(16)}.{upload.image_type.extension}"
         key = f"{admitted.workspace_id}/products/{admitted.id}/images/{name}"
         structure, data = upload.structure, upload.file.data
@@ -170,7 +170,7 @@ class Uploads:
         return product
 
     def _discard(self, image: Image) -> None:
-        """Deletes the object of an image that nothing references any more; at worst it is left over."""
+        """Deletes the object of an unreferenced image. If that fails, the sweep removes it later."""
         if image.key is None:
             return
         try:
