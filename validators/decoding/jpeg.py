@@ -12,10 +12,11 @@ cut, and the place of a cut is found by decoding files that end early.
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Final
 
-import mozjpeg_lossless_optimization
 import simplejpeg
 
 from validators.base import Limits, corrupt
@@ -149,6 +150,31 @@ def decode_jpeg(structure: JpegStructure, file: bytes, limits: Limits) -> None:
         _repack(structure, limits)
 
 
+#: Codes the JPEG on its input anew. The library's error handler ends the process, so it has one of its own.
+_OPTIMIZE: Final = (
+    "import sys, mozjpeg_lossless_optimization as m; "
+    "sys.stdout.buffer.write(m.optimize(sys.stdin.buffer.read()))"
+)
+_OPTIMIZE_SECONDS: Final = 20
+
+
+def _optimized(data: bytes) -> bytes:
+    """Returns the JPEG with its coefficients coded anew. Raises Rejected if the library gives up."""
+    try:
+        done = subprocess.run(  # noqa: S603  # this interpreter and a fixed script
+            [sys.executable, "-I", "-c", _OPTIMIZE],
+            input=data,
+            capture_output=True,
+            timeout=_OPTIMIZE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise corrupt("coding the coefficients anew takes too long") from None
+    if done.returncode or not done.stdout:
+        raise corrupt("the coefficients can't be coded anew")
+    return done.stdout
+
+
 def _repack(structure: JpegStructure, limits: Limits) -> None:
     """Codes the coefficients anew, without loss, where the data between them can't be told from others.
 
@@ -159,7 +185,7 @@ def _repack(structure: JpegStructure, limits: Limits) -> None:
     if structure.width * structure.height > _MAX_REPACKED_PIXELS:
         raise corrupt("damaged, and too large to be coded anew")
     with DECODE_MEMORY.reserve(memory, limits.max_decode_bytes_in_flight):
-        repacked = mozjpeg_lossless_optimization.optimize(structure.stripped)
+        repacked = _optimized(structure.stripped)
     structure.kept = Kept.of(repacked, [(0, len(repacked))])
     del structure.stripped
     structure.removed |= {"other"}
