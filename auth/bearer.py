@@ -30,10 +30,11 @@ P = ParamSpec("P")
 
 
 class Unauthenticated(DomainError):
-    """No token, or none that opens anything.
+    """The request has no token, or the token is not valid.
 
     Attributes:
-        token_sent: whether there was one: RFC 6750 section 3.1 names an error only then.
+        token_sent: whether the request has a token: the challenge names an error only then (RFC 6750
+            section 3.1).
     """
 
     code = "unauthenticated"
@@ -63,10 +64,10 @@ class InsufficientScope(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: the workspace whose data the token opens, and what it allows.
+    """The workspace to whose data the token gives access, and the scopes of the token.
 
     Attributes:
-        user_id: on whose behalf; None: of an API key.
+        user_id: the user on whose behalf the client acts; None with an API key.
     """
 
     workspace_id: str
@@ -78,12 +79,12 @@ _PrincipalView: TypeAlias = Callable[Concatenate[Principal, P], ResponseReturnVa
 
 
 class BearerAuth:
-    """Authenticates requests against the credentials of a catalog, afresh for every request.
+    """Authenticates each request against the credentials of a catalog; nothing is cached.
 
     Args:
         catalog: knows the credentials.
-        budgets: counts the writes, and the failures; None: nothing is limited.
-        last_used: notes which keys are used; None: nobody does.
+        budgets: counts the writes and the failures; None: nothing is limited.
+        last_used: records the use of keys; None: nothing is recorded.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class BearerAuth:
 
         Raises:
             Unauthenticated: the same for an unknown, an expired and a revoked token.
-            TooManyFailures: instead of it, to an address that has guessed too often.
+            TooManyFailures: in place of Unauthenticated, for a network with too many failures.
             CatalogUnavailable: the token can't be checked.
         """
         header = request.headers.get("Authorization")
@@ -128,13 +129,13 @@ class BearerAuth:
             user = self._catalog.get_user(credential.user_id)
         except UserNotFound:
             return None
-        # The time of the grant counts, not that of the token: a refresh does not outlast a new password.
+        # The time of the grant decides, not that of the token: a refresh must not outlast a new password.
         if not user.admits(grant.created_at if grant else credential.created_at):
             return None
         return Principal(credential.workspace_id, credential.scopes & ROLE_SCOPES[user.role], user.id)
 
     def _opens_the_api(self, credential: Credential) -> bool:
-        """Whether it is for that, and lives, and so does what it hangs on."""
+        """Whether the credential is of a kind for the API and live, and its session, if any, is live."""
         if credential.kind not in _OPEN_THE_API or not credential.is_live(now()):
             return False
         if credential.session_digest is not None:
@@ -142,20 +143,21 @@ class BearerAuth:
         return True
 
     def requires(self, scope: str) -> Callable[[_PrincipalView[P]], Callable[P, ResponseReturnValue]]:
-        """Decorates a view: authenticates first, and hands it the principal as its first argument.
+        """Decorates a view: authenticates the request and passes the principal as the first argument.
 
-        The view raises what ``authenticate`` does, InsufficientScope when the token lacks ``scope``,
-        and BudgetSpent when it is a write and those of the day are spent.
+        The decorated view raises what ``authenticate`` raises, InsufficientScope if the token lacks
+        ``scope``, and BudgetSpent if it is a write beyond the budget of the day. A request without the scope
+        does not count against the budget.
         """
 
         def decorate(view: _PrincipalView[P]) -> Callable[P, ResponseReturnValue]:
             @wraps(view)
             def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
                 principal = self.authenticate()
-                if self._budgets and request.method in _WRITES:
-                    self._budgets.spend_write(principal.workspace_id)
                 if scope not in principal.scopes:
                     raise InsufficientScope(scope)
+                if self._budgets and request.method in _WRITES:
+                    self._budgets.spend_write(principal.workspace_id)
                 return view(principal, *args, **kwargs)
 
             return guarded

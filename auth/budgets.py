@@ -1,7 +1,7 @@
-"""How much a client may ask: writes a day, by plan, and failed authentications a minute, by address.
+"""Rate limits: writes a day by plan, and failed authentications a minute by network.
 
-The counts are kept by flask-limiter's storage, which all processes of a deployment share. While it is down
-nothing is limited: ``auth/counters/__init__.py``.
+flask-limiter's storage keeps the counts, and all processes of a deployment share it. While it is down each
+process counts on its own: ``auth/counters/__init__.py``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _REFRESHES: Final = RateLimitItemPerHour(300)
 #: How much looser the limit of sign-ins by user is than the one by network.
 _LOOSER_BY_USER: Final = 20
 
-#: For how long a process goes by the plan that it has seen, in seconds.
+#: The seconds that a client waits after too many failures: the length of the shortest window.
+_RETRY_AFTER: Final = 60
+
+#: The seconds for which a process uses the plan that it has read.
 _PLAN_KEPT_FOR: Final = 60.0
 
 
@@ -52,7 +55,7 @@ class BudgetSpent(DomainError):
 
 
 class TooManyFailures(DomainError):
-    """Too many authentications from this address have failed within the minute."""
+    """Too many authentications from this network have failed within the minute."""
 
     code = "too_many_failures"
     message = "Too many attempts. Try again later."
@@ -64,7 +67,7 @@ class TooManyFailures(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """Where a workspace stands: its writes a day, those that are left, and when the day ends."""
+    """The budget of a workspace: its writes a day, the remaining ones, and the end of the day."""
 
     limit: int
     remaining: int
@@ -72,12 +75,12 @@ class BudgetState:
 
 
 class Budgets:
-    """Counts, and says when it is enough.
+    """Counts what is limited, and refuses what is over its limit.
 
     Args:
-        catalog: tells the plan of a workspace.
+        catalog: knows the plan of a workspace.
         counters: keep the counts.
-        failures_per_minute: authentications of an address that may fail in a minute.
+        failures_per_minute: the authentications from one network that may fail in a minute.
         clock: the time in UTC.
     """
 
@@ -97,17 +100,17 @@ class Budgets:
         self._plans: dict[str, tuple[Plan, float]] = {}
 
     def can_count(self) -> bool:
-        """Whether anything is limited: whether the storage of the counts can be reached now."""
+        """Whether the storage of the counts can be reached now."""
         return self._counters.answer()
 
     def spend_write(self, workspace_id: str) -> BudgetState | None:
         """Counts a write.
 
         Returns:
-            Where the workspace stands after it; None if its plan has no limit, or nothing can count.
+            The budget after it; None if the plan has no limit.
 
         Raises:
-            BudgetSpent: the write may not be done.
+            BudgetSpent: the write must not be done.
             CatalogUnavailable
         """
         limit = DAILY_WRITES.get(self._plan(workspace_id))
@@ -115,8 +118,6 @@ class Budgets:
             return None
         now, midnight = self._today()
         remaining = self._hit(RateLimitItemPerDay(limit), *_day(workspace_id, now))
-        if remaining is None:
-            return None
         state = BudgetState(limit, max(0, remaining), midnight)
         g.budget = state
         if remaining < 0:
@@ -124,10 +125,7 @@ class Budgets:
         return state
 
     def usage(self, workspace_id: str) -> BudgetState | None:
-        """Where the workspace stands, without counting.
-
-        Returns:
-            None if its plan has no limit, or nothing can count.
+        """The budget of the workspace, without counting; None if its plan has no limit.
 
         Raises:
             CatalogUnavailable
@@ -136,11 +134,11 @@ class Budgets:
         if limit is None:
             return None
         now, midnight = self._today()
-        remaining = self._remaining(RateLimitItemPerDay(limit), *_day(workspace_id, now))
-        return None if remaining is None else BudgetState(limit, max(0, remaining), midnight)
+        used = self._counters.read(RateLimitItemPerDay(limit), *_day(workspace_id, now))
+        return BudgetState(limit, max(0, limit - used), midnight)
 
     def _today(self) -> tuple[datetime, datetime]:
-        """The time, and when the day ends, in UTC."""
+        """The time and the end of the day, in UTC."""
         now = self._clock()
         return now, now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
@@ -148,11 +146,9 @@ class Budgets:
         """Counts a failed authentication.
 
         Raises:
-            TooManyFailures: there were enough from this address.
+            TooManyFailures: there were too many from this network.
         """
-        remaining = self._hit(self._failures, "failures", network_of(address))
-        if remaining is not None and remaining < 0:
-            raise TooManyFailures(60)
+        self._limit(self._failures, "failures", network_of(address))
 
     def count_sign_in(self, address: str, email: str) -> None:
         """Counts an attempt to sign in: by network, by network and user, and by user.
@@ -165,34 +161,27 @@ class Budgets:
             TooManyFailures: there were enough within the minute.
         """
         network = network_of(address)
-        from_network = self._hit(self._failures, "sign-in from", network)
-        if from_network is not None and from_network < 0:
-            raise TooManyFailures(60)
+        self._limit(self._failures, "sign-in from", network)
         of_pair = self._hit(self._failures, "sign-in from and of", network, email)
         of_user = self._hit(self._sign_ins_of_user, "sign-in of", email)
-        first_of_pair = of_pair is None or of_pair == self._failures.amount - 1
-        if of_user is not None and of_user < 0 and not first_of_pair:
-            raise TooManyFailures(60)
+        if of_user < 0 and of_pair != self._failures.amount - 1:
+            raise TooManyFailures(_RETRY_AFTER)
 
     def count_registration(self, address: str) -> None:
         """Counts an OAuth client that registers itself.
 
         Raises:
-            TooManyFailures: there were enough from this address within the minute.
+            TooManyFailures: there were too many from this network within the minute.
         """
-        remaining = self._hit(self._failures, "registrations", network_of(address))
-        if remaining is not None and remaining < 0:
-            raise TooManyFailures(60)
+        self._limit(self._failures, "registrations", network_of(address))
 
     def count_refresh(self, grant_id: str) -> None:
         """Counts the use of a refresh token of a grant, each of which adds records to the catalog.
 
         Raises:
-            TooManyFailures: there were enough within the hour.
+            TooManyFailures: there were too many within the hour.
         """
-        remaining = self._hit(_REFRESHES, "refreshes", grant_id)
-        if remaining is not None and remaining < 0:
-            raise TooManyFailures(60)
+        self._limit(_REFRESHES, "refreshes", grant_id)
 
     def _plan(self, workspace_id: str) -> Plan:
         plan, until = self._plans.get(workspace_id, (Plan.ENTERPRISE, 0.0))
@@ -201,15 +190,14 @@ class Budgets:
             self._plans[workspace_id] = (plan, time.monotonic() + _PLAN_KEPT_FOR)
         return plan
 
-    def _hit(self, item: RateLimitItem, *identifiers: str) -> int | None:
-        """How many are left after this one; less than 0 if it is too many, None if nothing can count."""
-        count = self._counters.hit(item, *identifiers)
-        return None if count is None else item.amount - count
+    def _hit(self, item: RateLimitItem, *identifiers: str) -> int:
+        """Counts one hit. Returns how many are left after it: less than 0 if it is one too many."""
+        return item.amount - self._counters.hit(item, *identifiers)
 
-    def _remaining(self, item: RateLimitItem, *identifiers: str) -> int | None:
-        """How many are left; None if nothing can tell."""
-        count = self._counters.read(item, *identifiers)
-        return None if count is None else item.amount - count
+    def _limit(self, item: RateLimitItem, *identifiers: str) -> None:
+        """Counts one hit. Raises TooManyFailures if it is one too many."""
+        if self._hit(item, *identifiers) < 0:
+            raise TooManyFailures(_RETRY_AFTER)
 
 
 def network_of(address: str) -> str:
@@ -225,13 +213,13 @@ def network_of(address: str) -> str:
 
 
 def _day(workspace_id: str, now: datetime) -> tuple[str, str, str]:
-    """What a workspace's writes of the day are counted by."""
-    # The window of `limits` begins with the first hit. The date in the key makes it the UTC day.
+    """The identifiers that count a workspace's writes of the day."""
+    # A window of `limits` begins with the first hit. The date in the key makes the window the UTC day.
     return "writes", workspace_id, now.date().isoformat()
 
 
 def add_rate_limit_headers(response: Response) -> Response:
-    """Tells a client where its workspace stands, after a write that was counted."""
+    """Adds the budget of the workspace to the answer of a write that was counted."""
     state: BudgetState | None = g.get("budget")
     if state is not None:
         response.headers["X-RateLimit-Limit"] = str(state.limit)

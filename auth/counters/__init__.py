@@ -1,7 +1,9 @@
-"""The counts of the budgets: where they are kept, and what is done while that is down.
+"""The counts of the budgets: where they are kept, and how they go on while the storage is down.
 
-A storage that is down does not take the API down: what can't be counted is allowed. Nor does it slow the
-API down: it has a second to answer, and when it fails it is left alone for a while.
+A limit holds at all times. While the shared storage is down or busy, each process counts in its own memory.
+A storage that fails does not slow the API down: it has a second to answer, and after a failure it is not
+used for some seconds. A count that has reached its limit is refused from memory, so that a flood of refused
+requests writes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from flask import Flask
 from flask_limiter import Limiter
@@ -21,34 +23,38 @@ from limits.errors import ConfigurationError
 from limits.storage import Storage
 
 import auth.counters.mongo
-import auth.counters.sqlite  # noqa: F401  # to be imported makes their schemes known to limits
+import auth.counters.sqlite  # noqa: F401  # the import registers their schemes with limits
+from auth.counters.local import LocalCounters
+from process_local import ProcessLocal
 
-#: How long a storage that has failed is left alone, in seconds. Then one request finds out for all.
+#: The seconds for which a storage that has failed is not used. Then one request tries it for all.
 REST: Final = 5.0
-#: How often a storage that is down is told of in the log, in seconds.
-_COMPLAINT_EVERY: Final = 60.0
+#: The seconds between two warnings about a storage that is down.
+_WARNING_EVERY: Final = 60.0
 
-#: What Redis has to answer within, in seconds. By default its client does not try twice.
+#: The seconds within which Redis must answer. Its client does not retry by default.
 _REDIS_TIMEOUTS: Final[dict[str, str | int]] = {"socket_timeout": 1, "socket_connect_timeout": 1}
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 def make_limiter(app: Flask, uri: str) -> Limiter:
-    """A limiter that keeps its counts where the URI says. Nothing is asked of the storage yet.
+    """Makes a limiter that keeps its counts at the URI. It does not connect yet.
 
     Raises:
-        ValueError: the URI can't be used; the message has no part of it.
+        ValueError: the URI is invalid; the message contains no part of it.
     """
     options = _REDIS_TIMEOUTS if uri.startswith("redis") else {}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # of an option that is misspelt, say
-            # A compressor without its module, or a server that is not MongoDB, is no mistake.
+            warnings.simplefilter("error")  # a misspelt option is only a warning
+            # A compressor whose module is missing and a server that is not MongoDB are not errors.
             warnings.filterwarnings("ignore", "Wire protocol compression|You appear to be connected to")
             return Limiter(get_remote_address, app=app, storage_uri=uri, storage_options={**options})
     except (ConfigurationError, ValueError, TypeError, Warning):
-        # Without the library's words: they may quote a password.
+        # The library's own message may quote a password.
         raise ValueError(
             "must be the address of a storage for counts, such as redis://127.0.0.1:6379 or "
             "mongodb://127.0.0.1/vetrina, its user name and password percent-encoded"
@@ -56,11 +62,11 @@ def make_limiter(app: Flask, uri: str) -> Limiter:
 
 
 class Counters:
-    """Counts for as long as the storage answers.
+    """Counts in the storage of a limiter and, while it does not answer, in this process.
 
     Args:
-        limiter: whose storage keeps the counts.
-        on_error: is called for each count that is not made.
+        limiter: its storage keeps the counts.
+        on_error: is called for each count that the storage did not make.
         clock: seconds that never go back.
     """
 
@@ -70,20 +76,33 @@ class Counters:
         self._limiter = limiter
         self._on_error = on_error
         self._clock = clock
+        self._local = ProcessLocal(lambda: LocalCounters(clock))
         self._lock = threading.Lock()
         self._down = False
         self._rests_until = 0.0
-        self._complained = -_COMPLAINT_EVERY
+        self._warned = -_WARNING_EVERY
 
-    def hit(self, item: RateLimitItem, *identifiers: str) -> int | None:
-        """Counts one; gives what it comes to, or None if nothing can count."""
-        key = item.key_for(*identifiers)
-        return self._ask(lambda storage: storage.incr(key, item.get_expiry()))
+    def hit(self, item: RateLimitItem, *identifiers: str) -> int:
+        """Counts one hit and returns the count: more than ``item.amount`` if it is one too many.
 
-    def read(self, item: RateLimitItem, *identifiers: str) -> int | None:
-        """The count as it is, or None if nothing can tell."""
+        This process counts every hit too. So it knows its own share when the storage fails, and knows which
+        counts have reached their limit without asking the storage.
+        """
         key = item.key_for(*identifiers)
-        return self._ask(lambda storage: storage.get(key))
+        local = self._local.get()
+        here = local.hit(key, item.get_expiry())
+        if here > item.amount:
+            return here
+        stored = self._ask(lambda storage: storage.incr(key, item.get_expiry()))
+        if stored is not None and stored > item.amount:
+            local.raise_to(key, stored, self._seconds_left(item, key))
+        return max(here, stored or 0)
+
+    def read(self, item: RateLimitItem, *identifiers: str) -> int:
+        """The count as it is."""
+        key = item.key_for(*identifiers)
+        stored = self._ask(lambda storage: storage.get(key))
+        return max(self._local.get().read(key), stored or 0)
 
     def answer(self) -> bool:
         """Whether the storage can be reached now."""
@@ -92,18 +111,24 @@ class Counters:
         except Exception:  # noqa: BLE001  # whatever a storage raises
             return False
 
-    def _ask(self, question: Callable[[Storage], int]) -> int | None:
+    def _seconds_left(self, item: RateLimitItem, key: str) -> float:
+        """The seconds until a count of the storage expires."""
+        left = self._ask(lambda storage: storage.get_expiry(key) - time.time())
+        return 0.0 if left is None else min(max(left, 0.0), item.get_expiry())
+
+    def _ask(self, question: Callable[[Storage], T]) -> T | None:
+        """What the storage answers; None if it does not answer."""
         if not self._may_ask():
             self._on_error()
             return None
         try:
-            count = question(self._limiter.storage)
+            answer = question(self._limiter.storage)
         except Exception as error:  # noqa: BLE001  # whatever a storage raises
             self._on_error()
             self._rest(error)
             return None
         self._down = False
-        return count
+        return answer
 
     def _may_ask(self) -> bool:
         with self._lock:
@@ -112,7 +137,7 @@ class Counters:
                 return True
             if now < self._rests_until:
                 return False
-            self._rests_until = now + REST  # others wait for what this one finds out
+            self._rests_until = now + REST  # the other requests wait for the outcome of this one
             return True
 
     def _rest(self, error: Exception) -> None:
@@ -120,7 +145,7 @@ class Counters:
             now = self._clock()
             self._down = True
             self._rests_until = now + REST
-            if now - self._complained < _COMPLAINT_EVERY:
+            if now - self._warned < _WARNING_EVERY:
                 return
-            self._complained = now
-        log.warning("the limiter's storage is down: nothing is limited", exc_info=error)
+            self._warned = now
+        log.warning("the storage of the limits is down: each process counts on its own", exc_info=error)
