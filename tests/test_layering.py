@@ -78,7 +78,7 @@ ALLOWED: dict[str, set[str]] = {
             "version",
         },
     },
-    "auth": {"auth", *CATALOG, "flask", "flask_limiter", "limits", "logs"},
+    "auth": {"auth", *CATALOG, "flask", "flask_limiter", "limits", "logs", "process_local"},
     "auth.counters.mongo": {"limits", "pymongo"},
     "auth.counters.sqlite": {"limits", "sqlite_busy"},
     "auth.oauth": {"auth.oauth", "auth.tokens", *CATALOG, "authlib"},
