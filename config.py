@@ -288,6 +288,12 @@ class Settings:
     trusted_proxy_hops: int = _setting(
         0, _at_least(0, 10), "the number of proxies in front of the server whose `X-Forwarded-For` is trusted"
     )
+    max_connections_per_address: int = _setting(
+        64,
+        _at_least(0, 100_000),
+        "the connections of one address (IPv6: of a /64 network) to each process; `0`: any number. With "
+        "`TRUSTED_PROXY_HOPS` it does not apply",
+    )
     ratelimit_storage_uri: str = _setting(
         "",
         _storage_uri,

@@ -32,6 +32,8 @@ _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = f"{_host}:{_settings.port}"
 worker_class = Worker
 Worker.request_deadline = _settings.request_deadline
+# All clients of a trusted proxy share its address; the proxy limits them.
+Worker.connections_per_address = 0 if _settings.trusted_proxy_hops else _settings.max_connections_per_address
 # Decoding takes most of the CPU time and runs without the interpreter's lock, so the threads of one process
 # share a core well. Several processes isolate the failures of one from the others.
 workers = _settings.web_concurrency

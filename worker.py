@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import ipaddress
 import json
+import os
+import select
 import socket
 import time
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import IO, TYPE_CHECKING, Final
 
 from gunicorn import util
 from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.http import errors
 from gunicorn.http.message import Request
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 # mallopt(3)'s names for its parameters, from glibc's malloc.h.
 _M_TRIM_THRESHOLD: Final = -1
@@ -65,15 +74,32 @@ _REFUSALS: Final[tuple[tuple[type[BaseException], int, str], ...]] = (
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 #: For how long nothing else is done then: the connection is offered again at once, in seconds.
 _EXHAUSTION_PAUSE: Final = 0.1
+#: How long the head of a request may take to arrive, in seconds.
+HEAD_DEADLINE: Final = 10.0
+#: How long and for how many bytes a thread waits for the client to close after the last answer.
+_LINGER: Final = 1.0
+_MOST_DRAINED: Final = 1 << 16
+#: The most bytes of a file that one call hands to the kernel.
+_MOST_SENT: Final = 1 << 20
+#: Linux reports a client that closed; elsewhere only a reset is noticed.
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+#: The seconds between two warnings of refused connections.
+_WARNING_PAUSE: Final = 60.0
 
 
 class DeadlineSocket(socket.socket):
-    """A connection whose reads end at ``deadline``, all together; by itself it never waits for ever.
+    """A connection whose reads end at ``deadline``, all together, and whose answer has a deadline of its own.
 
-    A timeout of a socket is for one read: who sends a byte now and then is never too late for it.
+    A timeout of a socket is for one call: a client that sends or reads a byte now and then is never too
+    late for it.
     """
 
     deadline = 0.0  # of time.monotonic()
+    #: How long the client may take to read the answer, in seconds.
+    send_seconds = 60.0
+    _send_deadline: float | None = None
+    #: Called once, when the connection is closed.
+    on_close: Callable[[], None] | None = None
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Reads what is there, or waits for it until the deadline.
@@ -82,11 +108,102 @@ class DeadlineSocket(socket.socket):
             RequestTimeout: nothing came.
         """
         left = self.deadline - time.monotonic()
+        self._send_deadline = (
+            None  # an answer has its time from its first byte on, also after a "100 Continue"
+        )
         try:
             self.settimeout(max(left, 0.001))
             return super().recv(size, flags)
         except TimeoutError:
             raise RequestTimeout from None
+
+    def begin(self, deadline: float) -> None:
+        """Starts a request, which must arrive until ``deadline``."""
+        self.deadline = deadline
+
+    def _time_to_send(self) -> float:
+        if self._send_deadline is None:
+            self._send_deadline = time.monotonic() + self.send_seconds
+        return max(self._send_deadline - time.monotonic(), 0.001)
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        """Sends everything. Raises ConnectionResetError if the client does not read it in time."""
+        self.settimeout(self._time_to_send())
+        try:
+            super().sendall(data, flags)
+        except TimeoutError:
+            raise _not_read() from None
+
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:  # type: ignore[override]  # a file with a descriptor
+        """Sends ``count`` bytes of a file, or all. Raises ConnectionResetError, as ``sendall`` does."""
+        self.setblocking(False)
+        writable = select.poll()
+        writable.register(self, select.POLLOUT)
+        sent = 0
+        while count is None or sent < count:
+            if not writable.poll(1000 * self._time_to_send()):
+                raise _not_read()
+            with suppress(BlockingIOError):
+                left = _MOST_SENT if count is None else min(count - sent, _MOST_SENT)
+                done = os.sendfile(self.fileno(), file.fileno(), offset + sent, left)
+                if not done:
+                    break
+                sent += done
+        return sent
+
+    def is_hung_up(self) -> bool:
+        """Whether the client has closed the connection, or its sending half of it, by what has arrived."""
+        state = select.poll()
+        state.register(self, _HUNG_UP)
+        return bool(state.poll(0))
+
+    def linger(self) -> None:
+        """Ends the answer, and waits a moment for the client to close.
+
+        gunicorn would wait for two seconds in the thread that accepts all connections. A connection that
+        is closed with unread bytes is reset, and the client may lose the answer (RFC 9112 section 9.6).
+        """
+        self.deadline = time.monotonic() + _LINGER
+        with suppress(OSError, RequestTimeout):
+            self.shutdown(socket.SHUT_WR)
+            drained = 0
+            while (
+                drained < _MOST_DRAINED and time.monotonic() < self.deadline and (piece := self.recv(1 << 16))
+            ):
+                drained += len(piece)
+        self.deadline = 0.0
+
+    def close(self) -> None:
+        """Closes the connection and reports it to ``on_close``."""
+        super().close()
+        if self.on_close is not None:
+            self.on_close()
+            self.on_close = None
+
+
+def _not_read() -> OSError:
+    return ConnectionResetError(errno.ECONNRESET, "the client does not read its answer")
+
+
+def _network(address: object) -> str:
+    """The address of a client, or the /64 network of an IPv6 address: one customer has all of it."""
+    host = str(address[0]) if isinstance(address, tuple) and address else ""
+    try:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:  # a Unix socket
+        return ""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
+
+
+def _answer(status: int, error: str, *headers: str) -> bytes:
+    body = json.dumps({"error": error})
+    lines = [
+        f"HTTP/1.1 {status} {error}",
+        *("Connection: close", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
 class Worker(ThreadWorker):
@@ -94,6 +211,9 @@ class Worker(ThreadWorker):
 
     #: How long a request may take to arrive, from its first byte to its last, in seconds.
     request_deadline = 60.0
+    #: The most connections that an address, or an IPv6 /64 network, has to this process; 0: any number.
+    connections_per_address = 0
+    _next_warning = 0.0  # of time.monotonic()
 
     def accept(self, listener: socket.socket) -> None:
         """Takes a connection; without a descriptor or memory for it, leaves it waiting for a moment."""
@@ -106,20 +226,72 @@ class Worker(ThreadWorker):
             time.sleep(_EXHAUSTION_PAUSE)
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Hands a connection to a thread; one that is new gets its deadline here."""
+        """Hands a connection to a thread; a new one gets its deadlines here, or is refused."""
         if not isinstance(conn.sock, DeadlineSocket):
-            conn.sock = DeadlineSocket(fileno=conn.sock.detach())
+            conn.sock = sock = DeadlineSocket(fileno=conn.sock.detach())
+            sock.send_seconds = self.request_deadline
+            if not self._admit(conn, sock):
+                return
         super().enqueue_req(conn)
+
+    def _admit(self, conn: TConn, sock: DeadlineSocket) -> bool:
+        """Counts a new connection for its address. Answers and closes it if the address has too many."""
+        network = _network(conn.client)
+        limited = network and self.connections_per_address
+        if limited and self._connections[network] >= self.connections_per_address:
+            self._refuse(conn, network)
+            return False
+        self._connections[network] += 1
+        sock.on_close = partial(self._count_out, network)
+        return True
+
+    def _count_out(self, network: str) -> None:
+        self._connections[network] -= 1
+        if not self._connections[network]:
+            del self._connections[network]
+
+    def _refuse(self, conn: TConn, network: str) -> None:
+        now = time.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + _WARNING_PAUSE
+            self.log.warning(
+                "%s has more than MAX_CONNECTIONS_PER_ADDRESS connections to a process; if it is a proxy, "
+                "set TRUSTED_PROXY_HOPS",
+                network,
+            )
+        with suppress(
+            OSError, RequestTimeout
+        ):  # without a thread: what is there is read, and nothing awaited
+            conn.sock.setblocking(False)
+            with suppress(BlockingIOError):
+                socket.socket.recv(conn.sock, 1 << 16)
+            conn.sock.send(_answer(429, "Too many connections", "Retry-After: 2"))
+        self.nr_conns -= 1
+        conn.sock.close()
 
     def handle(self, conn: TConn) -> bool:
         """Serves a request of a connection, in a thread."""
-        if isinstance(conn.sock, DeadlineSocket):  # always, without TLS
-            conn.sock.deadline = time.monotonic() + self.request_deadline
-        return super().handle(conn)
+        sock = conn.sock
+        if not isinstance(sock, DeadlineSocket):  # with TLS
+            return super().handle(conn)
+        begun = time.monotonic()
+        sock.begin(begun + min(HEAD_DEADLINE, self.request_deadline))
+        keep = super().handle(conn)
+        if keep is False:
+            sock.linger()
+        return keep
+
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        """Answers a request whose head has arrived."""
+        if isinstance(conn.sock, DeadlineSocket):
+            head = min(HEAD_DEADLINE, self.request_deadline)
+            conn.sock.deadline += self.request_deadline - head
+        return super().handle_request(req, conn)
 
     def init_process(self) -> None:
         """Runs in the new process, before it has threads."""
         _keep_freed_memory()
+        self._connections: Counter[str] = Counter()  # used by the main thread alone, which opens and closes
         # A setting is looked up dozens of times a request, each through a method of gunicorn's.
         vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
         super().init_process()
@@ -133,10 +305,5 @@ class Worker(ThreadWorker):
             self.log.info("refused a malformed request: %s", type(exc).__name__)
         else:
             self.log.error("error handling a request", exc_info=exc)
-        body = json.dumps({"error": error})
-        head = (
-            f"HTTP/1.1 {status} {error}\r\nConnection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
         with suppress(OSError):  # the client may be gone
-            util.write_nonblock(client, (head + body).encode())
+            util.write_nonblock(client, _answer(status, error))

@@ -43,6 +43,10 @@ STATUS: Final = {
     "budget_spent": 429,
     "too_many_failures": 429,
     "hashing_busy": 503,
+    # turns
+    "share_used": 429,
+    "client_gone": 499,  # nginx's status for its log; nobody receives it
+    "server_busy": 503,
     # products
     "not_in_plan": 403,
     # catalog

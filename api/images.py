@@ -11,12 +11,14 @@ from flask.typing import ResponseReturnValue
 from api.etags import expected_version
 from api.idempotency import IdempotencyKeys
 from api.metrics import UPLOAD_BYTES, count_outcome, stage
-from api.multipart import read_upload
+from api.multipart import read_upload, upload_size
+from api.requests import requester
 from auth.bearer import BearerAuth, Principal
 from auth.tokens import WRITE
 from catalog.base import Catalog
 from catalog.errors import ImageNotFound
 from errors import InvalidFields
+from turns import upload_place
 from uploads import Uploads
 
 # Stricter than int(), which takes signs, spaces, underscores and the digits of other scripts.
@@ -36,9 +38,10 @@ def images_blueprint(
     def upload_image(principal: Principal, product_id: str) -> ResponseReturnValue:
         skip_present = _if_exists_skip()
         product = uploads.admit(principal.workspace_id, product_id, skip_present=skip_present)
-        with stage("parse"):
-            upload = read_upload()
-        added = uploads.add(product, upload, skip_present=skip_present)
+        with upload_place(requester(principal.workspace_id), upload_size()):
+            with stage("parse"):
+                upload = read_upload()
+            added = uploads.add(product, upload, skip_present=skip_present)
         body = {"imageUrl": added.image_url, "imageUrls": added.product.image_urls}
         if not added.created:
             return jsonify(body)

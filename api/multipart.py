@@ -22,6 +22,12 @@ _MAX_BOUNDARY: Final = 100
 _MALFORMED: Final = "Malformed multipart/form-data body"
 
 
+def upload_size() -> int:
+    """The most bytes that ``read_upload`` holds of the current request's body, before it is read."""
+    most = MAX_IMAGE_BYTES + MAX_ENVELOPE
+    return most if request.content_length is None else min(request.content_length, most)
+
+
 def read_upload() -> Upload:
     """Reads and parses the current request's form. The body is read once and parsed once.
 

@@ -13,6 +13,7 @@ from flask import Flask, Response, g, request
 from werkzeug.wsgi import ClosingIterator
 
 import logs
+from turns import Requester
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -64,6 +65,14 @@ def register_request_log(app: Flask) -> None:
         # The thread serves others next.
         logs.request_id.set(None)
         logs.workspace_id.set(None)
+
+
+def requester(workspace_id: str) -> Requester:
+    """Returns the current request as one that asks for turns for this workspace."""
+    connection: Any = request.environ.get("gunicorn.socket")
+    if connection is None:  # a server without deadlines, or a test without a connection
+        return Requester(workspace_id)
+    return Requester(workspace_id, connection.is_hung_up)
 
 
 class DrainUnreadBody:

@@ -61,6 +61,7 @@ def test_every_setting_comes_from_its_variable() -> None:
         "DEMO": "1",
         "WEB_CONCURRENCY": "4",
         "REQUEST_DEADLINE": "30",
+        "MAX_CONNECTIONS_PER_ADDRESS": "20",
         "RATELIMIT_STORAGE_URI": "redis://127.0.0.1:6379",
         "AUTH_FAILURES_PER_MINUTE": "5",
         "TRUSTED_PROXY_HOPS": "1",

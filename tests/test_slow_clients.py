@@ -20,7 +20,8 @@ TIMEOUT = (408, {"error": "Request timeout"})
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("slow")
-    with gunicorn(folder, WEB_CONCURRENCY="1", REQUEST_DEADLINE=str(DEADLINE)) as server:
+    settings = {"REQUEST_DEADLINE": str(DEADLINE), "MAX_CONNECTIONS_PER_ADDRESS": "0"}
+    with gunicorn(folder, WEB_CONCURRENCY="1", **settings) as server:
         yield open_shop(server)
 
 

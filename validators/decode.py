@@ -6,7 +6,8 @@ import warnings
 
 from PIL import Image
 
-from validators.base import Limits, Rejected, Upload, corrupt, over_budget
+from errors import DomainError
+from validators.base import Limits, Upload, corrupt, over_budget
 from validators.containers.jpeg import JpegStructure
 from validators.containers.png import PngStructure
 from validators.containers.webp import WebpStructure
@@ -26,7 +27,7 @@ def _decode(upload: Upload, limits: Limits) -> None:
     if isinstance(structure, JpegStructure):
         decode_jpeg(structure, file, limits)
         return
-    with DECODE_MEMORY.reserve(structure.decode_bytes, limits.max_decode_bytes_in_flight):
+    with DECODE_MEMORY.turn(structure.decode_bytes, limits.max_decode_bytes_in_flight):
         if isinstance(structure, WebpStructure):
             decode_webp(structure, file)
         elif isinstance(structure, PngStructure):
@@ -40,7 +41,7 @@ class FullDecode:
     as much (``validators/decoding/png.py``); the validator ``structure`` has checked the checksums of its
     chunks. Bytes that no decoder reads are taken out of what is stored.
 
-    The memory of all decodes that run at a time is bounded: a decode that does not fit waits.
+    The memory of all decodes that run at a time is bounded: a decode that does not fit waits for its turn.
     """
 
     name = "decode"
@@ -48,7 +49,7 @@ class FullDecode:
     def __call__(self, upload: Upload, limits: Limits) -> None:
         try:
             _decode(upload, limits)
-        except Rejected:
+        except DomainError:  # a refusal of the picture, or no turn
             raise
         except MemoryError:
             raise over_budget("the process ran out of memory while it decoded") from None

@@ -134,7 +134,7 @@ def decode_jpeg(structure: JpegStructure, file: bytes, limits: Limits) -> None:
     Raises:
         Rejected: the data of a scan ends early, or the decoder refuses the file.
     """
-    with DECODE_MEMORY.reserve(structure.decode_bytes, limits.max_decode_bytes_in_flight):
+    with DECODE_MEMORY.turn(structure.decode_bytes, limits.max_decode_bytes_in_flight):
         decodes = _Decodes(structure, file)
         while _surplus(problem := decodes.problem()):
             decodes.cut()
@@ -184,7 +184,7 @@ def _repack(structure: JpegStructure, limits: Limits) -> None:
     limits.check_decode_bytes(memory)
     if structure.width * structure.height > _MAX_REPACKED_PIXELS:
         raise corrupt("damaged, and too large to be coded anew")
-    with DECODE_MEMORY.reserve(memory, limits.max_decode_bytes_in_flight):
+    with DECODE_MEMORY.turn(memory, limits.max_decode_bytes_in_flight):
         repacked = _optimized(structure.stripped)
     structure.kept = Kept.of(repacked, [(0, len(repacked))])
     del structure.stripped

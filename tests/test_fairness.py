@@ -1,0 +1,232 @@
+"""One tenant, or one address, takes what it can get; another one is served all the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.api.fixtures import FORM_TYPE, form
+from tests.lossless import header, stream
+from tests.pictures import encoded, picture
+from tests.servers import Server, gunicorn
+from tests.test_worker import Shop, head, open_shop, read_answer
+
+#: The seconds within which a request is answered while others are under attack. The tests share the machine.
+PROMPT = 4.0
+DEADLINE = 5
+OWN_SHARE = {"error": "Too many uploads of this workspace at once. Try again later."}
+
+
+def huge_webp() -> bytes:
+    """A WebP of a few bytes that takes nearly all of the decode memory."""
+    chunk = header(5400, 5400) + stream(5400, 5400)
+    chunk += bytes(len(chunk) % 2)
+    body = b"WEBPVP8L" + len(chunk).to_bytes(4, "little") + chunk
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    settings = {"MAX_CONNECTIONS_PER_ADDRESS": "0", "REQUEST_DEADLINE": str(DEADLINE)}
+    with gunicorn(tmp_path_factory.mktemp("fair"), WEB_CONCURRENCY="1", **settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def attacker(server: Server) -> Shop:
+    return open_shop(server)
+
+
+@pytest.fixture(scope="module")
+def other(server: Server) -> Shop:
+    return open_shop(server)
+
+
+def upload_head(shop: Shop, url: str, length: int) -> bytes:
+    return head(
+        url.removeprefix(shop.server.url) + "/images?ifExists=skip",
+        f"Authorization: Bearer {shop.key}",
+        f"Content-Type: {FORM_TYPE}",
+        f"Content-Length: {length}",
+        "Connection: close",
+    )
+
+
+def connect(server: Server, sent: bytes = b"", *, source: str = "127.0.0.1") -> socket.socket:
+    address = ("127.0.0.1", server.port)
+    connection = socket.create_connection(address, timeout=30, source_address=(source, 0))
+    connection.sendall(sent)
+    return connection
+
+
+def assert_served(shop: Shop) -> None:
+    """Health, a list, an upload and its picture are answered promptly."""
+    begun = time.monotonic()
+    assert requests.get(f"{shop.server.url}/healthz", timeout=20).status_code == 200
+    assert time.monotonic() - begun < PROMPT
+    begun = time.monotonic()
+    url = f"{shop.server.url}/api/v1/products"
+    assert requests.get(url, headers=shop.headers, timeout=20).status_code == 200
+    assert time.monotonic() - begun < PROMPT
+    product = shop.new_product()
+    begun = time.monotonic()
+    answer = shop.upload(product)
+    assert answer.status_code == 201
+    assert time.monotonic() - begun < PROMPT
+    begun = time.monotonic()
+    assert requests.get(answer.json()["imageUrl"], timeout=20).status_code == 200
+    assert time.monotonic() - begun < PROMPT
+
+
+def test_a_tenant_with_more_uploads_than_its_share_is_refused_and_another_is_served(
+    attacker: Shop, other: Shop
+) -> None:
+    body = form(huge_webp())
+    request = upload_head(attacker, attacker.new_product(), len(body)) + body
+    with ExitStack() as stack:
+        attack = [stack.enter_context(connect(attacker.server, request)) for _ in range(150)]
+        assert_served(other)
+        with ThreadPoolExecutor(len(attack)) as pool:
+            answers = list(pool.map(read_answer, attack))
+    statuses = Counter(status for status, _ in answers)
+    assert set(statuses) <= {200, 201, 429, 503}
+    assert statuses[429] > 50
+    assert [body for status, body in answers if status == 429] == [OWN_SHARE] * statuses[429]
+
+
+def test_a_refusal_says_when_to_come_back(attacker: Shop) -> None:
+    url = attacker.new_product()
+    with ExitStack() as stack:
+        for _ in range(64):  # senders that send nothing hold the places
+            stack.enter_context(connect(attacker.server, upload_head(attacker, url, 1000)))
+        deadline = time.monotonic() + DEADLINE
+        while (answer := attacker.upload(url)).status_code != 429:
+            assert time.monotonic() < deadline
+    assert (answer.json(), answer.headers["Retry-After"]) == (OWN_SHARE, "2")
+
+
+def test_nothing_is_decoded_for_clients_that_are_gone(attacker: Shop, other: Shop) -> None:
+    body = form(huge_webp())
+    request = upload_head(attacker, attacker.new_product(), len(body)) + body
+    for _ in range(300):
+        connect(attacker.server, request).close()
+    assert_served(other)
+    deadline = time.monotonic() + 20
+    while True:
+        metrics = requests.get(f"{attacker.server.url}/metrics", timeout=20).text
+        gone = re.search(r'vetrina_uploads_total\{outcome="client_gone"\} (\d+)', metrics)
+        if gone and int(gone[1]) > 10:
+            break
+        assert time.monotonic() < deadline, metrics
+        time.sleep(0.1)
+
+
+def memory(pid: int) -> int:
+    """The resident memory of a process, in bytes."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_uploads_that_wait_hold_no_body(attacker: Shop, other: Shop) -> None:
+    length = 5_000_000
+    request = upload_head(attacker, attacker.new_product(), length)
+    (worker,) = attacker.server.workers()
+    before = most = memory(worker)
+
+    def send(connection: socket.socket) -> None:
+        with suppress(OSError):
+            connection.sendall(bytes(length - 1000))
+
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(attacker.server, request)) for _ in range(60)]
+        threads = [threading.Thread(target=send, args=(connection,)) for connection in connections]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + DEADLINE - 2
+        while time.monotonic() < deadline:
+            most = max(most, memory(worker))
+            time.sleep(0.05)
+        assert_served(other)
+        for connection in connections:
+            connection.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
+    assert most - before < 200_000_000  # 60 bodies are 300 MB, and their copies as much again
+
+
+# --- connections
+
+
+def test_a_client_that_keeps_its_answered_connection_open_delays_nobody(other: Shop) -> None:
+    request = head("/healthz", "Connection: close", method="GET")
+    with ExitStack() as stack:
+        for _ in range(10):
+            connection = stack.enter_context(connect(other.server, request))
+            assert read_answer(connection)[0] == 200
+        begun = time.monotonic()
+        assert requests.get(f"{other.server.url}/healthz", timeout=20).status_code == 200
+        assert time.monotonic() - begun < 2
+
+
+def test_an_address_has_a_bounded_number_of_connections(tmp_path: Path) -> None:
+    with (
+        gunicorn(tmp_path, WEB_CONCURRENCY="1", MAX_CONNECTIONS_PER_ADDRESS="5") as server,
+        ExitStack() as stack,
+    ):
+        request = head("/healthz", method="GET")
+        held = [stack.enter_context(connect(server, request)) for _ in range(5)]
+        assert [read_answer(connection)[0] for connection in held] == [200] * 5
+        with connect(server) as refused:
+            assert read_answer(refused) == (429, {"error": "Too many connections"})
+        with connect(server, request, source="127.0.0.2") as another:
+            assert read_answer(another)[0] == 200
+        held[0].close()
+        deadline = time.monotonic() + 10
+        status = 0
+        while status != 200:
+            assert time.monotonic() < deadline
+            with connect(server, request) as again, suppress(ConnectionError):
+                status, _ = read_answer(again)
+
+
+def test_behind_a_trusted_proxy_the_number_of_connections_has_no_bound(tmp_path: Path) -> None:
+    settings = {"MAX_CONNECTIONS_PER_ADDRESS": "5", "TRUSTED_PROXY_HOPS": "1"}
+    with gunicorn(tmp_path, WEB_CONCURRENCY="1", **settings) as server, ExitStack() as stack:
+        request = head("/healthz", method="GET")
+        connections = [stack.enter_context(connect(server, request)) for _ in range(20)]
+        assert [read_answer(connection)[0] for connection in connections] == [200] * 20
+
+
+@pytest.mark.parametrize("pause", [None, 0.2])
+def test_a_client_that_does_not_read_its_answer_is_cut(other: Shop, pause: float | None) -> None:
+    noise = picture(1200, 1200)
+    noise.frombytes(os.urandom(3 * 1200 * 1200))
+    data = encoded(noise, "PNG", compress_level=0)
+    url = other.upload(other.new_product(), data).json()["imageUrl"]
+    request = head(url.removeprefix(other.server.url), "Connection: close", method="GET")
+    received = 0
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.settimeout(30)
+        reader.connect(("127.0.0.1", other.server.port))
+        reader.sendall(request)
+        end = time.monotonic() + DEADLINE + 1.5
+        while time.monotonic() < end:
+            if pause:
+                received += len(reader.recv(1000))
+            time.sleep(pause or 0.1)
+        with suppress(ConnectionResetError):
+            while piece := reader.recv(1 << 16):
+                received += len(piece)
+    assert received < len(data)

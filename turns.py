@@ -1,0 +1,287 @@
+"""Turns: what a process has little of is given out fairly between workspaces, with bounded waiting.
+
+Two things are given out this way: the places of uploads (``UPLOADS``), and the memory of decodes
+(``validators/decoding/memory.py``). A request asks before it holds anything. Requests of one workspace
+are served in the order of their arrival, and the workspaces take turns (round robin), so a workspace with
+many waiting requests delays another by at most one of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Final
+
+from errors import DomainError, Unavailable
+
+#: How often a waiting request looks whether its client is still there, in seconds.
+_LOOK: Final = 0.25
+
+
+class ServerBusy(Unavailable):
+    """The process has no turn to give within the time that a request may wait."""
+
+    code = "server_busy"
+    message = "Too many uploads at the moment. Try again later."
+    retry_after = 2
+
+
+class ShareUsed(DomainError):
+    """The workspace itself has as many requests in the process as one workspace may have."""
+
+    code = "share_used"
+    message = "Too many uploads of this workspace at once. Try again later."
+    retry_after = 2
+
+
+class ClientGone(DomainError):
+    """The client closed its connection; nobody reads the answer."""
+
+    code = "client_gone"
+    message = "Client closed the connection"
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """The request that asks for a turn.
+
+    Attributes:
+        workspace_id: the workspace whose turn it is; empty for commands and tests.
+        is_gone: returns whether the client has closed its connection.
+    """
+
+    workspace_id: str = ""
+    is_gone: Callable[[], bool] = _never
+
+
+#: The requester of the current thread's work. Validators know nothing of requests, but decodes take turns.
+REQUESTER: Final[ContextVar[Requester]] = ContextVar("requester", default=Requester())  # noqa: B039  # immutable
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is given out, and how many may wait.
+
+    Attributes:
+        requests: the requests that may hold or wait, of all workspaces together.
+        own_requests: the same of one workspace.
+        own_turns: the turns that one workspace may hold at a time.
+        seconds: the longest wait.
+        share: the part of the limit that the turns of one workspace may hold.
+        queue: for how many times the limit the requests of one workspace may wait. Few large requests may
+            wait then, and many small ones.
+    """
+
+    requests: int
+    own_requests: int
+    own_turns: int
+    seconds: float
+    share: float = 1.0
+    queue: int = 20
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """A request that waits.
+
+    Attributes:
+        owner: the id of its workspace.
+        size, limit: what it takes, and the most that all may take together.
+        opened: a lock that is released when the wait is over.
+        refused: whether its place in the queue was given to another workspace.
+    """
+
+    owner: str
+    size: int
+    limit: int
+    opened: threading.Lock = field(default_factory=threading.Lock)
+    refused: bool = False
+
+
+class Turns:
+    """Gives out a quantity, such as bytes of memory, within a limit.
+
+    A request that alone exceeds the limit or its workspace's share gets its turn when nothing else is held
+    (by anyone, or by the workspace). A forked child starts with an empty account.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._start_process()
+        os.register_at_fork(after_in_child=self._start_process)
+
+    def _start_process(self) -> None:
+        self._lock = threading.Lock()
+        self._held: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
+        # The workspaces in the order in which their next turns come.
+        self._queues: OrderedDict[str, deque[_Waiter]] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait."""
+        with self._lock:
+            return sum(map(len, self._queues.values()))
+
+    @property
+    def held(self) -> int:
+        """What is given out at the moment."""
+        return self._held.total()
+
+    @contextmanager
+    def turn(self, size: int, limit: int) -> Iterator[None]:
+        """Waits until ``size`` fits under ``limit``, and holds it while the block runs.
+
+        The request is that of ``REQUESTER``.
+
+        Raises:
+            ShareUsed: the workspace has too many requests that hold or wait.
+            ServerBusy: all workspaces together have, or the wait took too long.
+            ClientGone: the client closed the connection before the turn came.
+        """
+        requester = REQUESTER.get()
+        waiter = _Waiter(requester.workspace_id, size, limit)
+        waiter.opened.acquire()
+        with self._lock:
+            self._enter(waiter)
+            self._admit()
+            self._check_queue(waiter)
+        try:
+            self._wait(waiter, requester.is_gone)
+            yield
+        finally:
+            with self._lock:
+                self._leave(waiter)
+                self._admit()
+
+    def _wait(self, waiter: _Waiter, is_gone: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + self._bounds.seconds
+        while not waiter.opened.acquire(timeout=_LOOK):
+            if is_gone():
+                raise ClientGone
+            if time.monotonic() >= deadline:
+                raise ServerBusy
+        if waiter.refused:
+            raise ShareUsed
+        if is_gone():
+            raise ClientGone
+
+    def _enter(self, waiter: _Waiter) -> None:
+        """Queues the request, or raises ShareUsed or ServerBusy. The caller holds the lock."""
+        own = self._requests[waiter.owner]
+        if own >= self._bounds.own_requests:
+            raise ShareUsed
+        if self._requests.total() >= self._bounds.requests and not self._make_room(own):
+            raise ServerBusy
+        self._requests[waiter.owner] += 1
+        self._queues.setdefault(waiter.owner, deque()).append(waiter)
+
+    def _check_queue(self, waiter: _Waiter) -> None:
+        """Raises ShareUsed if the workspace waits for too much. The caller holds the lock."""
+        queue = self._queues.get(waiter.owner, ())
+        if waiter in queue and sum(other.size for other in queue) > self._bounds.queue * waiter.limit:
+            self._forget(waiter)
+            raise ShareUsed
+
+    def _make_room(self, own: int) -> bool:
+        """Refuses the last waiting request of the workspace with the most, if it has more than ``own``."""
+        owner = max(self._queues, key=self._requests.__getitem__, default=None)
+        if owner is None or self._requests[owner] <= own + 1:
+            return False
+        last = self._queues[owner][-1]
+        last.refused = True
+        self._forget(last)
+        last.opened.release()
+        return True
+
+    def _forget(self, waiter: _Waiter) -> None:
+        queue = self._queues[waiter.owner]
+        queue.remove(waiter)
+        if not queue:
+            del self._queues[waiter.owner]
+        self._count_out(waiter.owner)
+
+    def _count_out(self, owner: str) -> None:
+        self._requests[owner] -= 1
+        if not self._requests[owner]:
+            del self._requests[owner]
+
+    def _leave(self, waiter: _Waiter) -> None:
+        if waiter.refused:
+            return
+        if waiter in self._queues.get(waiter.owner, ()):  # the wait ended without a turn
+            self._forget(waiter)
+            return
+        self._count_out(waiter.owner)
+        self._held[waiter.owner] -= waiter.size
+        if not self._held[waiter.owner]:
+            del self._held[waiter.owner]
+
+    def _admit(self) -> None:
+        """Gives turns to the requests that fit. The caller holds the lock.
+
+        A request that does not fit under the limit stops those behind it, so that small ones do not overtake
+        a large one for ever. One that exceeds its workspace's share stops only its own workspace.
+        """
+        for owner in self._order():
+            waiter = self._queues[owner][0]
+            if self._uses_share(waiter):
+                continue
+            held = self._held.total()
+            if held and held + waiter.size > waiter.limit:
+                return
+            self._queues[owner].popleft()
+            self._held[owner] += waiter.size
+            if self._queues[owner]:
+                self._queues.move_to_end(owner)
+            else:
+                del self._queues[owner]
+            waiter.opened.release()
+
+    def _uses_share(self, waiter: _Waiter) -> bool:
+        """Whether the workspace of this request holds what one workspace may hold."""
+        own = self._held[waiter.owner]
+        turns = self._requests[waiter.owner] - len(self._queues[waiter.owner])
+        too_much = bool(own) and own + waiter.size > self._bounds.share * waiter.limit
+        return too_much or turns >= self._bounds.own_turns
+
+    def _order(self) -> Iterator[str]:
+        """The workspaces that wait, in turn, until none of them got a turn in a whole round."""
+        while True:
+            before = sum(map(len, self._queues.values()))
+            yield from list(self._queues)
+            if before == sum(map(len, self._queues.values())):
+                return
+
+
+#: The bytes of the bodies that a process holds, of all uploads and of those of one workspace. A form is
+#: parsed into a second copy, and the stored file may be a third.
+BODIES: Final = 160_000_000
+#: A worker has 200 threads (gunicorn.conf.py): uploads leave at least 72 to all other requests. A slow sender
+#: holds its place until its deadline, so a place for a small body costs little and there are many.
+UPLOADS: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=64, seconds=5, share=0.5))
+
+
+@contextmanager
+def upload_place(requester: Requester, size: int) -> Iterator[None]:
+    """Holds a place for an upload whose body has ``size`` bytes, while the block runs.
+
+    Raises:
+        ShareUsed, ServerBusy, ClientGone
+    """
+    token = REQUESTER.set(requester)
+    try:
+        with UPLOADS.turn(size, BODIES):
+            yield
+    finally:
+        REQUESTER.reset(token)
