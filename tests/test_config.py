@@ -100,6 +100,7 @@ def test_every_setting_comes_from_its_variable() -> None:
         demo=True,
         web_concurrency=4,
         request_deadline=30,
+        max_connections_per_address=20,
         ratelimit_storage_uri="redis://127.0.0.1:6379",
         auth_failures_per_minute=5,
         trusted_proxy_hops=1,
