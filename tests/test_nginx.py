@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,14 +19,14 @@ import trustme
 from tests.pictures import jpeg
 from tests.programs import require_program
 from tests.servers import ROOT, Server, accepts, free_port, gunicorn
-from tests.test_worker import PICTURE, Shop, open_shop
+from tests.test_worker import PICTURE, Shop, head, open_shop, read_answer
 
 MAIN = """
 daemon off;
 worker_processes 1;
 error_log {folder}/nginx-error.log;
 pid {folder}/nginx.pid;
-events {{ worker_connections 64; }}
+events {{ worker_connections 512; }}
 http {{
     access_log off;
     client_body_temp_path {folder}/body;
@@ -204,3 +207,43 @@ def test_pictures_and_pages_with_a_secret_are_not_compressed(shop: Shop, image_u
         response = requests.get(url, timeout=10)
         assert response.status_code == 200
         assert "Content-Encoding" not in response.headers
+
+
+def begin_upload(shop: Shop) -> socket.socket:
+    """Sends the head of an upload through nginx, and a part of its body."""
+    port = int(shop.server.url.rpartition(":")[2])
+    context = ssl.create_default_context(cafile=os.environ["REQUESTS_CA_BUNDLE"])
+    plain = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection = context.wrap_socket(plain, server_hostname="127.0.0.1")
+    connection.sendall(head("/api/v1/products/x/images", "Content-Length: 1000") + b"part")
+    return connection
+
+
+def test_a_body_that_stops_is_cut(shop: Shop) -> None:
+    begun = time.monotonic()
+    with begin_upload(shop) as connection, suppress(ConnectionResetError):
+        assert connection.recv(1000) == b""
+    assert 4 < time.monotonic() - begun < 12
+
+
+def test_an_address_with_too_many_unfinished_bodies_is_refused_and_still_reads(
+    shop: Shop, image_url: str
+) -> None:
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(begin_upload(shop))
+        with begin_upload(shop) as refused:
+            assert read_answer(refused) == (429, {"error": "Too many requests"})
+        assert requests.get(image_url, timeout=10).status_code == 200
+
+
+def test_an_address_with_too_many_requests_is_told_when_to_come_back(shop: Shop) -> None:
+    def ask(_: int) -> requests.Response:
+        return requests.get(f"{shop.server.url}/healthz", timeout=30)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = [answer for answer in pool.map(ask, range(1000)) if answer.status_code != 200]
+    assert {(answer.status_code, answer.headers["Retry-After"], answer.text) for answer in answers} == {
+        (429, "2", '{"error":"Too many requests"}')
+    }
+    time.sleep(4)  # the other tests have the same address
