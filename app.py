@@ -52,6 +52,7 @@ from storage.base import PublicUrls, StorageBackend, UrlSpace
 from storage.disk import DiskStorage
 from storage.r2 import R2Storage
 from storage.r2.client import S3Settings
+from turns import BODIES
 from uploads import Uploads
 from validators.base import Limits
 
@@ -129,6 +130,20 @@ def make_budgets(app: Flask, settings: Settings, catalog: Catalog) -> Budgets:
         raise ConfigError(f"RATELIMIT_STORAGE_URI {error}.") from None
     counters = Counters(limiter, on_error=LIMITER_ERRORS.inc)
     return Budgets(catalog, counters, failures_per_minute=settings.auth_failures_per_minute)
+
+
+#: The memory of a worker besides decodes and the bodies of uploads, in bytes: the program at rest (60 MB),
+#: two passwords that are hashed (134 MB), freed buffers that stay for the next picture (64 MB), and a JSON
+#: body of 1 MB in each of 200 threads. docs/operations.md "Under attack" has the sum.
+WORKER_MEMORY: Final = 60_000_000 + 134_000_000 + 64_000_000 + 200_000_000
+#: A body is received, parsed into a second copy, and stored from a third.
+BODY_COPIES: Final = 3
+
+
+def memory_bound(settings: Settings) -> int:
+    """The most memory that all workers take together, in bytes, whatever clients send."""
+    decodes = max(settings.max_decode_memory, settings.max_decode_memory_in_flight)
+    return settings.web_concurrency * (WORKER_MEMORY + decodes + BODY_COPIES * BODIES)
 
 
 def store_variables(settings: Settings) -> dict[str, str]:
@@ -251,7 +266,11 @@ def _add_commands(
         cleanup_command(catalog, UNUSED_KEPT_FOR),
         catalog_commands(catalog),
         storage_commands(catalog, storage, storage_named),
-        doctor_command(catalog, storage, budgets.can_count, served_here=not storage.serves_objects),
+        doctor_command(
+            *(catalog, storage, budgets.can_count),
+            memory_bound=memory_bound(settings),
+            served_here=not storage.serves_objects,
+        ),
         demo_command(catalog, settings.public_url, store_variables(settings)),
         version_command,
     ):

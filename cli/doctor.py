@@ -1,13 +1,15 @@
-"""``flask --app wsgi doctor``: checks the stores and the public URL that the server needs."""
+"""``flask --app wsgi doctor``: checks the stores, the public URL and the memory that the server needs."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.client import HTTPException
+from pathlib import Path
 from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -28,6 +30,32 @@ _PICTURE: Final = base64.b64decode(
 _NOT_COUNTED: Final = "the storage of the counts can't be reached, so nothing is limited"
 # Cloudflare refuses the default User-Agent of urllib.
 _HEADERS: Final = {"User-Agent": "vetrina-doctor"}
+
+
+#: Where a container's limit of memory stands: cgroups(7), version 2 and version 1.
+CGROUP_LIMITS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def machine_memory() -> int:
+    """The memory of this machine, or of this container if it has less, in bytes."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # there is no such file, or it says "max"
+            memory = min(memory, int(file.read_text()))
+    return memory
+
+
+def _memory_line(bound: int) -> str:
+    memory = machine_memory()
+    if bound <= memory:
+        return "ok      memory"
+    return (
+        f"warning memory: under attack the workers take up to {bound / 1e9:.1f} GB, and there are "
+        f"{memory / 1e9:.1f} GB: lower WEB_CONCURRENCY or the limits of MAX_DECODE_MEMORY"
+    )
 
 
 class _Wrong(Exception):
@@ -109,21 +137,28 @@ def _examine_storage(storage: StorageBackend, *, served_here: bool) -> Iterator[
 
 
 def doctor_command(
-    catalog: Catalog, storage: StorageBackend, can_count: Callable[[], bool], *, served_here: bool
+    catalog: Catalog,
+    storage: StorageBackend,
+    can_count: Callable[[], bool],
+    *,
+    memory_bound: int,
+    served_here: bool,
 ) -> click.Command:
     """The command.
 
     Args:
         catalog, storage: the configured stores.
         can_count: returns whether the storage of the limiter's counts can be reached.
+        memory_bound: the most memory that the workers take together, in bytes.
         served_here: whether this server serves the public URLs of the storage.
     """
 
     @click.command("doctor")
     def doctor() -> None:
-        """Check the catalog, the limits, and the storage with its public URL.
+        """Check the catalog, the limits, the storage with its public URL, and the memory.
 
-        A test object is written to the storage and removed again.
+        A test object is written to the storage and removed again. Too little memory is a warning: the server
+        runs, but an attack may end it.
         """
 
         def results() -> Iterator[tuple[str, str]]:
@@ -135,6 +170,7 @@ def doctor_command(
         for name, problem in results():
             click.echo(f"FAILED  {name}: {problem}" if problem else f"ok      {name}")
             failed = failed or bool(problem)
+        click.echo(_memory_line(memory_bound))
         if failed:
             raise SystemExit(1)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,18 @@ from storage.base import StorageBackend, StorageUnavailable
 from tests.cli.conftest import r2_settings
 from tests.s3 import Answer, ScriptedS3, error, r2_storage, reset, scripted, success
 from tests.servers import free_port, gunicorn
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine with enough memory; returns the file of its container's limit."""
+    limit = tmp_path / "memory.max"
+    limit.write_text("max\n")
+    monkeypatch.setattr(
+        "cli.doctor.os.sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 4_000_000}.__getitem__
+    )
+    monkeypatch.setattr("cli.doctor.CGROUP_LIMITS", (limit, tmp_path / "missing"))
+    return limit
 
 
 def lines(result: Result) -> list[str]:
@@ -36,6 +49,7 @@ def test_every_check_passes_on_r2_and_no_object_remains(r2: Settings) -> None:
         "ok      storage, read",
         "ok      public URL",
         "ok      storage, delete",
+        "ok      memory",
     ]
     assert result.exit_code == 0
     assert list(make_storage(r2, "r2").list()) == []
@@ -44,7 +58,7 @@ def test_every_check_passes_on_r2_and_no_object_remains(r2: Settings) -> None:
 def test_every_check_passes_on_disk_beside_a_running_server(tmp_path: Path) -> None:
     with gunicorn(tmp_path) as server:
         said = server.flask("doctor")
-    assert [line.split()[0] for line in said.splitlines()] == ["ok"] * 6
+    assert [line.split()[0] for line in said.splitlines()] == ["ok"] * 7
 
 
 def test_the_public_url_fails_on_disk_without_a_running_server(
@@ -75,8 +89,28 @@ def test_a_failure_of_the_store_is_reported_with_its_reason(
     with scripted(answer) as s3:
         result = doctor(settings, r2_storage(s3.url))
         expected = "can't look into the bucket pictures: " + reason.format(url=s3.url)
-    assert lines(result) == ["ok      catalog", "ok      limits", f"FAILED  storage, write: {expected}"]
+    assert lines(result) == [
+        "ok      catalog",
+        "ok      limits",
+        f"FAILED  storage, write: {expected}",
+        "ok      memory",
+    ]
     assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "memory"), [("max", "16.4"), ("2000000000", "2.0"), ("99999999999999", "16.4")]
+)
+def test_memory_that_an_attack_can_use_up_is_a_warning(
+    r2: Settings, machine: Path, limit: str, memory: str
+) -> None:
+    machine.write_text(limit)
+    result = doctor(replace(r2, web_concurrency=20))
+    assert lines(result)[-1] == (
+        f"warning memory: under attack the workers take up to 26.8 GB, and there are {memory} GB: "
+        "lower WEB_CONCURRENCY or the limits of MAX_DECODE_MEMORY"
+    )
+    assert result.exit_code == 0
 
 
 def test_an_unreachable_endpoint_is_reported(settings: Settings) -> None:
@@ -145,7 +179,12 @@ def test_an_object_is_removed_even_if_its_write_seems_to_have_failed(
 
     monkeypatch.setattr(storage, "put", put_and_fail)
     result = doctor(settings, storage)
-    assert lines(result) == ["ok      catalog", "ok      limits", "FAILED  storage, write: no answer"]
+    assert lines(result) == [
+        "ok      catalog",
+        "ok      limits",
+        "FAILED  storage, write: no answer",
+        "ok      memory",
+    ]
     assert list(storage.list()) == []
 
 
