@@ -22,12 +22,14 @@ class PngPicture:
         width, height: in pixels.
         spans: start and end of each piece in the file, without the sequence number of an fdAT.
         prefix: the bytes of a sequence number before each piece: 4 in fdAT, 0 in IDAT.
+        ends_badly: whether the last chunk lacks bytes at its end, or has a wrong checksum.
     """
 
     width: int
     height: int
     spans: list[tuple[int, int]] = field(default_factory=list)
     prefix: int = 0
+    ends_badly: bool = False
 
     @property
     def size(self) -> int:

@@ -15,6 +15,9 @@ from validators.containers.structure import Kept, Structure
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
+#: A length, a type and a checksum (section 5.3).
+_SMALLEST_CHUNK: Final = 12
+
 #: The bound of what inflating takes beside the file: the decompressor's window and tables, and its steps.
 _STEP_MEMORY: Final = 1 << 20
 
@@ -68,12 +71,17 @@ class _Walk:
         position, size = len(SIGNATURE) + 25, len(self._data)
         for _ in range(self._limits.max_chunks):
             end = position + 12 + int.from_bytes(self._data[position : position + 4])
+            kind = self._data[position + 4 : position + 8]
+            if kind == b"IEND" and end <= size:  # its body and its checksum are written anew
+                return self._finish(position, is_cut=False)
+            whole = end <= size and (
+                crc32(self._view[position + 4 : end - 4]) == int.from_bytes(self._data[end - 4 : end])
+            )
+            if kind == b"IDAT" and not whole and size - end < _SMALLEST_CHUNK:
+                self._image_data(position, end, whole=False)
+                return self._finish(min(end, size), is_cut=True)
             if end > size:
                 return self._finish(position, is_cut=True)
-            kind = self._data[position + 4 : position + 8]
-            whole = crc32(self._view[position + 4 : end - 4]) == int.from_bytes(self._data[end - 4 : end])
-            if kind == b"IEND" and whole:
-                return self._finish(position, is_cut=False)
             if not kind[0] & 0x20:  # critical: section 5.4
                 self._critical(kind, position, end, whole=whole)
             elif kind in ANIMATION_CHUNKS:
@@ -105,7 +113,7 @@ class _Walk:
         if kind == b"PLTE":
             self._palette(start, end)
         elif kind == b"IDAT":
-            self._image_data(start, end)
+            self._image_data(start, end, whole=True)
         else:
             raise corrupt("a second IHDR, or an unknown critical chunk")
 
@@ -128,7 +136,7 @@ class _Walk:
             self._removed.add("other")
             self._kept.add(png_chunk(b"PLTE", bytes(body[: 3 * self._palette_entries])))
 
-    def _image_data(self, start: int, end: int) -> None:
+    def _image_data(self, start: int, end: int, *, whole: bool) -> None:
         if self._still is None:
             if self._header.color == PALETTE and not self._palette_entries:
                 raise corrupt("PLTE is missing")
@@ -137,8 +145,10 @@ class _Walk:
         elif self._last != b"IDAT":
             self._removed.add("other")  # viewers stop at the first other chunk
             return
-        self._still.spans.append((start + 8, end - 4))
-        self._kept.keep(start, end)
+        stop = min(end, len(self._data))
+        self._still.spans.append((start + 8, min(end - 4, stop)))
+        self._still.ends_badly = not whole
+        self._kept.keep(start, stop)
 
     # --- ancillary chunks
 
@@ -221,7 +231,10 @@ def read_png(data: bytes, limits: Limits) -> PngStructure:
 
     Kept are the critical chunks, the animation, the chunks about colours, and the orientation. Other chunks,
     and ancillary ones that are damaged, are dropped: viewers do without them. An animation that breaks a
-    rule is dropped too, since viewers show the still picture then. A missing end is written anew.
+    rule is dropped too, since viewers show the still picture then.
+
+    A missing or damaged end is written anew: IEND, and the checksum of an IDAT behind which no whole chunk
+    fits. Whether the image data is complete is judged by its own zlib stream (``decoding/png.py``).
 
     Raises:
         Rejected: a critical chunk is missing, damaged or out of order, or a budget is exceeded.

@@ -120,12 +120,14 @@ def _replace_stream(structure: PngStructure, picture: PngPicture, file: bytes, s
         last = (start, end) == picture.spans[-1]
         part = stream[at:] if last else stream[at : at + end - start]
         at += len(part)
-        if part == file[start:end]:
+        if part == file[start:end] and not (last and picture.ends_badly):
             continue
         begin = start - picture.prefix
         body = file[begin:start] + part
-        structure.kept.replace(begin - 8, end + 4, png_chunk(file[begin - 4 : begin], body) if body else b"")
-    structure.removed |= {"trailer"}
+        chunk_end = min(end + 4, len(file))  # the file can end within the checksum
+        structure.kept.replace(
+            begin - 8, chunk_end, png_chunk(file[begin - 4 : begin], body) if body else b""
+        )
 
 
 def decode_png(structure: PngStructure, file: bytes) -> None:
@@ -143,6 +145,8 @@ def decode_png(structure: PngStructure, file: bytes) -> None:
         if surplus:
             stream = _compressed_rows(structure.header, picture, view, structure.max_rewritten)
             _replace_stream(structure, picture, file, stream)
-        elif length < picture.size:
+        elif length < picture.size or picture.ends_badly:
             stream = b"".join(view[start:end] for start, end in picture.spans)[:length]
             _replace_stream(structure, picture, file, stream)
+        if surplus or length < picture.size:
+            structure.removed |= {"trailer"}

@@ -153,7 +153,96 @@ def test_a_chunk_that_is_cut_off_after_the_data_is_dropped() -> None:
         assert structure.removed == {"trailer"}
 
 
-@pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"IDAT", b"IEND"])
+#: A still picture of two IDAT chunks.
+SPLIT = [*STILL[:-2], (b"IDAT", STILL[-2][1][:9000]), (b"IDAT", STILL[-2][1][9000:]), STILL[-1]]
+ENDS = pytest.mark.parametrize("chunks", [STILL, SPLIT, PALETTE], ids=["one chunk", "two chunks", "palette"])
+#: The bytes behind the image data: the checksum of IDAT, and IEND.
+END = 4 + 12
+
+
+@ENDS
+@pytest.mark.parametrize("missing", range(END + 1))
+def test_a_file_that_is_cut_behind_the_image_data_is_made_whole(chunks: Chunks, missing: int) -> None:
+    data = c.png_of(chunks)
+    structure = accepted(data[: len(data) - missing])
+    assert structure.stripped == data
+    assert structure.removed == frozenset()
+
+
+@ENDS
+@pytest.mark.parametrize("at", range(END))
+def test_a_byte_that_is_missing_behind_the_image_data_is_put_back(chunks: Chunks, at: int) -> None:
+    data = c.png_of(chunks)
+    lost = len(data) - END + at
+    assert accepted(data[:lost] + data[lost + 1 :]).stripped == data
+
+
+@pytest.mark.parametrize("missing", range(END + 1, END + 40))
+def test_a_file_that_is_cut_within_the_image_data_is_refused(missing: int, refused: Refused) -> None:
+    data = c.png_of(STILL)
+    assert refused(data[:-missing]).code == "corrupt_image"
+
+
+@ENDS
+@pytest.mark.parametrize("offset", [-1, -4])
+@pytest.mark.parametrize("behind", [0, 1, 11])
+def test_a_wrong_checksum_at_the_end_of_the_file_is_corrected(
+    chunks: Chunks, offset: int, behind: int
+) -> None:
+    data = c.png_of(chunks)
+    cut = bytearray(data[: len(data) - 12 + behind])
+    cut[len(data) - 12 + offset] ^= 0x20
+    structure = accepted(bytes(cut))
+    assert structure.stripped == data
+    assert structure.removed == frozenset()
+
+
+@pytest.mark.parametrize("chunks", [STILL, SPLIT, PALETTE, ANIMATED], ids=["1", "2", "palette", "animated"])
+@pytest.mark.parametrize("body", [b"", c.SCRIPT])
+def test_an_end_with_a_wrong_checksum_is_written_anew(chunks: Chunks, body: bytes) -> None:
+    data = c.png_of(chunks)
+    end = png_chunk(b"IEND", body)
+    structure = accepted(data[:-12] + end[:-1] + bytes([end[-1] ^ 1]) + c.SERIAL)
+    assert structure.stripped == data
+    assert structure.removed == {"trailer"}
+
+
+def test_image_data_that_a_last_chunk_without_checksum_holds_beyond_the_rows_is_dropped() -> None:
+    data = c.png_of([*STILL[:-2], (b"IDAT", STILL[-2][1] + c.SERIAL), STILL[-1]])
+    structure = accepted(data[:-14])
+    assert structure.stripped == c.png_of(STILL)
+    assert structure.removed == {"trailer"}
+
+
+def test_a_chunk_that_declares_more_than_the_file_holds_keeps_the_image_data() -> None:
+    data = c.png_of(PALETTE)
+    at = data.index(b"IDAT") - 4
+    assert accepted(data[:at] + b"\x7f\xff\xff\xff" + data[at + 4 :]).stripped == data
+
+
+def test_the_whole_surplus_behind_the_end_is_dropped() -> None:
+    surplus = png_chunk(b"IDAT", c.SERIAL) + png_chunk(b"tEXt", b"a\0" + c.COMMENT) + png_chunk(b"IEND", b"")
+    structure = accepted(c.png_of(STILL) + surplus)
+    assert structure.stripped == c.png_of(STILL)
+    assert structure.removed == {"trailer"}
+
+
+@pytest.mark.parametrize("at", [0, 100, -1])
+def test_damaged_data_with_a_cut_checksum_is_refused(at: int, refused: Refused) -> None:
+    stream = bytearray(STILL[-2][1])
+    stream[at] ^= 0x55
+    data = c.png_of([*STILL[:-2], (b"IDAT", bytes(stream)), STILL[-1]])
+    assert refused(data[:-14]).code == "corrupt_image"
+
+
+@pytest.mark.parametrize("offset", [-1, -4])
+def test_a_wrong_checksum_between_two_chunks_of_image_data_is_refused(offset: int, refused: Refused) -> None:
+    data = bytearray(c.png_of(SPLIT))
+    data[data.rindex(b"IDAT") - 4 + offset] ^= 0x20
+    assert refused(bytes(data)).code == "corrupt_image"
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"IDAT"])
 @pytest.mark.parametrize("offset", [-1, -4, -5])
 def test_a_wrong_checksum_of_a_critical_chunk_is_refused(kind: bytes, offset: int, refused: Refused) -> None:
     data = bytearray(png(mode="P"))
