@@ -85,24 +85,27 @@ class Counters:
     def hit(self, item: RateLimitItem, *identifiers: str) -> int:
         """Counts one hit and returns the count: more than ``item.amount`` if it is one too many.
 
-        This process counts every hit too. So it knows its own share when the storage fails, and knows which
-        counts have reached their limit without asking the storage.
+        This process remembers the last value of each count. So it goes on from there when the storage fails,
+        and refuses what has reached its limit without asking the storage.
         """
-        key = item.key_for(*identifiers)
+        key, window = item.key_for(*identifiers), item.get_expiry()
         local = self._local.get()
-        here = local.hit(key, item.get_expiry())
-        if here > item.amount:
-            return here
-        stored = self._ask(lambda storage: storage.incr(key, item.get_expiry()))
-        if stored is not None and stored > item.amount:
-            local.raise_to(key, stored, self._seconds_left(item, key))
-        return max(here, stored or 0)
+        if local.read(key) >= item.amount:
+            return item.amount + 1
+        stored = self._ask(lambda storage: storage.incr(key, window))
+        if stored is None:
+            return local.miss(key, window)
+        count = local.learn(key, stored, window)
+        if stored >= item.amount:
+            local.expire_in(key, self._seconds_left(key, window))
+        return count
 
     def read(self, item: RateLimitItem, *identifiers: str) -> int:
         """The count as it is."""
         key = item.key_for(*identifiers)
         stored = self._ask(lambda storage: storage.get(key))
-        return max(self._local.get().read(key), stored or 0)
+        local = self._local.get()
+        return local.read(key) if stored is None else max(stored, local.read(key))
 
     def answer(self) -> bool:
         """Whether the storage can be reached now."""
@@ -111,10 +114,10 @@ class Counters:
         except Exception:  # noqa: BLE001  # whatever a storage raises
             return False
 
-    def _seconds_left(self, item: RateLimitItem, key: str) -> float:
+    def _seconds_left(self, key: str, window: int) -> float:
         """The seconds until a count of the storage expires."""
         left = self._ask(lambda storage: storage.get_expiry(key) - time.time())
-        return 0.0 if left is None else min(max(left, 0.0), item.get_expiry())
+        return float(window) if left is None else min(max(left, 0.0), window)
 
     def _ask(self, question: Callable[[Storage], T]) -> T | None:
         """What the storage answers; None if it does not answer."""

@@ -15,14 +15,25 @@ _MOST: Final = 50_000
 
 @dataclass(slots=True)
 class _Count:
-    """A count, and when it expires, in seconds of the clock."""
+    """What this process knows of one count.
 
-    value: int
+    Attributes:
+        stored: the last value that the storage has told.
+        missed: the hits since then that the storage has not counted.
+        until: when it expires, in seconds of the clock.
+    """
+
+    stored: int
+    missed: int
     until: float
+
+    @property
+    def value(self) -> int:
+        return self.stored + self.missed
 
 
 class LocalCounters:
-    """Counts of one process, each within a fixed window that begins with its first hit.
+    """What one process knows of the counts, each within a fixed window.
 
     Args:
         clock: seconds that never go back.
@@ -33,32 +44,50 @@ class LocalCounters:
         self._lock = threading.Lock()
         self._counts: dict[str, _Count] = {}
 
-    def hit(self, key: str, expiry: float) -> int:
-        """Counts one hit and returns the count. A new count expires after ``expiry`` seconds."""
-        with self._lock:
-            count = self._live(key)
-            if count is None:
-                self._make_room()
-                count = self._counts[key] = _Count(0, self._clock() + expiry)
-            count.value += 1
-            return count.value
-
     def read(self, key: str) -> int:
         """The count; 0 if there is none or it has expired."""
         with self._lock:
             count = self._live(key)
             return count.value if count else 0
 
-    def raise_to(self, key: str, value: int, seconds: float) -> None:
-        """Sets the count to at least ``value``, and lets it expire in ``seconds``."""
+    def miss(self, key: str, expiry: float) -> int:
+        """Counts a hit that the storage has not counted. Returns the count.
+
+        Args:
+            expiry: the length of the window, which begins now if there is no count, in seconds.
+        """
         with self._lock:
-            count = self._counts.setdefault(key, _Count(0, 0.0))
-            count.value = max(count.value, value)
-            count.until = self._clock() + seconds
+            count = self._get(key, expiry)
+            count.missed += 1
+            return count.value
+
+    def learn(self, key: str, stored: int, expiry: float) -> int:
+        """Notes the value that the storage has told. Returns the count with what the storage has missed."""
+        with self._lock:
+            count = self._get(key, expiry)
+            if stored < count.stored // 2:  # the window of the storage has begun anew
+                count.missed = 0
+                count.until = self._clock() + expiry
+                count.stored = stored
+            count.stored = max(count.stored, stored)
+            return stored + count.missed
+
+    def expire_in(self, key: str, seconds: float) -> None:
+        """Lets a count expire in ``seconds``."""
+        with self._lock:
+            if count := self._counts.get(key):
+                count.until = self._clock() + seconds
 
     def _live(self, key: str) -> _Count | None:
         count = self._counts.get(key)
         return count if count is not None and self._clock() < count.until else None
+
+    def _get(self, key: str, expiry: float) -> _Count:
+        count = self._live(key)
+        if count is None:
+            self._make_room()
+            count = self._counts[key] = _Count(0, 0, self._clock() + expiry)
+        return count
 
     def _make_room(self) -> None:
         """Forgets a part of the counts when there are too many; large counts are kept longest."""

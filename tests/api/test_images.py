@@ -208,7 +208,7 @@ REFUSED = {
     "declared jpg": (jpeg(), "image/jpg", 415, UNSUPPORTED),
     "declared text": (png(), "text/plain", 415, UNSUPPORTED),
     "empty": (b"", "image/png", 400, NO_FILE),
-    "cut jpeg": (jpeg()[:-2], "image/jpeg", 400, CORRUPT),
+    "cut jpeg": (jpeg()[:-40], "image/jpeg", 400, CORRUPT),
     "cut png": (png()[:-20], "image/png", 400, CORRUPT),
     "cut webp": (webp()[:-20], "image/webp", 400, CORRUPT),
     "png without rows": (png_with_rows(1600, 10), "image/png", 400, CORRUPT),
