@@ -125,14 +125,16 @@ class Uploads:
         stored_sha256 = upload.sha256 if stored is data else hashlib.sha256(stored).digest()
         with self._stage("store"):
             self._storage.put(key, stored, sha256=stored_sha256)
+        width, height = structure.display_size
         image = Image(
             url=self._storage.public_url(key),
             key=key,
             sha256=sha256,
             content_type=upload.image_type.content_type,
             size=len(stored),
-            width=structure.width,
-            height=structure.height,
+            width=width,
+            height=height,
+            orientation=structure.orientation,
             created_at=now(),
             metadata_removed=tuple(sorted(structure.removed)) if self._strip_metadata else (),
             digital_source_type=structure.digital_source_type,

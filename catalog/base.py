@@ -42,11 +42,13 @@ class Image:
         sha256: the hex digest of the bytes that the client sent.
         content_type: the media type it is served with.
         size: of the stored object, in bytes.
-        width, height: in pixels.
+        width, height: in pixels, as a viewer sees the picture; as it is stored if ``orientation`` is None.
         created_at: UTC.
         metadata_removed: names of the kinds of metadata that were removed; None for images that were stored
             before these names were recorded.
         digital_source_type: how the picture was made, as the file says: a term of IPTC's vocabulary.
+        orientation: how a viewer turns and mirrors the stored picture: 1 (not at all) to 8, as in Exif. None
+            in records of versions that did not apply it to ``width`` and ``height``.
     """
 
     url: str
@@ -59,6 +61,7 @@ class Image:
     created_at: datetime | None = None
     metadata_removed: tuple[str, ...] | None = None
     digital_source_type: str | None = None
+    orientation: int | None = None
 
     @property
     def usage(self) -> Usage:

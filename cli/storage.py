@@ -7,6 +7,7 @@ from collections.abc import Callable
 import click
 
 from catalog.base import Catalog
+from cli.display_sizes import display_sizes_command
 from cli.migrate import migrate_command
 from cli.store_errors import Group
 from cli.sweep import sweep_command
@@ -29,6 +30,7 @@ def storage_commands(
     def group() -> None:
         """Look after the stored images."""
 
+    group.add_command(display_sizes_command(catalog, storage))
     group.add_command(migrate_command(catalog, make_storage))
     group.add_command(sweep_command(catalog, storage))
     return group

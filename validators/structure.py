@@ -18,6 +18,15 @@ _READ: Final[dict[ImageType, Callable[[bytes, Limits], Structure]]] = {
 }
 
 
+def read_structure(image_type: ImageType, data: bytes, limits: Limits) -> Structure:
+    """Reads the container of a file of this type.
+
+    Raises:
+        Rejected: it is malformed, or exceeds a limit.
+    """
+    return _READ[image_type](data, limits)
+
+
 class WellFormed:
     """The segments or chunks are whole, in order and not too many.
 
@@ -28,4 +37,4 @@ class WellFormed:
     name = "structure"
 
     def __call__(self, upload: Upload, limits: Limits) -> None:
-        upload.structure = _READ[upload.image_type](upload.file.data, limits)
+        upload.structure = read_structure(upload.image_type, upload.file.data, limits)

@@ -66,10 +66,14 @@ class OrientationKeeper:
     """What stays of all Exif blocks of a file: the orientation.
 
     Browsers read the first block and no other, even if the first one has no orientation.
+
+    Attributes:
+        orientation: 1 to 8, of the blocks that were replaced so far.
     """
 
     def __init__(self) -> None:
         self._has_block = False
+        self.orientation = 1
 
     def replace(self, block: bytes | memoryview, removed: set[str]) -> bytes | None:
         """Returns what stands in the place of a block, if anything; adds to ``removed`` what goes."""
@@ -78,6 +82,7 @@ class OrientationKeeper:
         if exif.orientation is None or not first:
             removed |= exif.holds
             return None
+        self.orientation = exif.orientation
         smallest = exif_of_orientation(exif.orientation)
         if block != smallest:
             removed |= exif.holds

@@ -187,6 +187,7 @@ class _Walk:
             components=frame.components,
             coded=coded,
             digital_source_type=self._application.digital_source_type,
+            orientation=self._application.orientation,
             coefficient_bytes=frame.coefficient_bytes(),
         )
 

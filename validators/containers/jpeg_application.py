@@ -54,6 +54,11 @@ class ApplicationSegments:
         self.several_pictures = False
         self.digital_source_type: str | None = None
 
+    @property
+    def orientation(self) -> int:
+        """How a viewer turns and mirrors the picture: see Structure."""
+        return self._orientation.orientation
+
     def take(self, kind: int, body: bytes, start: int, end: int, *, in_header: bool) -> None:
         """Takes a segment APP0 to APP15; ``in_header`` is whether it stands before the first scan."""
         if kind == 0:

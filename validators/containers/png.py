@@ -204,6 +204,7 @@ class _Walk:
             kept=self._kept,
             removed=frozenset(self._removed),
             digital_source_type=source,
+            orientation=self._ancillary.orientation,
             header=self._header,
             pictures=pictures,
             max_rewritten=max_rewritten,

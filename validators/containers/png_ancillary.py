@@ -60,6 +60,11 @@ class AncillaryChunks:
         self._orientation = OrientationKeeper()
         self.removed: set[str] = set()
 
+    @property
+    def orientation(self) -> int:
+        """How a viewer turns and mirrors the picture: see Structure."""
+        return self._orientation.orientation
+
     def stored(
         self, kind: bytes, body: memoryview, *, palette_entries: int, before_data: bool
     ) -> bytes | memoryview | None:

@@ -6,10 +6,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 #: What is kept of XMP: nothing, how the picture was made, or this and the rights.
 KeepMetadata = Literal["none", "source", "rights"]
+
+#: The orientations that show the rows of a picture as columns.
+_QUARTER_TURNS: Final = range(5, 9)
 
 
 class Kept:
@@ -79,7 +82,9 @@ class Structure:
     """What the container of a picture says, before anything is decoded.
 
     Attributes:
-        width, height: the size of the canvas, in pixels.
+        width, height: the size of the canvas as it is stored, in pixels.
+        orientation: how a viewer turns and mirrors the canvas: 1 (not at all) to 8, as in Exif (CIPA DC-008
+            section 4.6.5.1.6).
         frames: the number of pictures that a viewer composes on the canvas.
         scans: the number of passes that a JPEG decoder makes over the picture.
         decode_bytes: an upper bound of the memory that decoding takes, in bytes.
@@ -97,6 +102,12 @@ class Structure:
     kept: Kept
     removed: frozenset[str]
     digital_source_type: str | None = None
+    orientation: int = 1
+
+    @property
+    def display_size(self) -> tuple[int, int]:
+        """The width and height of the picture as a viewer sees it, in pixels."""
+        return (self.height, self.width) if self.orientation in _QUARTER_TURNS else (self.width, self.height)
 
     @cached_property
     def stripped(self) -> bytes:

@@ -337,6 +337,7 @@ class _Walk:
             kept=_riff(self._data, self._pieces),
             removed=frozenset(self._removed),
             digital_source_type=self._xmp.statements().digital_source_type,
+            orientation=self._orientation.orientation,
             pictures=self._pictures,
             _data=self._data,
             _pieces=self._pieces,
