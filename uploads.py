@@ -115,8 +115,11 @@ class Uploads:
         with self._stage("validate"):
             validate(upload, self._limits)
         sha256 = upload.sha256.hex()
-        if skip_present and (present := admitted.image_with(sha256)):
-            return Added(admitted, present.url, created=False)
+        if skip_present and admitted.image_with(sha256):
+            # The body may have taken long to arrive, and the image may have been removed meanwhile.
+            admitted = self._catalog.get_product(admitted.workspace_id, admitted.id)
+            if present := admitted.image_with(sha256):
+                return Added(admitted, present.url, created=False)
         # 128 random bits: a URL does not help to guess another.
         name = f"{secrets.token_hex(16)}.{upload.image_type.extension}"
         key = f"{admitted.workspace_id}/products/{admitted.id}/images/{name}"

@@ -54,7 +54,7 @@ STORE_ERRORS: Final = Counter(
 )
 LIMITER_ERRORS: Final = Counter(
     "vetrina_limiter_errors_total",
-    "Requests that were not counted because the limiter's storage was unavailable.",
+    "Counts that a process made on its own because the limiter's storage was unavailable.",
 )
 
 

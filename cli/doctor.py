@@ -27,7 +27,7 @@ TIMEOUT: Final = 5.0
 _PICTURE: Final = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 )
-_NOT_COUNTED: Final = "the storage of the counts can't be reached, so nothing is limited"
+_NOT_COUNTED: Final = "the storage of the counts can't be reached, so each process counts on its own"
 # Cloudflare refuses the default User-Agent of urllib.
 _HEADERS: Final = {"User-Agent": "vetrina-doctor"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from auth.budgets import DAILY_WRITES, Budgets
+from auth.budgets import Budgets
 from auth.sessions import Session
 from catalog.base import Catalog, ProductQuery
 from catalog.identity import Quota
@@ -27,7 +27,6 @@ def add_usage(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catal
             "usage.html",
             session=session,
             workspace=workspace,
-            limited=workspace.plan in DAILY_WRITES,
             state=budgets.usage(workspace.id),
             stored=stored,
             products=catalog.list_products(workspace.id, every).total,

@@ -229,3 +229,40 @@ def test_an_append_goes_by_the_product_as_it_is_and_not_as_it_was_seen(
     added = uploads.add(admitted, an_upload(png()), skip_present=False)
     urls = [image.url for image in product.images]
     assert current(catalog, product).image_urls == [*urls, meanwhile, added.image_url]
+
+
+@pytest.mark.parametrize("catalog_url", ["sqlite", "mongodb"], indirect=True)
+def test_an_image_that_is_removed_during_the_upload_is_stored_again(
+    uploads: Uploads, product: Product, catalog: Catalog, storage: StorageBackend
+) -> None:
+    removed = add(uploads, product).image_url
+    admitted = uploads.admit(product.workspace_id, product.id, skip_present=True)
+    uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
+    added = uploads.add(admitted, an_upload(), skip_present=True)
+    assert added.created
+    assert added.image_url != removed
+    assert current(catalog, product).image_urls == [*product.image_urls, added.image_url]
+    assert every_url_resolves(catalog, storage, product)
+
+
+@pytest.mark.parametrize("catalog_url", ["sqlite", "mongodb"], indirect=True)
+def test_a_product_that_is_deleted_during_the_upload_of_its_image_is_not_found(
+    uploads: Uploads, product: Product, catalog: Catalog
+) -> None:
+    add(uploads, product)
+    admitted = uploads.admit(product.workspace_id, product.id, skip_present=True)
+    catalog.delete_product(product.workspace_id, product.id)
+    with pytest.raises(ProductNotFound):
+        uploads.add(admitted, an_upload(), skip_present=True)
+
+
+def test_an_image_that_is_there_is_answered_with_the_product_as_it_is_now(
+    uploads: Uploads, product: Product, catalog: Catalog, storage: StorageBackend
+) -> None:
+    first = add(uploads, product)
+    admitted = uploads.admit(product.workspace_id, product.id, skip_present=True)
+    uploads.add(product, an_upload(png()), skip_present=False)
+    added = uploads.add(admitted, an_upload(), skip_present=True)
+    assert (added.created, added.image_url) == (False, first.image_url)
+    assert added.product == current(catalog, product)
+    assert len(keys_of(storage)) == 2

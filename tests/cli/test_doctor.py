@@ -191,7 +191,7 @@ def test_an_object_is_removed_even_if_its_write_seems_to_have_failed(
 def test_an_unreachable_storage_of_the_counts_is_reported(tmp_path: Path) -> None:
     uri = f"redis://:not-a-password@127.0.0.1:{free_port()}"
     result = doctor(Settings(data_dir=tmp_path / "data", ratelimit_storage_uri=uri))
-    printed = "FAILED  limits: the storage of the counts can't be reached, so nothing is limited"
+    printed = "FAILED  limits: the storage of the counts can't be reached, so each process counts on its own"
     assert lines(result)[1] == printed
     assert result.exit_code == 1
 

@@ -12,13 +12,14 @@ from flask.testing import FlaskClient
 
 import console.keys
 import console.oauth_apps
-from auth.budgets import Budgets
+from auth.counters.sqlite import SQLiteCounters
 from auth.tokens import READ, digest
 from catalog.base import Catalog
 from catalog.identity import CredentialKind, OAuthClient, Plan, Quota, Role, User, Workspace
 from catalog.ids import now
 from tests.console.conftest import NewPerson, Person
 from tests.factories import hosted_image, issue_key, new_grant, new_oauth_client, new_product, new_workspace
+from tests.faults import fail_with
 
 KEYS = "/console/keys"
 APPS = "/console/apps"
@@ -312,9 +313,18 @@ def test_the_usage_page_shows_the_quota_of_the_workspace(admin: Person, catalog:
     assert "<strong>1.4 MiB</strong> of 2.0 MiB" in text
 
 
-def test_usage_that_nothing_can_count_is_said_to_be_so(
-    new_person: NewPerson, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("clock")
+def test_the_usage_page_shows_the_count_of_the_process_while_the_storage_of_the_counts_is_down(
+    app: Flask,
+    new_person: NewPerson,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     person = new_person(of=new_workspace(catalog, plan=Plan.FREE))
-    monkeypatch.setattr(Budgets, "usage", lambda *_: None)
-    assert "Nothing can count at the moment" in person.browser.get("/console/usage").text
+    bearer = {"Authorization": f"Bearer {person.access_token()}"}
+    app.test_client().post("/api/v1/products", json={}, headers=bearer)
+    for method in ("incr", "get", "get_expiry"):
+        monkeypatch.setattr(SQLiteCounters, method, fail_with(OSError("down")))
+    for _ in range(2):
+        app.test_client().post("/api/v1/products", json={}, headers=bearer)
+    assert "<strong>3</strong> of 100" in person.browser.get("/console/usage").text
