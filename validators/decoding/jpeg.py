@@ -11,6 +11,7 @@ cut, and the place of a cut is found by decoding files that end early.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import Final
 
 import simplejpeg
 
-from validators.base import Limits, corrupt
+from validators.base import Limits, corrupt, over_budget
 from validators.containers.jpeg import END_OF_IMAGE, JpegStructure
 from validators.containers.structure import Kept
 from validators.decoding.memory import DECODE_MEMORY
@@ -150,28 +151,57 @@ def decode_jpeg(structure: JpegStructure, file: bytes, limits: Limits) -> None:
         _repack(structure, limits)
 
 
-#: Codes the JPEG on its input anew. The library's error handler ends the process, so it has one of its own.
-_OPTIMIZE: Final = (
-    "import sys, mozjpeg_lossless_optimization as m; "
-    "sys.stdout.buffer.write(m.optimize(sys.stdin.buffer.read()))"
-)
+#: Codes the JPEG on its input anew. The arguments are the limit of the memory and the module search path.
+_OPTIMIZE: Final = """
+import contextlib, resource, sys
+limit, *sys.path = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
+with contextlib.suppress(OSError, ValueError):  # macOS does not limit the address space
+    resource.setrlimit(resource.RLIMIT_AS, (int(limit), int(limit)))
+import mozjpeg_lossless_optimization
+sys.stdout.buffer.write(mozjpeg_lossless_optimization.optimize(sys.stdin.buffer.read()))
+"""
+#: A picture of the largest size takes two seconds; the rest is for a machine that is busy.
 _OPTIMIZE_SECONDS: Final = 20
+#: The interpreter of the new process, and its libraries.
+_PROCESS_MEMORY: Final = 16 << 20
+#: The address space that a process maps without using it.
+_UNUSED_ADDRESSES: Final = 64 << 20
+#: The library tries many ways to divide a picture into scans, and keeps the output of each: up to 11 times
+#: the size of the file. This process has the input and the output.
+_COPIES: Final = 14
 
 
-def _optimized(data: bytes) -> bytes:
-    """Returns the JPEG with its coefficients coded anew. Raises Rejected if the library gives up."""
+def _optimized(data: bytes, memory: int) -> bytes:
+    """Returns the JPEG with its coefficients coded anew, without its metadata.
+
+    The error handler of the library calls ``exit()``, so the library runs in a new process. That process has
+    at most ``memory`` bytes, five seconds of CPU time, and no environment variables, which hold secrets.
+    ``subprocess`` starts it without running Python code between fork and exec, so the threads and locks of
+    this process do no harm.
+
+    Raises:
+        Rejected: the library gives up, or exceeds a limit; or the system starts no more processes.
+    """
+    library_path = os.environ.get("LD_LIBRARY_PATH")  # the interpreter may need it to start
+    command = [sys.executable, "-I", "-S", "-c", _OPTIMIZE, str(memory + _UNUSED_ADDRESSES)]
     try:
         done = subprocess.run(  # noqa: S603  # this interpreter and a fixed script
-            [sys.executable, "-I", "-c", _OPTIMIZE],
+            [*command, *filter(None, sys.path)],
             input=data,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"LD_LIBRARY_PATH": library_path} if library_path else {},
             timeout=_OPTIMIZE_SECONDS,
             check=False,
         )
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired:  # run() has killed the process and waited for its end
         raise corrupt("coding the coefficients anew takes too long") from None
+    except OSError as error:
+        raise over_budget(f"no process to code the coefficients anew: {error.strerror}") from None
     if done.returncode or not done.stdout:
-        raise corrupt("the coefficients can't be coded anew")
+        raise corrupt(f"the coefficients can't be coded anew: status {done.returncode}")
     return done.stdout
 
 
@@ -180,12 +210,12 @@ def _repack(structure: JpegStructure, limits: Limits) -> None:
 
     Browsers show such pictures: with codes that no table has, or bytes before a restart marker.
     """
-    memory = 2 * structure.coefficient_bytes + structure.decode_bytes
+    memory = 2 * structure.coefficient_bytes + _COPIES * len(structure.stripped) + _PROCESS_MEMORY
     limits.check_decode_bytes(memory)
     if structure.width * structure.height > _MAX_REPACKED_PIXELS:
         raise corrupt("damaged, and too large to be coded anew")
     with DECODE_MEMORY.turn(memory, limits.max_decode_bytes_in_flight):
-        repacked = _optimized(structure.stripped)
+        repacked = _optimized(structure.stripped, memory)
     structure.kept = Kept.of(repacked, [(0, len(repacked))])
     del structure.stripped
     structure.removed |= {"other"}
