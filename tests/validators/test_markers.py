@@ -109,13 +109,17 @@ def in_jpeg(data: bytes) -> Iterator[bytes]:
                 yield data[:start] + c.segment(kind, changed) + data[start + 4 + len(body) :]
     tables = [
         c.segment(0xDB, b"\3" + MARKER * 5 + bytes(4)),
-        c.segment(0xDB, b"\0" + MARKER * 5 + bytes(4)),
         c.segment(0xC4, b"\x13" + bytes(7) + b"\x0c" + bytes(8) + MARKER),
         c.segment(0xC4, b"\x10" + bytes(7) + b"\x0c" + bytes(8) + MARKER),
     ]
     profile = c.segment(0xE2, b"ICC_PROFILE\0\1\1" + MARKER * 20)
     others = [c.segment(kind, MARKER) for kind in range(0xC0, 0xFF)]
+    # A quantization table is a part of the picture, unless another one takes its place before the scans.
+    superseded = c.segment(0xDB, b"\0" + MARKER * 5 + bytes(4))
+    last = max(start for start, (kind, body) in zip(starts, header, strict=False) if (kind, body[0]) == (0xDB, 0))
     for start in starts:
+        if start <= last:
+            yield data[:start] + superseded + data[start:]
         for piece in (*tables, profile, *others, b"\xff\xd0" + MARKER, b"\xff\xfe\0\0" + MARKER):
             yield data[:start] + piece + data[start:]
     ends = [
