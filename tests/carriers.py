@@ -73,6 +73,31 @@ def exif(orientation: int | None = None, *, gps: bool = True, thumbnail: bool = 
     return b"MM\0*" + struct.pack(">I", 8) + main + serial + place + preview
 
 
+def exif_density(
+    size: tuple[int, int],
+    resolution: tuple[int, int] = (144, 1),
+    orientation: int = 1,
+    *,
+    unit: int = 2,
+    size_type: int = _LONG,
+) -> bytes:
+    """An Exif block with an artist, a resolution (numerator, denominator) and a stated size in pixels."""
+    ratio = struct.pack(">II", *resolution)
+    entries = [
+        (0x0112, _SHORT, 1, _short(orientation)),
+        (0x011A, _RATIONAL, 1, ratio),
+        (0x011B, _RATIONAL, 1, ratio),
+        (0x0128, _SHORT, 1, _short(unit)),
+        (0x013B, _ASCII, len(ARTIST) + 1, ARTIST + b"\0"),
+    ]
+    following = 8 + len(_directory([*entries, (0x8769, _LONG, 1, bytes(4))], 8))
+    main = _directory([*entries, (0x8769, _LONG, 1, struct.pack(">I", following))], 8)
+    pack = ">I" if size_type == _LONG else ">H"
+    sides = zip((0xA002, 0xA003), size, strict=True)
+    sub = _directory([(tag, size_type, 1, struct.pack(pack, side)) for tag, side in sides], following)
+    return b"MM\0*" + struct.pack(">I", 8) + main + sub
+
+
 def xmp() -> bytes:
     """An XMP packet with a place and a serial number."""
     return (

@@ -116,7 +116,7 @@ def in_jpeg(data: bytes) -> Iterator[bytes]:
     others = [c.segment(kind, MARKER) for kind in range(0xC0, 0xFF)]
     # A quantization table is a part of the picture, unless another one takes its place before the scans.
     superseded = c.segment(0xDB, b"\0" + MARKER * 5 + bytes(4))
-    last = max(start for start, (kind, body) in zip(starts, header, strict=False) if (kind, body[0]) == (0xDB, 0))
+    last = max(at for at, (kind, body) in zip(starts, header, strict=False) if (kind, body[0]) == (0xDB, 0))
     for start in starts:
         if start <= last:
             yield data[:start] + superseded + data[start:]

@@ -1,23 +1,79 @@
-"""What an Exif block tells, and the smallest one that tells a picture's orientation.
+"""Reads Exif blocks, and builds minimal ones that hold only what browsers apply: orientation and density.
 
 An Exif block is a TIFF file of tags without a picture: CIPA DC-008 (Exif 3.0) section 4.5, TIFF 6.0
 section 2. Cameras and editors write damaged blocks, so nothing here raises: a tag that can't be read counts
 as absent.
+
+Browsers show a picture at its density-corrected natural size (HTML Standard, section 4.8.4.3, "Images") if
+its block states a density and the size that follows from it.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 _ORIENTATION: Final = 0x0112
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
+_EXIF_DIRECTORY: Final = 0x8769
 _GPS: Final = 0x8825
-_SHORT: Final = 3
+_PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
+_SHORT, _LONG, _RATIONAL = 3, 4, 5
 _ENTRY: Final = 12
+_INCH: Final = 2
+#: The resolution, in pixels per inch, at which a picture is shown at its own size.
+_DEFAULT_RESOLUTION: Final = 72
+#: The largest side that is rebuilt: single-precision numbers, with which browsers calculate, are exact here.
+_MAX_SIDE: Final = 1 << 20
 
 #: The values of the tag that turn or mirror the picture; 1 is "as it is".
 _TURNED: Final = range(2, 9)
+
+#: The type that browsers ask for, of each tag that they use.
+_TYPES: Final = {
+    _ORIENTATION: (_SHORT,),
+    _X_RESOLUTION: (_RATIONAL,),
+    _Y_RESOLUTION: (_RATIONAL,),
+    _RESOLUTION_UNIT: (_SHORT,),
+    _EXIF_DIRECTORY: (_LONG,),
+    _PIXEL_WIDTH: (_SHORT, _LONG),
+    _PIXEL_HEIGHT: (_SHORT, _LONG),
+}
+
+
+def _single(value: float) -> float:
+    """Rounds to single precision."""
+    (rounded,) = struct.unpack("f", struct.pack("f", value))
+    return float(rounded)
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """A density, and the size of the picture that it leads to.
+
+    Attributes:
+        resolution: pixels per inch, across and down.
+        size: width and height in CSS pixels, before the picture is turned.
+    """
+
+    resolution: tuple[Fraction, Fraction]
+    size: tuple[int, int]
+
+    def applies(self, coded: tuple[int, int]) -> bool:
+        """Whether browsers show a picture of ``coded`` width and height, in pixels, at ``size``.
+
+        They do if the size that the density leads to is the stated one, rounded. It has no effect if the
+        stated size is that of the coded picture.
+        """
+        if self.size == coded or not all(0 < side <= _MAX_SIDE for side in (*self.size, *coded)):
+            return False
+        return all(
+            int(_single(_single(pixels * _DEFAULT_RESOLUTION) / _single(float(dpi))) + 0.5) == side
+            for pixels, dpi, side in zip(coded, self.resolution, self.size, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,46 +82,131 @@ class Exif:
 
     Attributes:
         orientation: 2 to 8, or None where it is absent, 1 or no valid value.
+        density: None where it is absent or incomplete.
         holds: names of what identifies people or places in it.
     """
 
     orientation: int | None
+    density: Density | None
     holds: frozenset[str]
+
+
+class _Directories:
+    """The tags that browsers use, of the first directory and of the Exif directory: the first of each."""
+
+    def __init__(self, block: bytes | memoryview, order: str) -> None:
+        self._block = block
+        self._order = order
+        self.numbers: dict[int, int] = {}
+        self.ratios: dict[int, Fraction] = {}
+        self.holds = {"exif"}
+
+    def _long(self, at: int) -> int:
+        (value,) = struct.unpack_from(f"{self._order}I", self._block, at)
+        return int(value)
+
+    def entries(self, at: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yields tag, type, number of values and offset of the value field."""
+        if at + 2 > len(self._block):
+            return
+        (count,) = struct.unpack_from(f"{self._order}H", self._block, at)
+        for entry in range(at + 2, min(at + 2 + _ENTRY * count, len(self._block) - _ENTRY + 1), _ENTRY):
+            tag, kind, values = struct.unpack_from(f"{self._order}HHI", self._block, entry)
+            yield tag, kind, values, entry + 8
+
+    def read(self, at: int) -> None:
+        """Reads the directory at an offset."""
+        for tag, kind, values, field in self.entries(at):
+            if tag == _GPS:
+                self.holds.add("gps")
+            elif values == 1 and kind in _TYPES.get(tag, ()) and tag not in self.numbers:
+                self._take(tag, kind, field)
+
+    def _take(self, tag: int, kind: int, field: int) -> None:
+        if kind == _SHORT:
+            (self.numbers[tag],) = struct.unpack_from(f"{self._order}H", self._block, field)
+            return
+        value = self._long(field)
+        if kind == _LONG:
+            self.numbers[tag] = value
+        elif tag not in self.ratios and value + 8 <= len(self._block):
+            above, below = self._long(value), self._long(value + 4)
+            if above and below:
+                self.ratios[tag] = Fraction(above, below)
+
+    def density(self) -> Density | None:
+        tags, ratios = self.numbers, self.ratios
+        if tags.get(_RESOLUTION_UNIT) != _INCH or len(ratios) < 2:
+            return None
+        return Density(
+            (ratios[_X_RESOLUTION], ratios[_Y_RESOLUTION]),
+            (tags.get(_PIXEL_WIDTH, 0), tags.get(_PIXEL_HEIGHT, 0)),
+        )
 
 
 def read_exif(block: bytes | memoryview) -> Exif:
     """Reads a block that starts with its TIFF header."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(block[:4]))
-    holds = {"exif"}
     if order is None or len(block) < 10:
-        return Exif(None, frozenset(holds))
+        return Exif(None, None, frozenset({"exif"}))
     (first,) = struct.unpack_from(f"{order}I", block, 4)
-    if first + 2 > len(block):
-        return Exif(None, frozenset(holds))
-    (count,) = struct.unpack_from(f"{order}H", block, first)
-    end = first + 2 + _ENTRY * count
-    entries = block[first + 2 : min(end, len(block) - (len(block) - first - 2) % _ENTRY)]
-    orientation = None
-    for tag, kind, values, value in struct.iter_unpack(f"{order}HHIH2x", entries):
-        if tag == _GPS:
-            holds.add("gps")
-        elif tag == _ORIENTATION and orientation is None and kind == _SHORT and values == 1:
-            orientation = value
-    # The second directory describes the thumbnail.
-    if end + 4 <= len(block) and block[end : end + 4] != b"\0\0\0\0":
-        holds.add("thumbnail")
-    return Exif(orientation if orientation in _TURNED else None, frozenset(holds))
+    directories = _Directories(block, order)
+    directories.read(first)
+    if _EXIF_DIRECTORY in directories.numbers:
+        directories.read(directories.numbers[_EXIF_DIRECTORY])
+    if first + 2 <= len(block):
+        (count,) = struct.unpack_from(f"{order}H", block, first)
+        # The second directory describes the thumbnail.
+        end = first + 2 + _ENTRY * count
+        if end + 4 <= len(block) and block[end : end + 4] != b"\0\0\0\0":
+            directories.holds.add("thumbnail")
+    orientation = directories.numbers.get(_ORIENTATION)
+    return Exif(
+        orientation if orientation in _TURNED else None, directories.density(), frozenset(directories.holds)
+    )
 
 
 def exif_of_orientation(orientation: int) -> bytes:
-    """The block, from its TIFF header on, that has this one tag."""
+    """Returns the block, from its TIFF header on, that has this one tag."""
     return struct.pack(">4sIHHHIHxxI", b"MM\0*", 8, 1, _ORIENTATION, _SHORT, 1, orientation, 0)
 
 
-class OrientationKeeper:
-    """What stays of all Exif blocks of a file: the orientation.
+def exif_of_density(orientation: int | None, coded: tuple[int, int], size: tuple[int, int]) -> bytes:
+    """Returns the block that makes browsers show a picture of ``coded`` pixels at ``size``.
 
-    Browsers read the first block and no other, even if the first one has no orientation.
+    The resolution is calculated from the two sizes, so that the block holds nothing but these.
+    """
+    count = 4 if orientation is None else 5
+    ratios_at = 8 + 2 + _ENTRY * count + 4
+    entries = [] if orientation is None else [_short(_ORIENTATION, orientation)]
+    entries += [
+        struct.pack(">HHII", _X_RESOLUTION, _RATIONAL, 1, ratios_at),
+        struct.pack(">HHII", _Y_RESOLUTION, _RATIONAL, 1, ratios_at + 8),
+        _short(_RESOLUTION_UNIT, _INCH),
+        struct.pack(">HHII", _EXIF_DIRECTORY, _LONG, 1, ratios_at + 16),
+    ]
+    ratios = [Fraction(pixels * _DEFAULT_RESOLUTION, side) for pixels, side in zip(coded, size, strict=True)]
+    return b"".join(
+        (
+            struct.pack(">4sIH", b"MM\0*", 8, count),
+            *entries,
+            bytes(4),
+            *(struct.pack(">II", ratio.numerator, ratio.denominator) for ratio in ratios),
+            struct.pack(
+                ">HHHIIHHIII", 2, _PIXEL_WIDTH, _LONG, 1, size[0], _PIXEL_HEIGHT, _LONG, 1, size[1], 0
+            ),
+        )
+    )
+
+
+def _short(tag: int, value: int) -> bytes:
+    return struct.pack(">HHIHxx", tag, _SHORT, 1, value)
+
+
+class ExifKeeper:
+    """What stays of all Exif blocks of a file: the orientation, and the density where it has an effect.
+
+    Browsers read the first block and no other, even if the first one has neither.
 
     Attributes:
         orientation: 1 to 8, of the blocks that were replaced so far.
@@ -75,18 +216,28 @@ class OrientationKeeper:
         self._has_block = False
         self.orientation = 1
 
-    def replace(self, block: bytes | memoryview, removed: set[str]) -> bytes | None:
-        """Returns what stands in the place of a block, if anything; adds to ``removed`` what goes."""
+    def replace(self, block: bytes | memoryview, coded: tuple[int, int], removed: set[str]) -> bytes | None:
+        """Returns what stands in the place of a block, if anything; adds to ``removed`` what goes.
+
+        Args:
+            block: the block, from its TIFF header on.
+            coded: width and height of the coded picture, in pixels.
+            removed: receives the names of what the block holds, unless it is stored unchanged.
+        """
         exif = read_exif(block)
         first, self._has_block = not self._has_block, True
-        if exif.orientation is None or not first:
-            removed |= exif.holds
-            return None
-        self.orientation = exif.orientation
-        smallest = exif_of_orientation(exif.orientation)
-        if block != smallest:
+        smallest = _smallest(exif, coded) if first else None
+        if first:
+            self.orientation = exif.orientation or 1
+        if smallest is None or block != smallest:
             removed |= exif.holds
         return smallest
+
+
+def _smallest(exif: Exif, coded: tuple[int, int]) -> bytes | None:
+    if exif.density is not None and exif.density.applies(coded):
+        return exif_of_density(exif.orientation, coded, exif.density.size)
+    return None if exif.orientation is None else exif_of_orientation(exif.orientation)
 
 
 def kinds_in_xmp(packet: bytes | memoryview) -> set[str]:

@@ -176,7 +176,7 @@ class _Walk:
             self._removed.add("pictures" if several else "trailer")
         self._drop_unused_tables()
         coded = self._coded()
-        self._application.finish()
+        self._application.finish((frame.width, frame.height))
         return JpegStructure(
             width=frame.width,
             height=frame.height,
@@ -222,7 +222,7 @@ class _Walk:
 def read_jpeg(data: bytes, limits: Limits) -> JpegStructure:
     """Goes over the segments up to the first end marker, which ends the first picture.
 
-    Kept are frame, tables, scans, the colour information (JFIF, Adobe, ICC) and the orientation.
+    Kept are frame, tables, scans, the colour information (JFIF, Adobe, ICC), orientation and density.
 
     A picture whose scans are complete ends where decoders can't go on, and gets an end marker there.
 

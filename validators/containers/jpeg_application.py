@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from validators.base import Limits
-from validators.containers.exif import OrientationKeeper, kinds_in_xmp
+from validators.containers.exif import ExifKeeper, kinds_in_xmp
 from validators.containers.icc import read_profile
 from validators.containers.xmp import XmpKeeper, packet_of
 
@@ -49,15 +49,16 @@ class ApplicationSegments:
         self._profile: list[tuple[int, bytes]] = []  # index into _pieces, and body
         self._adobe: int | None = None  # index into _pieces
         self._has_jfif = False
-        self._orientation = OrientationKeeper()
+        self._exif_keeper = ExifKeeper()
+        self._exif: list[tuple[int, bytes]] = []  # index into _pieces, and body
         self.indices: set[int] = set()
         self.several_pictures = False
         self.digital_source_type: str | None = None
 
     @property
     def orientation(self) -> int:
-        """How a viewer turns and mirrors the picture: see Structure."""
-        return self._orientation.orientation
+        """How a viewer turns and mirrors the picture: see Structure; known after ``finish``."""
+        return self._exif_keeper.orientation
 
     def take(self, kind: int, body: bytes, start: int, end: int, *, in_header: bool) -> None:
         """Takes a segment APP0 to APP15; ``in_header`` is whether it stands before the first scan."""
@@ -83,10 +84,20 @@ class ApplicationSegments:
         else:
             self._removed.add("other")
 
-    def finish(self) -> None:
-        """Settles what can only be known at the end of the file."""
+    def finish(self, coded: tuple[int, int]) -> None:
+        """Settles what can only be known at the end of the file; ``coded`` is the size of the frame."""
         self._settle_profile()
+        self._settle_exif(coded)
         self._settle_xmp()
+
+    def _settle_exif(self, coded: tuple[int, int]) -> None:
+        """Keeps a minimal block in the place of the first one, and no other."""
+        for index, body in self._exif:
+            smallest = self._exif_keeper.replace(body[6:], coded, self._removed)
+            if smallest is None:
+                self._pieces[index] = b""
+            elif body != _EXIF[0] + smallest:
+                self._pieces[index] = segment(0xE1, _EXIF[0] + smallest)
 
     def _settle_xmp(self) -> None:
         """Puts one packet, of what is kept, behind the application segments at the start of the file."""
@@ -133,10 +144,8 @@ class ApplicationSegments:
 
     def _exif_or_xmp(self, body: bytes, start: int, end: int) -> None:
         if body[:6] in _EXIF:
-            smallest = self._orientation.replace(body[6:], self._removed)
-            if smallest is not None:
-                unchanged = body == _EXIF[0] + smallest
-                self._keep((start, end) if unchanged else segment(0xE1, _EXIF[0] + smallest))
+            self._exif.append((len(self._pieces), body))
+            self._keep((start, end))
         elif body.startswith(_XMP):
             self._xmp_kinds |= kinds_in_xmp(body)
             self._xmp.add(body[len(_XMP) :])

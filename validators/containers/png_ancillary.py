@@ -7,7 +7,7 @@ import zlib
 from typing import Final
 
 from validators.base import Limits
-from validators.containers.exif import OrientationKeeper
+from validators.containers.exif import ExifKeeper
 from validators.containers.icc import inflate_profile, read_profile
 from validators.containers.ihdr import PALETTE, PngHeader
 from validators.containers.png_text import TEXT_CHUNKS, TextReader
@@ -57,13 +57,13 @@ class AncillaryChunks:
         self._xmp = XmpKeeper(limits.keep_metadata)
         self._texts = TextReader(self._xmp)
         self._stored_packet: bytes | None = None
-        self._orientation = OrientationKeeper()
+        self._exif = ExifKeeper()
         self.removed: set[str] = set()
 
     @property
     def orientation(self) -> int:
         """How a viewer turns and mirrors the picture: see Structure."""
-        return self._orientation.orientation
+        return self._exif.orientation
 
     def stored(
         self, kind: bytes, body: memoryview, *, palette_entries: int, before_data: bool
@@ -78,7 +78,7 @@ class AncillaryChunks:
         if kind in TEXT_CHUNKS:
             return self._text(kind, body)
         if kind == b"eXIf":
-            smallest = self._orientation.replace(body, self.removed)
+            smallest = self._exif.replace(body, (self._header.width, self._header.height), self.removed)
             unchanged = smallest is not None and bytes(body[: len(smallest) + 1]) == smallest
             return body if unchanged else smallest
         if not before_data or kind in self._seen:

@@ -8,7 +8,7 @@ from typing import Final
 
 from validators.base import Limits, corrupt
 from validators.containers import vp8l
-from validators.containers.exif import OrientationKeeper, kinds_in_xmp
+from validators.containers.exif import ExifKeeper, kinds_in_xmp
 from validators.containers.icc import read_profile
 from validators.containers.structure import Kept, Structure
 from validators.containers.webp_chunks import (
@@ -107,7 +107,7 @@ class _Walk:
         self._pieces: list[Piece] = []
         self._pictures: list[CodedPicture] = []
         self._removed: set[str] = set()
-        self._orientation = OrientationKeeper()
+        self._exif_keeper = ExifKeeper()
         self._canvas = (0, 0)
         self._flags = 0
         self._kept_flags = 0
@@ -293,7 +293,7 @@ class _Walk:
         block = self._data[chunk.body : chunk.end]
         # The JPEG segment's prefix is not part of the block, but many writers leave it.
         bare = block[6:] if block[:6] == b"Exif\0\0" else block
-        smallest = self._orientation.replace(bare, self._removed)
+        smallest = self._exif_keeper.replace(bare, self._canvas, self._removed)
         if smallest is not None:
             self._kept_flags |= self._flags & _EXIF
             if block == smallest:
@@ -337,7 +337,7 @@ class _Walk:
             kept=_riff(self._data, self._pieces),
             removed=frozenset(self._removed),
             digital_source_type=self._xmp.statements().digital_source_type,
-            orientation=self._orientation.orientation,
+            orientation=self._exif_keeper.orientation,
             pictures=self._pictures,
             _data=self._data,
             _pieces=self._pieces,

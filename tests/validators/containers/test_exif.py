@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import struct
+import time
 
 import pytest
 
 from tests import carriers as c
-from validators.containers.exif import exif_of_orientation, read_exif
+from validators.containers.exif import ExifKeeper, exif_of_density, exif_of_orientation, read_exif
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
@@ -47,3 +48,67 @@ def test_a_block_cut_anywhere_raises_nothing() -> None:
     first_entry_ends = 8 + 2 + 12  # the TIFF header, the number of entries, the entry of the orientation
     for end in range(len(block)):
         assert read_exif(block[:end]).orientation == (6 if end >= first_entry_ends else None)
+
+
+CODED = (64, 48)
+#: Blocks whose density browsers apply to a picture of 64 by 48 pixels: orientation and size.
+APPLIED: dict[str, tuple[bytes, int | None, tuple[int, int]]] = {
+    "exact": (c.exif_density((32, 24)), None, (32, 24)),
+    "turned": (c.exif_density((32, 24), orientation=6), 6, (32, 24)),
+    "short": (c.exif_density((32, 24), size_type=3), None, (32, 24)),
+    "fraction": (c.exif_density((32, 24), (1440, 10)), None, (32, 24)),
+    "rounded": (c.exif_density((46, 35), (100, 1)), None, (46, 35)),
+    "enlarged": (c.exif_density((1 << 20, 786_432), (18, 4096)), None, (1 << 20, 786_432)),
+}
+
+
+@pytest.mark.parametrize(("block", "orientation", "size"), APPLIED.values(), ids=APPLIED.keys())
+def test_a_density_that_browsers_apply_is_rebuilt(
+    block: bytes, orientation: int | None, size: tuple[int, int]
+) -> None:
+    removed: set[str] = set()
+    kept = ExifKeeper().replace(block, CODED, removed)
+    assert kept == exif_of_density(orientation, CODED, size)
+    assert removed == {"exif"}
+    removed.clear()
+    assert ExifKeeper().replace(kept, CODED, removed) == kept
+    assert removed == set()
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        c.exif_density((64, 48), (72, 1)),
+        c.exif_density((33, 24)),
+        c.exif_density((32, 25)),
+        c.exif_density((0, 0)),
+        c.exif_density((32, 24), unit=3),
+        c.exif_density((32, 24), (0, 1)),
+        c.exif_density((32, 24), (144, 0)),
+        c.exif_density((0, 0), (0xFFFFFFFF, 1)),
+        c.exif_density((0xFFFFFFFF, 0xFFFFFFFF), (1, 0xFFFFFFFF)),
+    ],
+)
+def test_a_density_without_effect_goes(block: bytes) -> None:
+    removed: set[str] = set()
+    assert ExifKeeper().replace(block, CODED, removed) is None
+    assert removed == {"exif"}
+
+
+def test_only_the_first_block_counts() -> None:
+    keeper, removed = ExifKeeper(), set[str]()
+    assert keeper.replace(c.exif(None), CODED, removed) is None
+    assert keeper.replace(c.exif_density((32, 24), orientation=6), CODED, removed) is None
+
+
+def test_a_block_with_a_density_cut_anywhere_raises_nothing() -> None:
+    block = c.exif_density((32, 24), orientation=6)
+    kept = {ExifKeeper().replace(block[:end], CODED, set()) for end in range(len(block) + 1)}
+    assert kept == {None, exif_of_orientation(6), exif_of_density(6, CODED, (32, 24))}
+
+
+def test_of_many_pointers_to_a_directory_one_is_followed() -> None:
+    pointers = struct.pack(">HHII", 0x8769, 4, 1, 8) * 5000
+    before = time.thread_time()
+    assert read_exif(b"MM\0*" + struct.pack(">IH", 8, 5000) + pointers).density is None
+    assert time.thread_time() - before < 1
