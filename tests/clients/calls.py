@@ -22,8 +22,15 @@ class McpServer:
         self._url = url
         self._token = token
 
-    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> requests.Response:
-        """Sends a request. A POST or PATCH without a body sends an empty object."""
+    def request(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, key: str = ""
+    ) -> requests.Response:
+        """Sends a request. A POST or PATCH without a body sends an empty object.
+
+        Args:
+            method, path, body: of the request.
+            key: the Idempotency-Key of an earlier request that this one repeats; otherwise it is a new one.
+        """
         headers = {
             "Authorization": f"Bearer {self._token}",
             "Accept": "application/json",
@@ -34,7 +41,7 @@ class McpServer:
             "Sec-Fetch-Mode": "cors",
         }
         if method in ("POST", "PATCH"):
-            headers |= {"Content-Type": "application/json", "Idempotency-Key": f"mcp-{uuid.uuid4()}"}
+            headers |= {"Content-Type": "application/json", "Idempotency-Key": key or f"mcp-{uuid.uuid4()}"}
             body = body or {}
         return requests.request(method, self._url + path, headers=headers, json=body, timeout=_TIMEOUT)
 

@@ -33,24 +33,76 @@ def get(url: str, **headers: str) -> requests.Response:
 def test_the_mcp_server_with_a_key(server: Server, human: Human) -> None:
     client = McpServer(server.url, human.key)
     probe = client.request("GET", f"{PRODUCTS}?limit=1")
-    assert (probe.status_code, probe.json()["data"]["items"]) == (200, [])
-    body = {"name": "48V Li-Ion Pack", "model": "BP-48V-100", "category": "battery", "description": "LFP"}
+    empty = {"data": {"items": [], "total": 0, "page": 1, "limit": 1, "totalPages": 0}}
+    assert (probe.status_code, probe.json()) == (200, empty)
+    body = {
+        "name": "48V Li-Ion Pack",
+        "model": "BP-48V-100",
+        "category": "battery",
+        "description": "LFP",
+        "defaultFieldValues": {"battery_chemistry": "lithium-ion", "nominal_voltage": 48},
+        "imageUrls": ["https://cdn.example.com/pack.jpg"],
+    }
     created = client.request("POST", PRODUCTS, body)
-    assert created.status_code == 201, created.text
     product: dict[str, Any] = created.json()
-    assert (product["category"], product["model"]) == ("batteries", "BP-48V-100")
+    assert (created.status_code, product) == (
+        201,
+        {
+            "_id": product["_id"],
+            **body,
+            "category": "batteries",
+            "templateId": None,
+            "images": [{"url": "https://cdn.example.com/pack.jpg"}],
+            "passportCount": 0,
+            "status": "active",
+            "sourceLocale": "en",
+            "createdAt": product["createdAt"],
+            "updatedAt": product["createdAt"],
+        },
+    )
+    again = client.request("POST", PRODUCTS, body, key=created.request.headers["Idempotency-Key"])
+    assert (again.status_code, again.json()) == (201, product)
+    assert again.headers["Idempotency-Replayed"] == "true"
     path = f"{PRODUCTS}/{product['_id']}"
     assert client.request("GET", path).json() == product
     listed = client.request("GET", f"{PRODUCTS}?page=1&limit=100&category=battery&search=bp-48v").json()
-    assert [item["_id"] for item in listed["data"]["items"]] == [product["_id"]]
+    item = {name: value for name, value in product.items() if name != "defaultFieldValues"}
+    assert listed == {"data": {"items": [item], "total": 1, "page": 1, "limit": 100, "totalPages": 1}}
     changed = client.request("PATCH", path, {"description": "LFP, 100 Ah"})
     assert (changed.status_code, changed.json()["description"]) == (200, "LFP, 100 Ah")
+    archived = client.request("POST", f"{path}/archive")
+    assert (archived.status_code, archived.json()["status"]) == (200, "archived")
+    assert archived.json() == client.request("GET", path).json()
+
+
+def test_the_mcp_server_explains_errors_to_a_person(server: Server, human: Human) -> None:
+    client = McpServer(server.url, human.key)
+    body = {"name": "48V Li-Ion Pack", "model": "BP-48V-200", "category": "battery"}
+    invalid = client.request("POST", PRODUCTS, {"model": "BP-48V-200", "category": "fruit", "colour": "red"})
+    assert invalid.status_code == 400
+    errors = invalid.json()["details"]["fieldErrors"]
+    assert sorted(errors) == ["category", "colour", "name"]
+    sentence = "; ".join(f"{field}: {why}" for field, reasons in errors.items() for why in reasons)
+    assert client.explain(invalid) == f"The API returned 400. {sentence}"
+    assert "name: Required" in sentence
+
+    created = client.request("POST", PRODUCTS, body)
+    duplicate = client.request("POST", PRODUCTS, body)
+    assert duplicate.status_code == 409
+    assert client.explain(duplicate) == "Conflict: A product with this model already exists"
+    other = client.request("POST", PRODUCTS, body | {"model": "BP-48V-201"}).json()["_id"]
+    renamed = client.request("PATCH", f"{PRODUCTS}/{other}", {"model": "BP-48V-200"})
+    assert client.explain(renamed) == client.explain(duplicate)
+    reused = client.request(
+        "POST", PRODUCTS, body | {"name": "Other"}, key=created.request.headers["Idempotency-Key"]
+    )
+    assert client.explain(reused) == "Validation error: the request payload was rejected."
 
     missing = client.request("GET", f"{PRODUCTS}/6650a1b2c3d4e5f6a7b8c9d0")
     assert client.explain(missing) == "Not found: no resource matches that id or serial."
     stranger = McpServer(server.url, "tp_EXAMPLE_not_a_key")
     refused = stranger.request("GET", f"{PRODUCTS}?limit=1")
-    assert refused.status_code == 401
+    assert (refused.status_code, refused.json()) == (401, {"error": "Unauthorized"})
     assert stranger.explain(refused) == "Authentication failed: the key is missing or invalid."
     unset = get(server.url + PRODUCTS, Authorization="Bearer ")
     assert unset.status_code == 401
@@ -59,22 +111,55 @@ def test_the_mcp_server_with_a_key(server: Server, human: Human) -> None:
 def test_the_n8n_node_with_a_key(server: Server, human: Human) -> None:
     node = N8nNode(server.url, human.key)
     assert node.request("GET", PRODUCTS, limit=1).status_code == 200
-    body = {"name": "Chair", "model": "CH-1", "category": "furniture", "description": ""}
+    external = "https://cdn.example.com/chair.jpg"
+    body = {
+        "name": "Chair",
+        "model": "CH-1",
+        "category": "furniture",
+        "description": "",
+        "imageUrls": [external],
+    }
     created = node.request("POST", PRODUCTS, body)
     assert created.status_code == 201, created.text
     product_id = created.json()["_id"]
-    urls = []
+    path = f"{PRODUCTS}/{product_id}"
+    urls = [external]
     for data, content_type, extension in ((jpeg(), "image/jpeg", "jpg"), (png(), "image/png", "png")):
         uploaded = node.upload(product_id, data, f"Sofia vorn ä.{extension}", content_type)
-        assert uploaded.status_code == 201, uploaded.text
         urls.append(uploaded.json()["imageUrl"])
+        assert (uploaded.status_code, uploaded.json()) == (201, {"imageUrl": urls[-1], "imageUrls": urls})
+        key = f"{human.user.workspace_id}/products/{product_id}/images"
+        assert re.fullmatch(rf"{server.url}/media/{key}/[0-9a-f]{{32}}\.{extension}", urls[-1])
         assert get(urls[-1]).headers["Content-Type"] == content_type
-    read = node.request("GET", f"{PRODUCTS}/{product_id}").json()
+    read = node.request("GET", path).json()
     assert read["imageUrls"] == urls
-    changed = node.request("PATCH", f"{PRODUCTS}/{product_id}", {"name": "Chair Sofia"})
-    assert (changed.status_code, changed.json()["name"]) == (200, "Chair Sofia")
+    changed = node.request("PATCH", path, {"name": "Chair Sofia", "imageUrls": urls[::-1]})
+    after = changed.json()
+    assert (changed.status_code, after) == (
+        200,
+        read
+        | {"name": "Chair Sofia", "imageUrls": urls[::-1], "images": read["images"][::-1]}
+        | {"updatedAt": after["updatedAt"]},
+    )
     found = node.request("GET", PRODUCTS, category="furniture", search="sofia", limit=50).json()
     assert [item["_id"] for item in found["data"]["items"]] == [product_id]
+    removed = node.request("DELETE", f"{path}/images/2")
+    assert (removed.status_code, removed.json()) == (200, {"imageUrls": urls[:0:-1]})
+    counts = {
+        "r2ObjectsDeleted": 2,
+        "documentRefsUnlinked": 0,
+        "documentsDeleted": 0,
+        "documentR2ObjectsDeleted": 0,
+    }
+    gone = node.request("DELETE", path)
+    assert (gone.status_code, gone.json()) == (
+        200,
+        {
+            "message": "Product permanently deleted",
+            "summary": {"productId": product_id, "name": "Chair Sofia", "deletedCounts": counts},
+        },
+    )
+    assert [get(url).status_code for url in urls[1:]] == [404, 404]
 
 
 def test_an_mcp_client_finds_its_way_from_the_401_to_a_token(server: Server, human: Human) -> None:
