@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
@@ -10,6 +11,7 @@ import resource
 import shlex
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
@@ -19,9 +21,10 @@ from typing import Any
 
 import pytest
 import requests
+from PIL import Image
 
 from tests.api.fixtures import FORM_TYPE, form
-from tests.pictures import jpeg
+from tests.pictures import encoded, jpeg
 from tests.programs import require_program
 from tests.servers import Server, gunicorn
 
@@ -396,4 +399,41 @@ def test_connections_that_can_not_be_taken_end_no_worker(tmp_path: Path) -> None
                 stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
             server.wait_for_text("no connection can be taken")
         assert shop.upload(shop.new_product()).status_code == 201
+        assert server.workers() == [worker]
+
+
+def resident(process: int) -> int:
+    """The memory of a process, in bytes: its resident set size."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@functools.cache
+def large_pictures() -> list[bytes]:
+    """Pictures of many pixels and few bytes, of every format."""
+    noise = Image.effect_noise((400, 400), 80).resize((3000, 3000)).convert("RGB")
+    one_colour = Image.new("RGB", (7000, 7000), (200, 30, 40))
+    return [
+        encoded(one_colour, "PNG"),
+        encoded(one_colour, "JPEG", quality=30),
+        encoded(one_colour.crop((0, 0, 5200, 5200)), "WEBP", quality=30),
+        encoded(noise, "WEBP", quality=20),
+        encoded(noise, "JPEG", quality=30, progressive=True),
+        encoded(noise.crop((0, 0, 1500, 1500)), "WEBP", quality=50),
+    ]
+
+
+def test_the_memory_of_decoding_comes_back(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server:
+        shop = open_shop(server)
+        assert shop.upload(shop.new_product()).status_code == 201
+        (worker,) = server.workers()
+        rest = resident(worker)
+        for pictures in ([large_pictures()[0]] * 8, [large_pictures()[2]] * 8, large_pictures()[2:] * 8):
+            with ThreadPoolExecutor(24) as pool:
+                answers = pool.map(lambda data: shop.upload(shop.new_product(), data).status_code, pictures)
+                assert set(answers) == {201}
+            deadline = time.monotonic() + 15
+            while (kept := resident(worker) - rest) > 100_000_000:
+                assert time.monotonic() < deadline, f"{kept} bytes are kept"
+                time.sleep(0.2)
         assert server.workers() == [worker]
