@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -31,8 +32,9 @@ from auth.oauth.server import OAuthServer
 from auth.sessions import Sessions
 from catalog.base import Catalog
 from catalog.expiry import Cleanup
+from catalog.mongo import TIMEOUT as MONGO_TIMEOUT
 from catalog.mongo import MongoCatalog
-from catalog.sqlite import SQLiteCatalog
+from catalog.sqlite import BUSY_TIMEOUT, SQLiteCatalog
 from cli.catalog import catalog_commands
 from cli.cleanup import cleanup_command
 from cli.client import client_commands
@@ -51,6 +53,7 @@ from products import Products
 from storage.base import PublicUrls, StorageBackend, UrlSpace
 from storage.disk import DiskStorage
 from storage.r2 import R2Storage
+from storage.r2.client import DEADLINE as R2_DEADLINE
 from storage.r2.client import S3Settings
 from turns import BODIES
 from uploads import Uploads
@@ -100,6 +103,19 @@ def make_catalog(settings: Settings) -> Catalog:
         except ValueError as error:
             raise ConfigError(f"CATALOG_URL {error}.") from None
     return SQLiteCatalog(settings.sqlite_path)
+
+
+#: What ``longest_request`` adds for the turns, the validation, and a store whose clock differs.
+_MARGIN: Final = timedelta(minutes=5)
+
+
+def longest_request(settings: Settings) -> timedelta:
+    """The longest time that an upload can take, from its first byte to its reference in the catalog.
+
+    A write to SQLite waits twice: for the other threads of the process, and for the other processes.
+    """
+    waits = settings.request_deadline + R2_DEADLINE + max(2 * BUSY_TIMEOUT, MONGO_TIMEOUT)
+    return timedelta(seconds=waits) + _MARGIN
 
 
 def make_limits(settings: Settings) -> Limits:
@@ -265,7 +281,7 @@ def _add_commands(
         client_commands(catalog),
         cleanup_command(catalog, UNUSED_KEPT_FOR),
         catalog_commands(catalog),
-        storage_commands(catalog, storage, storage_named),
+        storage_commands(catalog, storage, storage_named, longest_request(settings)),
         doctor_command(
             *(catalog, storage, budgets.can_count),
             memory_bound=memory_bound(settings),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import click
 
@@ -15,7 +16,10 @@ from storage.base import StorageBackend
 
 
 def storage_commands(
-    catalog: Catalog, storage: StorageBackend, make_storage: Callable[[str], StorageBackend]
+    catalog: Catalog,
+    storage: StorageBackend,
+    make_storage: Callable[[str], StorageBackend],
+    longest_request: timedelta,
 ) -> click.Group:
     """The commands that look after the stored images.
 
@@ -24,6 +28,7 @@ def storage_commands(
         storage: the configured backend.
         make_storage: returns the backend of a name, ``disk`` or ``r2``; raises a ClickException if a
             setting is missing.
+        longest_request: the longest that a request of the server can take.
     """
 
     @click.group("storage", cls=Group)
@@ -32,5 +37,5 @@ def storage_commands(
 
     group.add_command(display_sizes_command(catalog, storage))
     group.add_command(migrate_command(catalog, make_storage))
-    group.add_command(sweep_command(catalog, storage))
+    group.add_command(sweep_command(catalog, storage, longest_request))
     return group

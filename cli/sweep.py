@@ -2,8 +2,10 @@
 
 A crash between the two writes of an upload, or after the first write of a removal, leaves an object that no
 product references (``uploads.py`` lists the cases). The object of an upload in flight has no reference
-either, so only objects older than a grace period are removed. The store is listed before the catalog is
-asked. No key is used twice, so an old object without a reference never gets one.
+either, so only objects older than a grace period are removed. Beside a running server this period must be at
+least the longest time that a request can take: an upload whose append waits for a lock has an object already.
+The store is listed before the catalog is asked. No key is used twice, so an old object without a reference
+never gets one.
 """
 
 from __future__ import annotations
@@ -76,8 +78,29 @@ def unreferenced(catalog: Catalog, storage: StorageBackend, older_than: datetime
             click.echo(f"{number} of {len(old)} objects examined", err=True)
 
 
-def sweep_command(catalog: Catalog, storage: StorageBackend) -> click.Command:
-    """The command."""
+def _require_longer_than_a_request(older_than: timedelta, longest_request: timedelta) -> None:
+    """Checks that no object of an upload in flight is older than ``older_than``.
+
+    Raises:
+        UsageError: the period is too short.
+    """
+    if older_than < longest_request:
+        least = -(-longest_request // timedelta(minutes=1))  # rounded up
+        raise click.UsageError(
+            "An upload in flight can be older than --older-than, and its object would be removed. "
+            f"Give at least {least}m, or stop the server and add --offline."
+        )
+
+
+def sweep_command(catalog: Catalog, storage: StorageBackend, longest_request: timedelta) -> click.Command:
+    """The command.
+
+    Args:
+        catalog: that references the objects of ``storage``.
+        storage: the configured backend.
+        longest_request: the longest that a request of the server can take. A shorter grace period needs
+            ``--offline``.
+    """
 
     @click.command("sweep")
     @click.option(
@@ -88,8 +111,11 @@ def sweep_command(catalog: Catalog, storage: StorageBackend) -> click.Command:
         help="Leave younger objects alone: an upload may still reference them.",
     )
     @click.option("--dry-run", is_flag=True, help="List the objects without removing them.")
-    def sweep(older_than: timedelta, dry_run: bool) -> None:  # noqa: FBT001  # click passes it so
+    @click.option("--offline", is_flag=True, help="The server is stopped: any --older-than is safe.")
+    def sweep(older_than: timedelta, dry_run: bool, offline: bool) -> None:  # noqa: FBT001  # click passes them so
         """Remove stored objects that no product references. The server may be running."""
+        if not (dry_run or offline):
+            _require_longer_than_a_request(older_than, longest_request)
         count = size = 0
         try:
             for info in unreferenced(catalog, storage, datetime.now(UTC) - older_than):

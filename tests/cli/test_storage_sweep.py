@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -89,8 +90,44 @@ def test_the_grace_period_is_a_duration(
     runner: FlaskCliRunner, storage: StorageBackend, an_object: Make, text: str, removed: bool
 ) -> None:
     an_object(hours=1)
-    runner.invoke(args=["storage", "sweep", "--older-than", text])
+    runner.invoke(args=["storage", "sweep", "--offline", "--older-than", text])
     assert (keys_of(storage) == set()) is removed
+
+
+@pytest.mark.parametrize("text", ["0s", "1s", "375s", "6m"])
+def test_a_period_shorter_than_a_request_can_take_needs_a_stopped_server(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make, text: str
+) -> None:
+    key = an_object(hours=1)
+    result = runner.invoke(args=["storage", "sweep", "--older-than", text])
+    assert result.exit_code == 2
+    assert result.stderr.endswith(
+        "Error: An upload in flight can be older than --older-than, and its object would be removed. "
+        "Give at least 7m, or stop the server and add --offline.\n"
+    )
+    assert keys_of(storage) == {key}
+    dry_run = runner.invoke(args=["storage", "sweep", "--older-than", text, "--dry-run"])
+    assert (dry_run.exit_code, dry_run.stdout) == (0, f"{key}\n")
+    result = runner.invoke(args=["storage", "sweep", "--older-than", text, "--offline"])
+    assert (result.exit_code, result.stdout) == (0, f"{key}\n")
+
+
+def test_the_shortest_period_follows_the_time_that_a_request_may_take_to_arrive(
+    settings: Settings, storage: StorageBackend, catalog: Catalog, an_object: Make
+) -> None:
+    key = an_object(hours=1)
+    slow = create_app(dataclasses.replace(settings, request_deadline=3600), storage=storage, catalog=catalog)
+    result = slow.test_cli_runner().invoke(args=["storage", "sweep", "--older-than", "65m"])
+    assert (result.exit_code, keys_of(storage)) == (2, {key})
+    assert "Give at least 66m" in result.stderr
+
+
+def test_the_shortest_period_is_accepted(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
+) -> None:
+    an_object(hours=1)
+    assert runner.invoke(args=["storage", "sweep", "--older-than", "7m"]).exit_code == 0
+    assert keys_of(storage) == set()
 
 
 @pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1.5h", "1w", "1 h", "999999d"])
