@@ -234,11 +234,11 @@ def create_app(
 
 
 def _configure(app: Flask, settings: Settings) -> None:
-    """What holds for every request."""
+    """Installs what applies to every request: JSON options, middleware, CORS, the log and error handlers."""
     app.config["CATEGORIES"] = settings.categories
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    # A client that gets an address wrong is told so, not sent elsewhere.
+    # A path with doubled slashes gets a 404, not a redirect.
     app.url_map.merge_slashes = False
     app.wsgi_app = DrainUnreadBody(app.wsgi_app)  # type: ignore[method-assign]
     if hops := settings.trusted_proxy_hops:
@@ -251,7 +251,7 @@ def _configure(app: Flask, settings: Settings) -> None:
 
 
 def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budgets) -> None:
-    """What people use, and the apps that they let in."""
+    """Registers the console, and the OAuth server for the apps that users authorize."""
     sessions = Sessions(catalog, budgets, secure=settings.public_url.startswith("https:"))
     oauth = OAuthServer(
         catalog,

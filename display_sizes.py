@@ -18,7 +18,7 @@ from storage.base import ObjectNotFound, StorageBackend
 from validators.base import JPEG, PNG, WEBP, Limits, Rejected
 from validators.structure import read_structure
 
-#: How long one product is changed anew because others change it meanwhile, in seconds.
+#: How long the change of one product is retried on conflicts with concurrent changes, in seconds.
 _PATIENCE: Final = 60.0
 
 _TYPES: Final = {image_type.content_type: image_type for image_type in (PNG, JPEG, WEBP)}

@@ -1,8 +1,8 @@
 """How the server logs: one line an event on stdout, JSON for machines or text for people.
 
 A record may carry ``fields``, a dictionary that becomes keys of the JSON object. The id of the request
-that is being served, and its workspace, are added to every record, whoever writes it. What is given to
-a logger must be fit to be kept: no token, no image bytes, no path with a query.
+that is being served, and its workspace, are added to every record, from any logger. Callers must not
+log secrets or contents: no token, no image bytes, no path with a query.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
-#: Of the request that the current thread serves.
+#: The ids of the request that the current thread serves, and of its workspace.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 workspace_id: ContextVar[str | None] = ContextVar("workspace_id", default=None)
 

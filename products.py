@@ -38,7 +38,7 @@ from storage.base import CONTENT_TYPES, StorageBackend, StorageUnavailable, UrlS
 #: How long the objects of a product may take to be deleted, all together, in seconds.
 _PATIENCE: Final = 8.0
 
-#: How long a list of images is made anew while other changes of the product are faster, in seconds.
+#: How long a change of the images is retried while concurrent changes conflict with it, in seconds.
 _CHANGE_PATIENCE: Final = 5.0
 
 _OF_ANOTHER: Final = "An image of another product can't be used: upload it to this one"
@@ -235,7 +235,7 @@ class Products:
         return Deleted(product, self._delete(self._keys_of(product)))
 
     def _keys_of(self, product: Product) -> Iterator[str]:
-        # Another extension is that of a write on its way, which must not fail for want of its file:
+        # Another extension is that of a write on its way, which must not fail because its file is missing:
         # its upload will find that there is no product.
         for info in self._storage.list(f"{product.workspace_id}/products/{product.id}/"):
             if info.key.rpartition(".")[2] in CONTENT_TYPES:

@@ -1,22 +1,22 @@
 """The upload: validate, store the bytes, append to the catalog.
 
-The order of the writes keeps every reference good. Bytes come first, durable, then the catalog's one
-atomic append; on removal the catalog comes first, then the bytes. So whatever happens between, every
-URL in ``imageUrls`` resolves, and no acknowledged image is missing. The windows:
+The order of the writes keeps every reference valid. An upload first stores the bytes durably, then appends
+to the catalog atomically. A removal changes the catalog first, then deletes the bytes. So after any
+failure every URL in ``imageUrls`` resolves, and no acknowledged image is missing. The failure windows:
 
 ==========================================  =====================================================
 the store refuses or fails                  nothing is referenced: 503
-the process dies after the store            an unreferenced object, for the sweep
+the process dies after the store            the object is unreferenced: the sweep removes it
 the catalog refuses (full, deleted product) the object is deleted again; if that fails or the
-                                            process dies first: for the sweep
+                                            process dies first, the sweep removes it
 the catalog is unavailable                  the append has not happened: the object is deleted again
 the catalog does not answer                 unknown: the append may have happened, so the object
                                             stays. If it has, the client finds its image by its
-                                            ``sha256``; if not, the object is for the sweep
+                                            ``sha256``; if not, the sweep removes the object
 removal: the catalog refuses or fails       nothing has changed, or (unknown) the reference is gone
-                                            and the object is for the sweep
+                                            and the sweep removes the object
 removal: the store fails, or the process    the reference is gone, which is what was asked: 200, and
-dies, after the catalog                     the object is for the sweep
+dies, after the catalog                     the sweep removes the object
 ==========================================  =====================================================
 """
 

@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, with deadlines, refusals in the contract's JSON, and a fit memory."""
+"""gunicorn's threaded worker, with deadlines, refusals in the contract's JSON, and a heap of bounded size."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _GIVE_BACK_SECONDS: Final = 5.0
 class _Heap:
     """glibc's heap of this process; without glibc, nothing changes.
 
-    By default glibc gives large buffers back to the kernel at once, and takes them anew, page by page, for
-    the next picture. Blocks of up to 32 MiB stay in the heap instead: an upload of a WebP of 2 megapixels
+    By default glibc gives large buffers back to the kernel at once, and requests them again, page by page,
+    for the next picture. Blocks of up to 32 MiB stay in the heap instead: an upload of a WebP of 2 megapixels
     then takes 30 ms of CPU time, and 38 ms if only blocks of up to 8 MiB stay. glibc also keeps a heap for
     each thread; here one heap serves all.
 
@@ -79,9 +79,9 @@ def _resident() -> int:
 
 
 class Logger(GunicornLogger):
-    """gunicorn's log, without a line a request: the application writes that itself.
+    """gunicorn's log without its access lines: the application writes a line for each request.
 
-    ``accesslog = None`` does not suffice: with a ``logconfig_dict`` the lines are made all the same.
+    ``accesslog = None`` does not suffice: gunicorn writes the lines if it has a ``logconfig_dict``.
     """
 
     access_log_enabled = False
@@ -103,9 +103,9 @@ _REFUSALS: Final[tuple[tuple[type[BaseException], int, str], ...]] = (
 )
 
 
-#: What accept(2) says when the process or the system is out of something, which others may give back.
+#: The errors of accept(2) when the process or the system lacks descriptors or memory, for now.
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-#: For how long nothing else is done then: the connection is offered again at once, in seconds.
+#: The pause after such an error, in seconds: without it the loop would spin, as the connection stays ready.
 _EXHAUSTION_PAUSE: Final = 0.1
 #: How long the head of a request may take to arrive, in seconds.
 HEAD_DEADLINE: Final = 10.0
@@ -123,8 +123,8 @@ _WARNING_PAUSE: Final = 60.0
 class DeadlineSocket(socket.socket):
     """A connection whose reads end at ``deadline``, all together, and whose answer has a deadline of its own.
 
-    A timeout of a socket is for one call: a client that sends or reads a byte now and then is never too
-    late for it.
+    The timeout of a socket applies to each call alone. A client that sends or reads single bytes slowly
+    never exceeds it.
     """
 
     deadline = 0.0  # of time.monotonic()
@@ -151,7 +151,7 @@ class DeadlineSocket(socket.socket):
             raise RequestTimeout from None
 
     def begin(self, deadline: float) -> None:
-        """Starts a request, which must arrive until ``deadline``."""
+        """Starts a request, which must arrive before ``deadline``."""
         self.deadline = deadline
 
     def _time_to_send(self) -> float:
@@ -191,7 +191,7 @@ class DeadlineSocket(socket.socket):
         return bool(state.poll(0))
 
     def linger(self) -> None:
-        """Ends the answer, and waits a moment for the client to close.
+        """Ends the answer, and waits up to a second for the client to close.
 
         gunicorn would wait for two seconds in the thread that accepts all connections. A connection that
         is closed with unread bytes is reset, and the client may lose the answer (RFC 9112 section 9.6).
@@ -240,7 +240,7 @@ def _answer(status: int, error: str, *headers: str) -> bytes:
 
 
 class Worker(ThreadWorker):
-    """See the module."""
+    """gunicorn's threaded worker with deadlines, connection limits and JSON refusals."""
 
     #: How long a request may take to arrive, from its first byte to its last, in seconds.
     request_deadline = 60.0
@@ -249,7 +249,7 @@ class Worker(ThreadWorker):
     _next_warning = 0.0  # of time.monotonic()
 
     def accept(self, listener: socket.socket) -> None:
-        """Takes a connection; without a descriptor or memory for it, leaves it waiting for a moment."""
+        """Accepts a connection; without a descriptor or memory for it, pauses and leaves it in the queue."""
         try:
             super().accept(listener)
         except OSError as error:
@@ -292,9 +292,7 @@ class Worker(ThreadWorker):
                 "set TRUSTED_PROXY_HOPS",
                 network,
             )
-        with suppress(
-            OSError, RequestTimeout
-        ):  # without a thread: what is there is read, and nothing awaited
+        with suppress(OSError, RequestTimeout):  # runs in the accepting thread, so it must not block
             conn.sock.setblocking(False)
             with suppress(BlockingIOError):
                 socket.socket.recv(conn.sock, 1 << 16)

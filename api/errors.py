@@ -174,7 +174,7 @@ def _unexpected(error: Exception) -> Response:
 
 
 def register_errors(app: Flask, public_url: str) -> None:
-    """Makes every error of the app, whoever raises it, an answer in the contract's JSON.
+    """Makes every error of the app, wherever it is raised, an answer in the contract's JSON.
 
     Args:
         app: the application.

@@ -72,7 +72,7 @@ class IdempotencyKeys:
         return repeatable
 
     def _wait(self, claim: IdempotencyClaim) -> IdempotencyClaim | None:
-        """None if the claim is made; else the one that stands, after a moment for it to complete."""
+        """None if the claim is made; else the existing claim, after a short wait for it to complete."""
         deadline = time.monotonic() + WAIT
         while True:
             standing = self._catalog.claim_idempotency_key(claim, now())

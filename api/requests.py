@@ -1,4 +1,4 @@
-"""What holds for every request: its id, its line in the log, and the end of a body that nobody read."""
+"""What holds for every request: its id, its log line, and the draining of a body that was not read."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 # The source of the copies, by their target.
 _SOURCES: Final = {"disk": "r2", "r2": "disk"}
 
-#: How long one product is migrated anew because it changes meanwhile, in seconds.
+#: How long the migration of one product is retried on conflicts with concurrent changes, in seconds.
 _PATIENCE: Final = 60.0
 
 

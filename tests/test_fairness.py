@@ -1,4 +1,4 @@
-"""One tenant, or one address, takes what it can get; another one is served all the same."""
+"""While one tenant, or one address, takes all it can get, the others are still served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The failure windows that products.py tells of, each with a fault put into it, and its races."""
+"""The failure windows that products.py lists, each with an injected fault, and its races."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The failure windows that uploads.py tells of, each with a fault put into it."""
+"""The failure windows that uploads.py lists, each with an injected fault."""
 
 from __future__ import annotations
 

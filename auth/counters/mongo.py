@@ -9,7 +9,7 @@ from limits.storage import MongoDBStorage
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, PyMongoError
 
-#: Counts wait for nobody, in milliseconds.
+#: The timeout of a count, in milliseconds: short, so that counting delays no request.
 _TIMEOUT = 1000
 
 

@@ -1,7 +1,7 @@
 """Counters in a SQLite file, for ``limits``: what the processes of one machine count together.
 
 A file of its own, so that counting never waits for the catalog. It is not synced: after a power cut a
-count may start anew, which costs nobody anything.
+count may restart at zero, which does no harm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Metadata removal over HTTP: what is served, and what the product tells of it."""
+"""Metadata removal over HTTP: what is served, and what the product reports of it."""
 
 from __future__ import annotations
 

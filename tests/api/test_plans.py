@@ -60,7 +60,7 @@ def test_a_small_plan_has_a_budget_of_writes_a_day(
     assert budget(response) == (str(limit), "0", midnight)
     assert response.headers["Retry-After"] == str(6 * 3600)
     assert client.get("/api/v1/products").status_code == 200
-    # Rounded up: who comes back then must not be a moment too early.
+    # Rounded up, so that a client that retries then is not too early.
     clock[0] += timedelta(hours=6) - timedelta(seconds=1.2)
     assert write(client).headers["Retry-After"] == "2"
     clock[0] += timedelta(seconds=1.2) - timedelta(microseconds=1)
@@ -141,7 +141,7 @@ def test_the_count_is_shared_by_all_processes(tmp_path: Path, catalog_url: str) 
         answers = [call(0)]
         with ThreadPoolExecutor(12) as pool:
             answers = sorted([*answers, *pool.map(call, range(119))])
-    # To the last one: no write is told of as many left as another.
+    # Each write reports a different number of remaining writes, down to the last one.
     assert answers == [(404, left) for left in range(100)] + [(429, 0)] * 20
 
 
