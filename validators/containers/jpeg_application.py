@@ -7,6 +7,7 @@ from typing import Final
 from validators.base import Limits
 from validators.containers.exif import ExifKeeper, kinds_in_xmp
 from validators.containers.icc import read_profile
+from validators.containers.iptc import PHOTOSHOP, read_rights
 from validators.containers.xmp import XmpKeeper, packet_of
 
 #: The start and end of bytes of the file, or bytes that are not in it.
@@ -74,8 +75,10 @@ class ApplicationSegments:
             self.several_pictures = True
         elif kind == 11 and body[:2] == b"JP" and b"c2pa" in body:
             self._removed.add("c2pa")
-        elif kind == 13 and body[:14] == b"Photoshop 3.0\0":
+        elif kind == 13 and body.startswith(PHOTOSHOP):
             self._removed.add("iptc")
+            if self._xmp.keeps_rights:
+                self._xmp.add_rights(read_rights(body))
         elif kind == 14 and body[:5] == b"Adobe" and len(body) >= _ADOBE_SIZE and in_header:
             if self._adobe is not None:  # decoders use the last one
                 self._drop(self._adobe, "other")

@@ -167,6 +167,19 @@ class XmpKeeper:
         self._packets: list[bytes] = []
         self._extended: dict[bytes, dict[int, bytes]] = {}
         self._size = 0
+        self._iptc: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def keeps_rights(self) -> bool:
+        """Whether the rights are kept."""
+        return self._keep == "rights"
+
+    def add_rights(self, rights: dict[str, tuple[str, ...]]) -> None:
+        """Takes rights that are stated outside XMP, by their property. XMP has precedence."""
+        for name, values in rights.items():
+            cleaned = tuple(text for value in values if (text := _clean(value)))
+            if cleaned:
+                self._iptc.setdefault(name, cleaned)
 
     def add(self, packet: bytes) -> None:
         """Takes a packet."""
@@ -181,12 +194,13 @@ class XmpKeeper:
             self._extended.setdefault(digest, {})[offset] = part
 
     def statements(self) -> Statements:
-        """What all packets say together: of each statement the first one."""
+        """What all packets, and the rights outside XMP, say together: of each statement the first one."""
         extended = [b"".join(parts[at] for at in sorted(parts)) for parts in self._extended.values()]
         read = [read_statements(packet, self._keep) for packet in [*self._packets, *extended[:_MAX_PACKETS]]]
         texts: dict[str, tuple[str, ...]] = {}
         for name in _RIGHTS:
-            values = next((dict(s.texts)[name] for s in read if name in dict(s.texts)), None)
+            stated = (dict(s.texts)[name] for s in read if name in dict(s.texts))
+            values = next(stated, self._iptc.get(name))
             if values:
                 texts[name] = values
         return Statements(
