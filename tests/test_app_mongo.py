@@ -70,7 +70,7 @@ def test_an_upload_is_stored_listed_and_removed(
     assert [storage.public_url(info.key) for info in storage.list()] == urls[1:]
 
 
-def test_a_database_that_is_down_is_a_503_for_all_and_a_401_for_nobody(
+def test_while_the_database_is_down_every_request_gets_503_and_none_gets_401(
     mongo: MongoServer,
     tenant: Tenant,
     anonymous: FlaskClient,

@@ -168,7 +168,7 @@ def test_uploads_that_wait_hold_no_body(attacker: Shop, other: Shop) -> None:
 # --- connections
 
 
-def test_a_client_that_keeps_its_answered_connection_open_delays_nobody(other: Shop) -> None:
+def test_a_client_that_keeps_its_answered_connection_open_delays_no_other_client(other: Shop) -> None:
     request = head("/healthz", "Connection: close", method="GET")
     with ExitStack() as stack:
         for _ in range(10):

@@ -40,7 +40,7 @@ def connect(shop: Shop, sent: bytes) -> socket.socket:
     return connection
 
 
-def test_many_slow_clients_keep_nobody_out_and_are_cut(shop: Shop) -> None:
+def test_many_slow_clients_are_disconnected_and_block_no_other_client(shop: Shop) -> None:
     url = shop.new_product()
     body = form(PICTURE)
     request = upload_head(shop, url, len(body))

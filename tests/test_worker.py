@@ -272,7 +272,7 @@ def test_a_body_that_is_compressed_for_the_way_is_refused(shop: Shop, product_ur
     assert answer == (501, {"error": "Not implemented"})
 
 
-def test_a_body_that_nobody_read_is_not_taken_for_the_next_request(shop: Shop) -> None:
+def test_an_unread_body_is_not_parsed_as_the_next_request(shop: Shop) -> None:
     smuggled = head("/smuggled", method="GET")
     request = head("/api/v1/products", f"Content-Length: {len(smuggled)}")
     with socket.create_connection(("127.0.0.1", shop.server.port), timeout=10) as connection:

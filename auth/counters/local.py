@@ -65,7 +65,7 @@ class LocalCounters:
         """Notes the value that the storage has told. Returns the count with what the storage has missed."""
         with self._lock:
             count = self._get(key, expiry)
-            if stored < count.stored // 2:  # the window of the storage has begun anew
+            if stored < count.stored // 2:  # the storage has started a new window
                 count.missed = 0
                 count.until = self._clock() + expiry
                 count.stored = stored
