@@ -11,7 +11,7 @@ from validators.containers.exif import ExifKeeper
 from validators.containers.icc import inflate_profile, read_profile
 from validators.containers.ihdr import PALETTE, PngHeader
 from validators.containers.png_text import TEXT_CHUNKS, TextReader
-from validators.containers.xmp import XmpKeeper, packet_of, read_statements
+from validators.containers.xmp import PACKET_START, XmpKeeper, packet_of, read_statements
 
 #: The formats of the chunks about colours and the size of a pixel, and the largest value of each field:
 #: viewers ignore a chunk with larger ones. These chunks come before the image data (table 5.3).
@@ -103,6 +103,7 @@ class AncillaryChunks:
             self._stored_packet is None
             and kind == b"iTXt"
             and bytes(body[: len(_XMP_KEYWORD)]) == _XMP_KEYWORD
+            and packet.startswith(PACKET_START)
         ):
             statements = read_statements(packet, self._limits.keep_metadata)
             if packet == packet_of(statements):

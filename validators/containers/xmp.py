@@ -30,6 +30,12 @@ _NAMESPACES: Final = {
     "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
     "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
 }
+#: The start of every packet that is written here. Other programs put a version or a line break into it.
+_START: Final = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    f'<rdf:RDF xmlns:rdf="{_RDF}">'
+)
+PACKET_START: Final = _START.encode()
 _SOURCE: Final = "Iptc4xmpExt:DigitalSourceType"
 _VOCABULARY: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _TERM: Final = re.compile(r"(?:https?://cv\.iptc\.org/newscodes/digitalsourcetype/)?([A-Za-z]{1,40})/?")
@@ -144,8 +150,7 @@ def packet_of(statements: Statements) -> bytes:
     prefixes = sorted({prefix for prefix in _NAMESPACES if f"<{prefix}:" in body})
     declared = "".join(f' xmlns:{prefix}="{_NAMESPACES[prefix]}"' for prefix in prefixes)
     return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        f'<rdf:RDF xmlns:rdf="{_RDF}"><rdf:Description rdf:about=""{declared}>{body}'
+        f'{_START}<rdf:Description rdf:about=""{declared}>{body}'
         '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     ).encode()
 
