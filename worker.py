@@ -12,7 +12,7 @@ import select
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,8 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from gunicorn.http.wsgi import Response
 
 # mallopt(3)'s names for its parameters, from glibc's malloc.h.
 _M_TRIM_THRESHOLD: Final = -1
@@ -239,6 +241,20 @@ def _answer(status: int, error: str, *headers: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
+def _closable(app: WSGIApplication) -> WSGIApplication:
+    """Gives ``app`` a function in ``environ["vetrina.close"]``, which ends the connection after the answer.
+
+    PEP 3333 allows an application no header ``Connection``, and gunicorn drops it.
+    """
+
+    def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response: Response = start_response.__self__  # type: ignore[attr-defined]  # a bound method
+        environ["vetrina.close"] = response.force_close
+        return app(environ, start_response)
+
+    return call
+
+
 class Worker(ThreadWorker):
     """gunicorn's threaded worker with deadlines, connection limits and JSON refusals."""
 
@@ -323,6 +339,11 @@ class Worker(ThreadWorker):
         """Reports to the arbiter, in the main thread: at least once a second."""
         super().notify()
         self._heap.give_back()
+
+    def load_wsgi(self) -> None:
+        """Loads the application, and lets it end the connection of a request (``_closable``)."""
+        super().load_wsgi()
+        self.wsgi = _closable(self.wsgi)  # type: ignore[assignment,arg-type]  # its stubs state WSGI more narrowly
 
     def init_process(self) -> None:
         """Runs in the new process, before it has threads."""

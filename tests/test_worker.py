@@ -106,6 +106,20 @@ def exchange(shop: Shop, *pieces: bytes) -> tuple[int, Any]:
         return read_answer(connection)
 
 
+def answers(shop: Shop, sent: bytes) -> list[tuple[bytes, bytes]]:
+    """Sends raw bytes on a connection and reads until its end.
+
+    Returns:
+        The status and the value of Connection of each answer.
+    """
+    with socket.create_connection(("127.0.0.1", shop.server.port), timeout=10) as connection:
+        connection.sendall(sent)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    return re.findall(rb"HTTP/1\.1 (\d+).*?\r\nConnection: ([a-z-]+)\r\n", received, re.DOTALL)
+
+
 # --- the published client calls
 
 
@@ -282,6 +296,50 @@ def test_an_unread_body_is_not_parsed_as_the_next_request(shop: Shop) -> None:
             received += piece
     statuses = re.findall(rb"HTTP/1\.1 (\d+)", received)
     assert statuses == [b"401", b"404"]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 60, 2000, -8, -1])
+def test_the_rest_of_a_form_that_is_cut_is_not_taken_for_the_next_request(
+    shop: Shop, product_url: str, cut: int
+) -> None:
+    path = product_url.removeprefix(shop.server.url) + "/images"
+    rest = head("/healthz", method="GET")
+    body = form(PICTURE).rstrip()
+    declared = len(body[:cut])
+    request = head(
+        path,
+        f"Authorization: Bearer {shop.key}",
+        f"Content-Type: {FORM_TYPE}",
+        f"Content-Length: {declared}",
+    )
+    assert answers(shop, request + body[:declared] + rest) == [(b"400", b"close")]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"name": "Pack"', b"[1, 2"])
+def test_the_rest_of_a_json_text_that_is_cut_is_not_taken_for_the_next_request(
+    shop: Shop, body: bytes
+) -> None:
+    request = head(
+        "/api/v1/products",
+        f"Authorization: Bearer {shop.key}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
+    rest = head("/healthz", method="GET")
+    assert answers(shop, request + body + rest) == [(b"400", b"close")]
+
+
+def test_a_whole_form_leaves_the_connection_open(shop: Shop, product_url: str) -> None:
+    path = product_url.removeprefix(shop.server.url) + "/images"
+    body = form(PICTURE)
+    request = head(
+        path,
+        f"Authorization: Bearer {shop.key}",
+        f"Content-Type: {FORM_TYPE}",
+        f"Content-Length: {len(body)}",
+    )
+    following = head("/healthz", "Connection: close", method="GET")
+    assert answers(shop, request + body + following) == [(b"201", b"keep-alive"), (b"200", b"close")]
 
 
 # --- workers
