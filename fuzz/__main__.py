@@ -1,8 +1,8 @@
 """Runs a target for a number of seconds: ``python -m fuzz picture 60``.
 
-With atheris, which follows what the code does with an input; where that does not install, with
-hypothesis, which only changes the seeds at random. A failing input is written to ``fuzz/found``: give
-it a name that says what it is and move it to ``tests/regressions``, whose tests run it from then on.
+The engine is atheris, which is guided by code coverage. Where atheris can't be installed, hypothesis changes
+the seeds at random. A failing input is written to ``fuzz/found``. To keep it as a regression test, give it a
+descriptive name and move it to ``tests/regressions``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REGRESSIONS: Final = Path(__file__).parent.parent / "tests" / "regressions"
 
 
 def seeds(name: str) -> list[bytes]:
-    """Small files of every kind, for the target ``post`` as bodies."""
+    """Returns small files of every kind; for the target ``post`` each is wrapped in a form body."""
     from fuzz.targets import form  # noqa: PLC0415  # after atheris has set up its hook
     from tests.validators.test_properties import FILES  # noqa: PLC0415
 
@@ -32,7 +32,7 @@ def seeds(name: str) -> list[bytes]:
 
 
 def run_atheris(name: str, seconds: int) -> None:
-    """Does not return: libFuzzer ends the process, with 0 if it found nothing."""
+    """Runs libFuzzer, which ends the process, with exit status 0 if it finds nothing."""
     import atheris  # noqa: PLC0415  # it does not install everywhere
 
     with atheris.instrument_imports(include=["validators", "api"]):

@@ -78,7 +78,7 @@ class Density:
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """What an Exif block tells.
+    """The fields of an Exif block that matter for display and for privacy.
 
     Attributes:
         orientation: 2 to 8, or None where it is absent, 1 or no valid value.
@@ -241,7 +241,7 @@ def _smallest(exif: Exif, coded: tuple[int, int]) -> bytes | None:
 
 
 def kinds_in_xmp(packet: bytes | memoryview) -> set[str]:
-    """Names of what an XMP packet (ISO 16684-1) holds."""
+    """Returns the names of the kinds of metadata in an XMP packet (ISO 16684-1)."""
     text = bytes(packet)
     kinds = {"xmp"}
     if b"exif:GPS" in text:
