@@ -18,7 +18,7 @@ from typing import Final
 
 from PIL import features
 
-from bench import plot, serving, stages, throughput, upload
+from bench import fairness, plot, serving, stages, throughput, upload
 from bench.targets import WORKERS
 from bench.throughput import CLIENTS, PICTURES, Throughput
 from tests.servers import ROOT
@@ -172,14 +172,28 @@ of the file.
 """
 
 
+def fairness_section(rows: Sequence[fairness.Row]) -> str:
+    head = ["attack", "upload", "list", "picture", "health", "slowest refusal"]
+    return f"""## Under attack
+
+What one tenant notices while another one attacks: p50 / p99 in milliseconds, and the requests that failed.
+The attackers use eight addresses, and share the machine with the server. The last column is the slowest
+refusal that an attacker got.
+
+{table(head, fairness.lines(rows))}
+"""
+
+
 def document(folder: Path, *, quick: bool) -> str:
     """Measures, writes the plot, and returns the text of the page."""
     if quick:
         costs, parts = upload.measure(folder, 1), stages.measure(folder, 1)
         rates, served = throughput.measure(folder, 1), serving.measure(folder, 1)
+        fair = fairness.measure(folder / "fairness", 3)
     else:
         costs, parts = upload.measure(folder), stages.measure(folder)
         rates, served = throughput.measure(folder), serving.measure(folder)
+        fair = fairness.measure(folder / "fairness")
     panels = [
         plot.Panel(
             picture,
@@ -195,7 +209,7 @@ def document(folder: Path, *, quick: bool) -> str:
 Measured on {machine()}. The ratios matter: all servers of a table take turns in one run, round after
 round, and their medians are compared. The figures themselves are those of one machine.
 
-Run it again with `make bench`; it takes about 8 minutes, and rewrites this page. It needs Linux, and uses
+Run it again with `make bench`; it takes about 10 minutes, and rewrites this page. It needs Linux, and uses
 nginx and Node if they are installed. The first run installs the peers into `.venv`, and may compile
 better-sqlite3 for some minutes. A peer that can't be installed is left out, and named with the reason.
 The pictures are made by [bench/pictures.py](../bench/pictures.py), the same on every machine.
@@ -203,7 +217,8 @@ The pictures are made by [bench/pictures.py](../bench/pictures.py), the same on 
 {throughput_section(rates)}
 {upload_section(costs)}
 {stages_section(parts, costs)}
-{serving_section(served)}"""
+{serving_section(served)}
+{fairness_section(fair)}"""
 
 
 def main() -> None:
