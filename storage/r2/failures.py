@@ -73,6 +73,8 @@ def reason(error: Exception, endpoint_url: str, bucket: str) -> str:
 def _redirected(endpoint_url: str, location: str) -> str:
     try:
         target = urlsplit(location)
+        if target.hostname and not target.scheme:  # RFC 3986 section 4.2: the scheme is that of the request
+            target = target._replace(scheme=urlsplit(endpoint_url).scheme)
     except ValueError:
         target = urlsplit("")
     if not target.hostname:

@@ -444,6 +444,12 @@ def test_a_redirect_is_not_followed_and_the_operator_reads_where_it_leads(status
             assert len(s3.requests) <= 2  # a write that failed is looked for once
 
 
+def test_a_redirect_without_a_scheme_keeps_that_of_the_endpoint() -> None:
+    with scripted(redirect(307, "//s3.example.com/x")) as s3, pytest.raises(StorageUnavailable) as caught:
+        r2_storage(s3.url).check()
+    assert str(caught.value).endswith("redirects to http://s3.example.com; set R2_ENDPOINT_URL to it")
+
+
 @pytest.mark.parametrize("location", ["", "/pictures", "x"])
 def test_a_redirect_to_nowhere_is_an_outage(location: str) -> None:
     with scripted(redirect(307, location)) as s3, pytest.raises(StorageUnavailable) as caught:
