@@ -133,6 +133,9 @@ class DeadlineSocket(socket.socket):
     #: How long the client may take to read the answer, in seconds.
     send_seconds = 60.0
     _send_deadline: float | None = None
+    #: gunicorn's main thread then finds nothing more to read. An exception there would make it count the
+    #: connection out twice.
+    _is_over = False
     #: Called once, when the connection is closed.
     on_close: Callable[[], None] | None = None
 
@@ -142,6 +145,8 @@ class DeadlineSocket(socket.socket):
         Raises:
             RequestTimeout: nothing came.
         """
+        if self._is_over:
+            return b""
         left = self.deadline - time.monotonic()
         self._send_deadline = (
             None  # an answer has its time from its first byte on, also after a "100 Continue"
@@ -206,7 +211,7 @@ class DeadlineSocket(socket.socket):
                 drained < _MOST_DRAINED and time.monotonic() < self.deadline and (piece := self.recv(1 << 16))
             ):
                 drained += len(piece)
-        self.deadline = 0.0
+        self._is_over = True
 
     def close(self) -> None:
         """Closes the connection and reports it to ``on_close``."""
