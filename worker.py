@@ -44,8 +44,8 @@ class _Heap:
 
     By default glibc gives large buffers back to the kernel at once, and requests them again, page by page,
     for the next picture. Blocks of up to 32 MiB stay in the heap instead: an upload of a WebP of 2 megapixels
-    then takes about 34 ms of CPU time, and about 39 ms if only blocks of up to 8 MiB stay. glibc also keeps a heap for
-    each thread; here one heap serves all.
+    then takes about 34 ms of CPU time, and about 39 ms if only blocks of up to 8 MiB stay. glibc also keeps a
+    heap for each thread; here one heap serves all.
 
     Small blocks that live on keep free blocks below them in the heap. So every few seconds ``give_back``
     gives the pages of free blocks back, wherever they are.
