@@ -23,7 +23,7 @@ REGRESSIONS: Final = Path(__file__).parent.parent / "tests" / "regressions"
 
 
 def seeds(name: str) -> list[bytes]:
-    """Returns small files of every kind; for the target ``post`` each is wrapped in a form body."""
+    """Returns small files of every kind, for the target ``post`` wrapped in form bodies."""
     from fuzz.targets import form  # noqa: PLC0415  # after atheris has set up its hook
     from tests.validators.test_properties import FILES  # noqa: PLC0415
 
@@ -32,8 +32,8 @@ def seeds(name: str) -> list[bytes]:
 
 
 def run_atheris(name: str, seconds: int) -> None:
-    """Runs libFuzzer, which ends the process, with exit status 0 if it finds nothing."""
-    import atheris  # noqa: PLC0415  # it does not install everywhere
+    """Runs libFuzzer. It ends the process, with exit status 0 if it finds nothing."""
+    import atheris  # noqa: PLC0415  # not available on every platform
 
     with atheris.instrument_imports(include=["validators", "api"]):
         from fuzz import targets  # noqa: PLC0415
@@ -48,7 +48,7 @@ def run_atheris(name: str, seconds: int) -> None:
 
 
 def run_hypothesis(name: str, seconds: int) -> None:
-    """Replaces some bytes of a seed by others, until the time is over."""
+    """Runs the target on seeds with some bytes replaced, until the time is over."""
     from fuzz import targets  # noqa: PLC0415
 
     target = targets.new_post() if name == "post" else targets.picture
@@ -73,7 +73,7 @@ def run_hypothesis(name: str, seconds: int) -> None:
 
 
 def main() -> None:
-    """See the module."""
+    """Runs the target that the command line names: see the module."""
     name, seconds = sys.argv[1], int(sys.argv[2])
     if name not in ("picture", "post"):
         sys.exit("the targets are: picture, post")

@@ -1,4 +1,4 @@
-"""What is fuzzed: each target takes bytes and fails on anything that must never happen."""
+"""The fuzz targets: each takes bytes, and fails if the server or a validator breaks a guarantee."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from validators.structure import WellFormed
 
 Target = Callable[[bytes], None]
 
-#: So small that an input costs milliseconds.
+#: Small limits, so that an input takes milliseconds.
 LIMITS: Final = Limits(max_pixels=500_000, max_decode_bytes=20_000_000)
 CHAIN: Final = (Signature(), WellFormed(), PixelBudget(), FullDecode())
 
 
 def _with_checksums(data: bytes) -> bytes:
-    """A PNG with the checksum of each chunk put right, so that a fuzzer gets past them."""
+    """Returns a PNG with corrected chunk checksums, so that changed chunks are not refused at once."""
     repaired, position = bytearray(data), len(SIGNATURE)
     while position + 12 <= len(data):
         end = position + 12 + int.from_bytes(data[position : position + 4])
@@ -41,14 +41,14 @@ def _with_checksums(data: bytes) -> bytes:
 
 
 def picture(data: bytes) -> None:
-    """Tries a file as it is, and a PNG with its checksums put right."""
+    """Tries a file unchanged, and a PNG also with corrected checksums."""
     _try(data)
     if data.startswith(SIGNATURE):
         _try(_with_checksums(data))
 
 
 def _try(data: bytes) -> None:
-    """A file is refused, or what is stored of it decodes and is stored unchanged the next time.
+    """A file is refused, or its stored version decodes and is stored unchanged when it is uploaded again.
 
     Any other exception than Rejected, a warning of Pillow, and a stored file that does not decode are
     failures.
@@ -69,7 +69,10 @@ def _try(data: bytes) -> None:
 
 
 def new_post() -> Target:
-    """The whole ``POST``: an input is the body, with the boundary ``x``; no answer is a 5xx."""
+    """Returns a target that sends an input as the body of a ``POST`` with the boundary ``x``.
+
+    It fails if the answer is a 5xx.
+    """
     folder = Path(tempfile.mkdtemp(prefix="vetrina-fuzz-"))
     catalog = SQLiteCatalog(folder / "catalog.sqlite3")
     settings = Settings(data_dir=folder, max_image_pixels=LIMITS.max_pixels, log_level="CRITICAL")
@@ -91,6 +94,6 @@ def new_post() -> Target:
 
 
 def form(data: bytes) -> bytes:
-    """A body for the target ``post`` that holds one file."""
+    """Returns a body for the target ``post`` that holds one file."""
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
     return head + data + b"\r\n--x--\r\n"

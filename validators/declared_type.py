@@ -1,4 +1,4 @@
-"""Does the client declare a type that is accepted?"""
+"""The validator that checks the type that the client declares."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def unsupported(reason: str) -> Rejected:
 class DeclaredType:
     """The part's Content-Type is absent, unspecific or one of the three.
 
-    It need not be the type of the bytes, which decide what the file is.
+    It may differ from the type of the bytes, which determine the type of the file.
     """
 
     name = "declared_type"

@@ -1,4 +1,4 @@
-"""Does the picture decode completely?"""
+"""The validator that decodes the picture completely."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def _decode(upload: Upload, limits: Limits) -> None:
 
 
 class FullDecode:
-    """The file that will be stored is decoded once, down to the last entropy-coded byte.
+    """The picture decodes completely, up to the last entropy-coded byte.
 
-    Of an animation all frames are decoded, and a JPEG at 1/8 of its size. A PNG is inflated, which proves
-    as much (``validators/decoding/png.py``); the validator ``structure`` has checked the checksums of its
-    chunks. Bytes that no decoder reads are taken out of what is stored.
+    All frames of an animation are decoded, and a JPEG is decoded at 1/8 of its size. A PNG is only inflated,
+    which is sufficient (``validators/decoding/png.py``); the validator ``structure`` has checked the
+    checksums of its chunks. Bytes that no decoder reads are not stored.
 
-    The memory of all decodes that run at a time is bounded: a decode that does not fit waits for its turn.
+    The memory of all concurrent decodes is bounded: a decode that does not fit waits for its turn.
     """
 
     name = "decode"

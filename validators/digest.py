@@ -1,4 +1,4 @@
-"""Do the bytes have the digest that the client declares?"""
+"""The validator that checks the digests that the client declares."""
 
 from __future__ import annotations
 

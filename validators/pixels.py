@@ -1,4 +1,4 @@
-"""How much would decoding cost, by the structure alone?"""
+"""The validator that bounds the cost of decoding, judged by the structure alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FULL_SCANS: Final = 20
 
 
 class PixelBudget:
-    """The pixels, the memory and the scans of a decode are within the limits.
+    """The number of pixels, the decoder's memory and the number of scans are within the limits.
 
     No decoder opens the file before this validator has passed: opening a WebP already allocates its canvas.
     """

@@ -1,4 +1,4 @@
-"""Does the request contain exactly one file?"""
+"""The validator that checks that the request contains exactly one file."""
 
 from __future__ import annotations
 

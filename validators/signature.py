@@ -1,4 +1,4 @@
-"""Which type does the file have, by its first bytes?"""
+"""The validator that determines the type of the file from its first bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the file small enough?"""
+"""The validator that checks the size of the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the container whole and well-formed?"""
+"""The validator that reads the container, and checks that it is whole and well-formed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The file formats around the coded pictures: one reader for each, written from its specification.
 
-A reader goes through the structure of a file once, decodes nothing, and returns a ``Structure``. It refuses a
-file that is malformed, out of order, cut off or beyond a limit, unless viewers show its picture all the same.
+A reader reads the structure of a file, decodes nothing, and returns a ``Structure``. It refuses a file that
+is malformed, out of order, truncated or over a limit. It accepts a defect if viewers still show the picture.
 """

@@ -66,7 +66,7 @@ class Animation:
         return self.frames[0] if self.frames else None
 
     def finish(self) -> None:
-        """Checks what can be judged at the end of the file only."""
+        """Makes the checks that require the whole animation."""
         if self.frames:
             self._finish_frame()
         if len(self.frames) != self._declared:

@@ -1,7 +1,6 @@
-"""zlib streams (RFC 1950), inflated in steps of bounded memory or made anew, and CRC-32.
+"""zlib streams (RFC 1950): inflating in steps of bounded memory, and compressing. Also CRC-32.
 
-ISA-L does all of it several times as fast as zlib. It has wheels for x86-64 and 64-bit ARM; elsewhere zlib
-does the same.
+ISA-L is several times as fast as zlib. It has wheels for x86-64 and 64-bit ARM; other platforms use zlib.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
-#: The bytes that one step takes in, and the most that it gives out: both fit into a processor's cache.
+#: The most input and output bytes of one step: both fit into a processor's cache.
 STEP_INPUT: Final = 1 << 15
 STEP_OUTPUT: Final = 1 << 16
 #: The largest CINFO (RFC 1950 section 2.2): a window of 32 KiB.
@@ -53,10 +52,10 @@ else:
 
 
 class ZlibStream:
-    """One zlib stream, which may come in pieces.
+    """One zlib stream, which may be divided into pieces.
 
     Attributes:
-        length: the bytes of the stream that were inflated so far, its header and its checksum included.
+        length: the bytes of the stream that are inflated so far, including its header and checksum.
     """
 
     def __init__(self) -> None:
@@ -65,13 +64,13 @@ class ZlibStream:
 
     @property
     def ended(self) -> bool:
-        """Whether the stream came to its end, with the right checksum."""
+        """Whether the stream is inflated to its end, and its checksum is right."""
         return self._inflate.eof
 
     def steps(self, pieces: Iterable[memoryview]) -> Iterator[bytes]:
-        """Inflates the pieces up to the end of the stream; gives out at most ``STEP_OUTPUT`` bytes at a time.
+        """Inflates the pieces up to the end of the stream; yields at most ``STEP_OUTPUT`` bytes at a time.
 
-        What follows the stream is not read.
+        It does not read the bytes after the stream.
 
         Raises:
             Exception: the stream is damaged, or its checksum is wrong; the type is the decompressor's own.
@@ -80,7 +79,7 @@ class ZlibStream:
             for start in range(0, len(piece), STEP_INPUT):
                 part = piece[start : start + STEP_INPUT]
                 if not self.length and part[0] >> 4 > _MAX_WINDOW:
-                    raise ValueError("the window is larger than deflate's")  # ISA-L does not look at it
+                    raise ValueError("the window is larger than deflate's")  # ISA-L does not check it
                 yield from self._step(part)
                 self.length += len(part) - len(self._inflate.unused_data)
                 if self.ended:
@@ -92,6 +91,6 @@ class ZlibStream:
             if inflated:
                 yield inflated
             pending = self._inflate.unconsumed_tail
-            # After a full step the decompressor can hold more output than it gave out.
+            # After a full step the decompressor can hold further output.
             if self.ended or (not pending and len(inflated) < STEP_OUTPUT):
                 return

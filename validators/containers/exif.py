@@ -24,15 +24,15 @@ _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
 _ENTRY: Final = 12
 _INCH: Final = 2
-#: The resolution, in pixels per inch, at which a picture is shown at its own size.
+#: The resolution, in pixels per inch, at which browsers show a picture at one CSS pixel per pixel.
 _DEFAULT_RESOLUTION: Final = 72
-#: The largest side that is rebuilt: single-precision numbers, with which browsers calculate, are exact here.
+#: The largest side that is kept: up to it, browsers' single-precision numbers represent integers exactly.
 _MAX_SIDE: Final = 1 << 20
 
-#: The values of the tag that turn or mirror the picture; 1 is "as it is".
+#: The values of the tag that turn or mirror the picture; 1 leaves it unchanged.
 _TURNED: Final = range(2, 9)
 
-#: The type that browsers ask for, of each tag that they use.
+#: The types that browsers accept for each tag that they use.
 _TYPES: Final = {
     _ORIENTATION: (_SHORT,),
     _X_RESOLUTION: (_RATIONAL,),
@@ -81,9 +81,9 @@ class Exif:
     """The fields of an Exif block that matter for display and for privacy.
 
     Attributes:
-        orientation: 2 to 8, or None where it is absent, 1 or no valid value.
-        density: None where it is absent or incomplete.
-        holds: names of what identifies people or places in it.
+        orientation: 2 to 8; None if it is absent, 1 or invalid.
+        density: None if it is absent or incomplete.
+        holds: names of the kinds of metadata in the block.
     """
 
     orientation: int | None
@@ -92,7 +92,7 @@ class Exif:
 
 
 class _Directories:
-    """The tags that browsers use, of the first directory and of the Exif directory: the first of each."""
+    """The first of each tag that browsers use, from the first directory and the Exif directory."""
 
     def __init__(self, block: bytes | memoryview, order: str) -> None:
         self._block = block
@@ -167,14 +167,14 @@ def read_exif(block: bytes | memoryview) -> Exif:
 
 
 def exif_of_orientation(orientation: int) -> bytes:
-    """Returns the block, from its TIFF header on, that has this one tag."""
+    """Returns a block, starting with its TIFF header, that has only this tag."""
     return struct.pack(">4sIHHHIHxxI", b"MM\0*", 8, 1, _ORIENTATION, _SHORT, 1, orientation, 0)
 
 
 def exif_of_density(orientation: int | None, coded: tuple[int, int], size: tuple[int, int]) -> bytes:
     """Returns the block that makes browsers show a picture of ``coded`` pixels at ``size``.
 
-    The resolution is calculated from the two sizes, so that the block holds nothing but these.
+    The resolution is calculated from the two sizes, so the block holds no other information.
     """
     count = 4 if orientation is None else 5
     ratios_at = 8 + 2 + _ENTRY * count + 4
@@ -204,12 +204,12 @@ def _short(tag: int, value: int) -> bytes:
 
 
 class ExifKeeper:
-    """What stays of all Exif blocks of a file: the orientation, and the density where it has an effect.
+    """Keeps the orientation of a file's Exif blocks, and the density if it has an effect.
 
-    Browsers read the first block and no other, even if the first one has neither.
+    Browsers read only the first block, even if it has neither.
 
     Attributes:
-        orientation: 1 to 8, of the blocks that were replaced so far.
+        orientation: 1 to 8, from the first block; 1 before it.
     """
 
     def __init__(self) -> None:
@@ -217,12 +217,12 @@ class ExifKeeper:
         self.orientation = 1
 
     def replace(self, block: bytes | memoryview, coded: tuple[int, int], removed: set[str]) -> bytes | None:
-        """Returns what stands in the place of a block, if anything; adds to ``removed`` what goes.
+        """Returns the block that replaces ``block``, or None if it is dropped.
 
         Args:
-            block: the block, from its TIFF header on.
+            block: the block, starting with its TIFF header.
             coded: width and height of the coded picture, in pixels.
-            removed: receives the names of what the block holds, unless it is stored unchanged.
+            removed: receives the names of the metadata in the block, unless it is stored unchanged.
         """
         exif = read_exif(block)
         first, self._has_block = not self._has_block, True

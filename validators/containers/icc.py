@@ -1,4 +1,4 @@
-"""Colour profiles: what a file stores of one.
+"""Colour profiles: which parts of one are stored.
 
 Sources: ICC.1:2022 section 7 (profile structure); Apple's ``mmod`` tag, which the ICC's registry of
 private tags lists; ICCSpecial "dictType and metadataTag", which defines ``meta``.
@@ -31,7 +31,7 @@ class Profile:
     """A profile as it is stored.
 
     Attributes:
-        data: the bytes; the very object that was read if nothing changed.
+        data: the bytes; the same object that was read if nothing is changed.
         removed: names of the kinds of metadata that ``data`` lacks.
     """
 
@@ -50,7 +50,7 @@ def read_profile(data: bytes) -> Profile | None:
     of a ``meta`` dictionary with keys of a device. Neither takes part in colour conversion.
 
     Returns:
-        None if the bytes are no profile: no browser uses them.
+        None if the bytes are not a profile that browsers use.
     """
     if len(data) < _HEADER + 4 or data[36:40] != _SIGNATURE:
         return None

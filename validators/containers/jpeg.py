@@ -21,11 +21,12 @@ _EOI, _SOS, _DAC, _DNL, _COM, _APP0 = 0xD9, 0xDA, 0xCC, 0xDC, 0xFE, 0xE0
 _WITHOUT_LENGTH: Final = {0x01, *range(0xD0, 0xD8)}
 END_OF_IMAGE: Final = b"\xff\xd9"
 
-#: The next marker. What stands before it is 0xFF again, as filling, or junk; decoders pass over both.
+#: The next marker. Fill bytes (0xFF) or junk can precede it; decoders skip both.
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
-#: The next marker after entropy-coded bytes: 0xFF00 is a coded 0xFF, RST0 to RST7 belong to the data.
+#: The next marker after entropy-coded data. 0xFF00 encodes a data byte 0xFF, and RST0 to RST7 are part of
+#: the data.
 _AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
-#: A decoder of a sequential picture codes all 64 coefficients whatever the scan header says.
+#: In a sequential picture a decoder reads all 64 coefficients, whatever range the scan header states.
 _SEQUENTIAL: Final = b"\x00\x3f\x00"
 
 
@@ -34,7 +35,7 @@ class Scan:
     """One scan.
 
     Attributes:
-        head: the segments that a decoder reads before its data, from the end of the scan before.
+        head: the segments that a decoder reads between the data of the previous scan and that of this one.
         start, end: the offsets of its entropy-coded data in the file, restart markers included.
     """
 
@@ -45,12 +46,12 @@ class Scan:
 
 @dataclass(kw_only=True)
 class JpegStructure(Structure):
-    """What a JPEG says of its picture.
+    """The structure of a JPEG.
 
     Attributes:
-        components: the number of its colour components: 1, 3 or 4.
-        coded: the scans, in order; ``kept`` has the data of each as one part of the file.
-        coefficient_bytes: the memory of all coefficients.
+        components: the number of colour components: 1, 3 or 4.
+        coded: the scans, in order; in ``kept`` the data of each scan is one part of the file.
+        coefficient_bytes: the memory that all coefficients take, in bytes.
     """
 
     components: int
@@ -65,9 +66,9 @@ class _Walk:
         self._data = data
         self._limits = limits
         self._removed: set[str] = set()
-        #: What stays: where it starts and ends, or what stands in its place.
+        #: The parts that are kept: start and end in the file, or bytes that replace a part of it.
         self._pieces: list[Piece] = [(0, 2)]
-        self._scans: list[int] = []  # index into _pieces of the data of each
+        self._scans: list[int] = []  # for each scan, the index of its data in _pieces
         self._tables = Tables()
         self._application = ApplicationSegments(self._pieces, self._removed, limits)
         self._frame: Frame | None = None
@@ -100,12 +101,12 @@ class _Walk:
         """Takes the segment whose marker ends at ``position``; returns where the next one starts.
 
         Raises:
-            Rejected: decoders stop here. Nothing of the segment is taken then.
+            Rejected: decoders stop at this segment. No part of it is kept then.
         """
         end = position + int.from_bytes(self._data[position : position + 2])
         without_picture = marker == _COM or _APP0 <= marker < _APP0 + 16
         if without_picture and position + 2 <= len(self._data):
-            # Decoders take a length below 2 as 2.
+            # Decoders treat a length below 2 as 2.
             end = max(end, position + 2)
         if end < position + 2 or end > len(self._data):
             raise corrupt("a segment is cut off")
@@ -121,10 +122,10 @@ class _Walk:
         elif marker == _COM:
             self._removed.add("comment")
         elif without_picture:
-            # Decoders settle on the colours when the first scan starts.
+            # Decoders choose the colour conversion when the first scan starts.
             self._application.take(marker - _APP0, body, start, end, in_header=not self._scans)
         elif marker in (_DAC, _DNL):
-            # No Huffman decoder uses the first; the second repeats the height, and decoders ignore it.
+            # A Huffman decoder does not use DAC. DNL repeats the height, and decoders ignore it.
             self._removed.add("other")
         else:
             raise corrupt(f"marker 0x{marker:02x}")
@@ -149,7 +150,7 @@ class _Walk:
             self._pieces.append(self._data[start : end - 3] + _SEQUENTIAL)
         found = _AFTER_SCAN.search(self._data, end)
         after = found.start() if found else len(self._data)
-        # 0xFF before a marker is filling: a coded one is followed by 0x00.
+        # An 0xFF directly before a marker is a fill byte: 0x00 follows an 0xFF of the data.
         coded = end + len(self._data[end:after].rstrip(b"\xff"))
         self._scans.append(len(self._pieces))
         self._pieces.append((end, coded))
@@ -214,17 +215,19 @@ class _Walk:
         return scans
 
     def _decode_bytes(self, frame: Frame) -> int:
-        """The picture at 1/8 (four bytes a pixel), and every coefficient where scans build on others."""
+        """The picture at 1/8 of its size (4 bytes a pixel), and with several scans all coefficients."""
         memory = 4 * (frame.width // 8 + 1) * (frame.height // 8 + 1) + 2 * len(self._data)
         return memory if frame.decoded_in_one_pass else memory + frame.coefficient_bytes()
 
 
 def read_jpeg(data: bytes, limits: Limits) -> JpegStructure:
-    """Goes over the segments up to the first end marker, which ends the first picture.
+    """Reads the segments up to the first end marker, which ends the first picture.
 
-    Kept are frame, tables, scans, the colour information (JFIF, Adobe, ICC), orientation and density.
+    It keeps the frame, the tables, the scans, the colour information (JFIF, Adobe, ICC), the orientation and
+    the density.
 
-    A picture whose scans are complete ends where decoders can't go on, and gets an end marker there.
+    If decoders can't read on, but the scans so far are complete, the picture ends there and gets an end
+    marker.
 
     Raises:
         Rejected

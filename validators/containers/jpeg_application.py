@@ -1,4 +1,8 @@
-"""The application segments of a JPEG that say how to show it: JFIF, Adobe, ICC profile, orientation."""
+"""The application segments of a JPEG: which of them are kept, and which metadata is removed.
+
+Kept is what determines how a viewer shows the picture (JFIF, Adobe, ICC profile, orientation), and one
+XMP packet.
+"""
 
 from __future__ import annotations
 
@@ -31,16 +35,16 @@ def segment(marker: int, body: bytes) -> bytes:
 
 
 class ApplicationSegments:
-    """What stays of the application segments of one file.
+    """Selects what is kept of the application segments of one file.
 
     Attributes:
-        indices: which of the file's pieces are such segments.
-        digital_source_type: how the picture was made, by its XMP; known after ``finish``.
+        indices: the indices of the pieces that are application segments.
+        digital_source_type: how the picture was made, according to its XMP; known after ``finish``.
         several_pictures: whether the file says that more pictures follow the first one.
     """
 
     def __init__(self, pieces: list[Piece], removed: set[str], limits: Limits) -> None:
-        """Takes the list that what stays is appended to, and the set of names of what goes."""
+        """Appends kept segments to ``pieces``, and adds the names of removed metadata to ``removed``."""
         self._pieces = pieces
         self._removed = removed
         self._max_icc_bytes = limits.max_icc_bytes
@@ -58,11 +62,11 @@ class ApplicationSegments:
 
     @property
     def orientation(self) -> int:
-        """How a viewer turns and mirrors the picture: see Structure; known after ``finish``."""
+        """How a viewer turns and mirrors the picture (see Structure). Known after ``finish``."""
         return self._exif_keeper.orientation
 
     def take(self, kind: int, body: bytes, start: int, end: int, *, in_header: bool) -> None:
-        """Takes a segment APP0 to APP15; ``in_header`` is whether it stands before the first scan."""
+        """Takes a segment APP0 to APP15; ``in_header`` says whether it precedes the first scan."""
         if kind == 0:
             self._jfif(body, start, end, in_header=in_header)
         elif kind == 1:
@@ -88,13 +92,13 @@ class ApplicationSegments:
             self._removed.add("other")
 
     def finish(self, coded: tuple[int, int]) -> None:
-        """Settles what can only be known at the end of the file; ``coded`` is the size of the frame."""
+        """Decides what depends on the whole file; ``coded`` is the size of the frame in pixels."""
         self._settle_profile()
         self._settle_exif(coded)
         self._settle_xmp()
 
     def _settle_exif(self, coded: tuple[int, int]) -> None:
-        """Keeps a minimal block in the place of the first one, and no other."""
+        """Replaces the first Exif block by a minimal one, and drops all others."""
         for index, body in self._exif:
             smallest = self._exif_keeper.replace(body[6:], coded, self._removed)
             if smallest is None:
@@ -103,7 +107,7 @@ class ApplicationSegments:
                 self._pieces[index] = segment(0xE1, _EXIF[0] + smallest)
 
     def _settle_xmp(self) -> None:
-        """Puts one packet, of what is kept, behind the application segments at the start of the file."""
+        """Inserts one packet of the kept properties after the file's first application segments."""
         statements = self._xmp.statements()
         packet = packet_of(statements)
         if len(_XMP) + len(packet) > _MAX_BODY:
@@ -128,7 +132,7 @@ class ApplicationSegments:
         self._removed.add(name)
 
     def _cut(self, marker: int, body: bytes, size: int, span: tuple[int, int]) -> Piece:
-        """A segment with no more than the first ``size`` bytes of its body."""
+        """Returns a segment with at most the first ``size`` bytes of its body."""
         if len(body) == size:
             return span
         self._removed.add("other")
@@ -164,7 +168,7 @@ class ApplicationSegments:
             self._removed.add("other")
 
     def _settle_profile(self) -> None:
-        """Keeps one profile, once. No viewer uses a profile of which a part is missing."""
+        """Keeps one copy of one profile. No viewer uses a profile of which a part is missing."""
         parts: dict[int, tuple[int, bytes]] = {}
         for index, body in self._profile:
             if body[12] not in parts and body[13] == self._profile[0][1][13]:

@@ -36,13 +36,13 @@ class _Component:
 
 
 class Frame:
-    """One frame header, and what the scans behind it have coded so far.
+    """One frame header, and the coefficients that the scans after it have coded so far.
 
     Attributes:
         width, height: the size in pixels.
         components: the number of components: 1, 3 or 4.
         progressive: whether scans refine each other.
-        decoded_in_one_pass: whether a decoder keeps no coefficients: the first scan has all components.
+        decoded_in_one_pass: whether the first scan has all components, so a decoder keeps no coefficients.
     """
 
     def __init__(self, marker: int, body: bytes) -> None:
@@ -75,9 +75,9 @@ class Frame:
 
     @property
     def consistent(self) -> bool:
-        """Whether no component is without its average colours, and no coefficient without its low bits.
+        """Whether every component has its DC coefficients, and every coded coefficient its low bits.
 
-        A progressive file may leave out coefficients, but it may not stop before the last bits of one.
+        A progressive file may omit coefficients, but it must code every bit of those that it codes.
         """
         return all(c.missing_bits[0] == 0 and max(c.missing_bits) == 0 for c in self._components)
 

@@ -23,7 +23,7 @@ class _Definition:
 def _huffman(body: bytes) -> Iterator[tuple[Table, bytes]]:
     at = 0
     while at < len(body):
-        # A byte with class and destination, 16 counts, and as many values as they say.
+        # A byte with class and destination, 16 counts, and as many values as the counts add up to.
         end = at + 17 + sum(body[at + 1 : at + 17])
         if end > len(body) or end - at > 17 + 256 or body[at] >> 4 > 1 or body[at] & 15 >= _DESTINATIONS:
             raise corrupt("a Huffman table is malformed")
@@ -51,11 +51,11 @@ _READERS: Final = {_HUFFMAN: _huffman, _QUANTIZATION: _quantization, _RESTART: _
 
 
 class Tables:
-    """The tables that are defined so far, and which of their definitions scans have used."""
+    """The tables that are defined so far, and which of their definitions the scans use."""
 
     def __init__(self) -> None:
         self._current: dict[Table, _Definition] = {}
-        #: For each segment, the caller's key, and the definitions in it.
+        #: For each segment, the caller's key and its definitions.
         self._segments: list[tuple[int, list[_Definition]]] = []
 
     def define(self, key: int, marker: int, body: bytes) -> None:

@@ -18,7 +18,8 @@ SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 #: A length, a type and a checksum (section 5.3).
 _SMALLEST_CHUNK: Final = 12
 
-#: The bound of what inflating takes beside the file: the decompressor's window and tables, and its steps.
+#: A bound on the memory that inflating takes besides the file: the decompressor's window
+#: and tables, and its steps.
 _STEP_MEMORY: Final = 1 << 20
 
 
@@ -29,7 +30,7 @@ class PngStructure(Structure):
     Attributes:
         header: what IHDR says.
         pictures: the compressed pictures, in the order of the file.
-        max_rewritten: the most bytes that a picture may take if it has to be compressed anew.
+        max_rewritten: the most bytes that a picture may take if it must be recompressed.
     """
 
     header: PngHeader
@@ -63,7 +64,7 @@ class _Walk:
         self._removed = self._ancillary.removed
         self._animation = Animation(self._header) if animated else None
         self._has_damaged_frame = False
-        #: The image data: a frame of the animation, or a picture of its own. None before the first IDAT.
+        #: The image data: a frame of the animation, or a separate picture. None before the first IDAT.
         self._still: PngPicture | None = None
         self._last = b""
 
@@ -72,7 +73,7 @@ class _Walk:
         for _ in range(self._limits.max_chunks):
             end = position + 12 + int.from_bytes(self._data[position : position + 4])
             kind = self._data[position + 4 : position + 8]
-            if kind == b"IEND" and end <= size:  # its body and its checksum are written anew
+            if kind == b"IEND" and end <= size:  # its body and its checksum are rewritten
                 return self._finish(position, is_cut=False)
             whole = end <= size and (
                 crc32(self._view[position + 4 : end - 4]) == int.from_bytes(self._data[end - 4 : end])
@@ -123,7 +124,7 @@ class _Walk:
             self._removed.add("other")  # a suggestion (section 11.2.2) that viewers do not follow
             return
         if self._still is not None:
-            self._removed.add("other")  # too late for the picture, whose own palette came before it
+            self._removed.add("other")  # it follows the image data, whose palette precedes it
             return
         if self._palette_entries:
             raise corrupt("a second PLTE")
@@ -193,7 +194,7 @@ class _Walk:
             if not _END.startswith(self._data[end:]):
                 self._removed.add("trailer")
         source, xmp = self._ancillary.finish_xmp()
-        if xmp:  # behind IHDR, whose checksum is replaced by itself and the chunk
+        if xmp:  # after IHDR: its checksum is replaced by the same checksum and the chunk
             self._kept.replace(29, 33, self._data[29:33] + png_chunk(b"iTXt", xmp))
         max_rewritten = 2 * size + _STEP_MEMORY
         return PngStructure(
@@ -211,7 +212,7 @@ class _Walk:
         )
 
     def _pictures(self, *, is_cut: bool) -> list[PngPicture]:
-        """All compressed pictures. Of a cut file, frames that are missing are not taken for a mistake."""
+        """All compressed pictures. If the file is cut off, missing frames are no broken rule."""
         still = [self._still] if self._still else []
         if self._animation is None:
             return still
@@ -230,11 +231,11 @@ class _Walk:
 def read_png(data: bytes, limits: Limits) -> PngStructure:
     """Reads the chunks up to IEND, and checks the checksum of each.
 
-    Kept are the critical chunks, the animation, the chunks about colours, and the orientation. Other chunks,
-    and ancillary ones that are damaged, are dropped: viewers do without them. An animation that breaks a
-    rule is dropped too, since viewers show the still picture then.
+    It keeps the critical chunks, the animation, the chunks about colours, and the orientation. It drops other
+    chunks and damaged ancillary ones: viewers do not need them. It also drops an animation that breaks a
+    rule, because viewers then show the still picture.
 
-    A missing or damaged end is written anew: IEND, and the checksum of an IDAT behind which no whole chunk
+    A missing or damaged end is rewritten: IEND, and the checksum of an IDAT after which no whole chunk
     fits. Whether the image data is complete is judged by its own zlib stream (``decoding/png.py``).
 
     Raises:

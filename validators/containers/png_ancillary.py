@@ -44,7 +44,7 @@ _DROPPED: Final = {b"tIME": "time", b"iCCP": "icc", b"caBX": "c2pa"}
 
 
 class AncillaryChunks:
-    """Decides, chunk after chunk, what is stored of the ancillary chunks of one file.
+    """Decides for each ancillary chunk of one file what is stored of it.
 
     Attributes:
         removed: names of the kinds of metadata that were dropped.
@@ -85,7 +85,7 @@ class AncillaryChunks:
             self._drop(kind)
             return None
         if kind == b"iCCP":
-            self._seen.add(kind)  # viewers do not look at a second one, whatever the first one holds
+            self._seen.add(kind)  # viewers ignore a second one, even if the first is invalid
             return self._profile(body)
         used = self._transparency_size(body, palette_entries) if kind == b"tRNS" else len(body)
         if not used or not self._is_valid(kind, body):
@@ -97,7 +97,7 @@ class AncillaryChunks:
         return body if used == len(body) else body[:used]
 
     def _text(self, kind: bytes, body: memoryview) -> memoryview | None:
-        """Drops a text, unless it is the first and exactly the packet of what is kept of XMP."""
+        """Drops a text, unless it is the first that is exactly a packet of the kept XMP properties."""
         packet = bytes(body[len(_XMP_KEYWORD) :])
         if (
             self._stored_packet is None
@@ -114,7 +114,7 @@ class AncillaryChunks:
         return None
 
     def finish_xmp(self) -> tuple[str | None, bytes]:
-        """How the picture was made, and the body of an iTXt chunk that is to be added; empty if none is."""
+        """Returns how the picture was made, and the body of the iTXt chunk to add; empty if none is added."""
         statements = self._xmp.statements()
         if self._stored_packet is not None:
             return read_statements(self._stored_packet, self._limits.keep_metadata).digital_source_type, b""

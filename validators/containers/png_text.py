@@ -53,7 +53,7 @@ class TextReader:
         return kinds_in_xmp(content)
 
     def _content(self, chunk: bytes, rest: bytes) -> bytes:
-        """The text without its compression, language tag and translated keyword."""
+        """Returns the text, decompressed, without its language tag and translated keyword."""
         compressed = chunk == b"zTXt"
         if compressed:
             rest = rest[1:]
@@ -68,7 +68,7 @@ class TextReader:
         try:
             content = zlib.decompressobj().decompress(stream, self._budget)
         except zlib.error:
-            self._budget = 0  # the output so far is not known
+            self._budget = 0  # zlib does not report the output before the error
             return b""
         self._budget -= len(content)
         return content

@@ -1,4 +1,4 @@
-"""What a container says of its picture, and the parts of the file that are stored."""
+"""The structure of a container, and the parts of the file that are stored."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Kept:
 
 @dataclass(kw_only=True)
 class Structure:
-    """What the container of a picture says, before anything is decoded.
+    """The properties of a picture that its container states, read without decoding.
 
     Attributes:
         width, height: the size of the canvas as it is stored, in pixels.

@@ -1,9 +1,9 @@
 """The memory that decoding a lossless WebP bitstream takes: RFC 9649 sections 3.4 to 3.7.
 
-Most of it follows from the size in pixels. What does not are the prefix codes: a picture can have up to
-65,536 groups of five codes, of which a decoder keeps 6 to 20 kB each, and a group can be written in 20 bits.
-The number of groups is known only after the bitstream's small images have been read: those of the transforms,
-and the entropy image, which tells the group of each block of pixels. They are read here, and nothing of the
+Most of the memory follows from the size in pixels. The memory for the prefix codes does not: a picture can
+have up to 65,536 groups of five codes, a decoder keeps 6 to 20 kB for each group, and a group can be written
+in 20 bits. The number of groups depends on the bitstream's small images: those of the transforms, and the
+entropy image, which gives the group of each block of pixels. This module reads the small images, but not the
 picture.
 """
 
@@ -27,38 +27,38 @@ _ROOT_BITS: Final = 8
 _TABLE_BYTES: Final = tuple(
     4 * (2300 + green) for green in (654, 656, 658, 662, 670, 686, 718, 782, 912, 1168, 1680, 2704)
 )
-#: What libwebp keeps beside the tables for a group: pointers, flags and a table of 64 packed codes.
+#: What libwebp keeps for a group besides the tables: pointers, flags and a table of 64 packed codes.
 _GROUP_BYTES: Final = 600
-#: No group is written in less: five simple codes of one symbol, of 4 bits each (section 3.7.2.1.1).
+#: The fewest bits of a group: five simple codes of one symbol, each of 4 bits (section 3.7.2.1.1).
 _GROUP_BITS: Final = 20
 _MAX_GROUPS: Final = 1 << 16
-#: libwebp keeps groups that no block uses, as long as the numbers of groups stay below this.
+#: libwebp also keeps unused groups, as long as all group numbers are below this one.
 _DENSE_GROUPS: Final = 1000
-#: The smallest block of pixels that has a group or a transform's parameters of its own has 4 × 4 pixels.
+#: The smallest block that can have its own group or its own transform parameters has 4 × 4 pixels.
 _MIN_BLOCK_BITS: Final = 2
 
-#: Rows that libwebp keeps beside the picture: the row above, and 16 of output.
+#: Rows that libwebp keeps besides the picture: the previous row, and 16 rows of output.
 _ROWS: Final = 17
 
-#: Up to here an estimate by the size alone is good enough: reading the small images costs more than it saves.
+#: Up to this many bytes the estimate uses the size alone: reading the small images costs more than it saves.
 _SMALL: Final = 24 << 20
 
 
 class Unread(Exception):
-    """The small images can not be read: they are damaged, or too large for the budget."""
+    """The small images can't be read: they are damaged, or too large for the budget."""
 
 
 class WorkBudget:
-    """The number of symbols that may be read from the small images of one file, all its bitstreams together.
+    """The number of symbols that may be read from the small images of all bitstreams of one file.
 
-    Encoders choose small images that are small against the picture. A symbol takes about a microsecond.
+    Encoders make these images small in relation to the picture. Reading a symbol takes about a microsecond.
     """
 
     def __init__(self) -> None:
         self._symbols = 100_000
 
     def extend(self, pixels: int) -> None:
-        """Adds what a picture of so many pixels may take."""
+        """Adds the symbols that a picture of this many pixels may have in its small images."""
         self._symbols += pixels // 50
 
     def spend(self, symbols: int) -> None:
@@ -93,12 +93,12 @@ def _subsampled(size: int, bits: int) -> int:
 
 
 class _Code:
-    """A canonical prefix code, whose bits are read from the lowest on (section 3.7.2.1).
+    """A canonical prefix code. Its bits are read from the lowest to the highest (section 3.7.2.1).
 
     Attributes:
-        single: the symbol of a code that has only one, and so no bits; otherwise None.
-        table: by the next 8 bits, a symbol and the length of its code, where it is not longer.
-        long: the symbols of longer codes, by length and code.
+        single: the symbol, if the code has only one and so takes no bits; otherwise None.
+        table: for each value of the next 8 bits, the symbol and the length of its code; 0 for longer codes.
+        long: the symbols of codes of more than 8 bits, by length and code.
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:
@@ -132,7 +132,7 @@ class _Reader:
         self._budget = budget
 
     def group_bytes(self, width: int, height: int) -> int:
-        """Returns what the prefix codes of all groups take, in bytes."""
+        """Returns the memory that the prefix codes of all groups take, in bytes."""
         width = self._skip_transforms(width, height)
         cache_bits = self._cache_bits()
         groups = 1
@@ -149,7 +149,7 @@ class _Reader:
         return int.from_bytes(self._data[at >> 3 : (at >> 3) + 5], "little") >> (at & 7) & ((1 << count) - 1)
 
     def _skip_transforms(self, width: int, height: int) -> int:
-        """Returns the width of the picture that is coded: a pixel can hold several (section 4.4)."""
+        """Returns the width of the coded picture, in which a pixel can hold several pixels (section 4.4)."""
         seen = set()
         while self._bits(1):
             kind = self._bits(2)
@@ -183,7 +183,7 @@ class _Reader:
     def _image(self, pixels: int) -> set[int]:
         """Reads a small image; returns the values of its pixels in red and green, as one number.
 
-        A pixel that is copied, or comes from the color cache, has a value of an earlier one, or zero.
+        A pixel that is copied or comes from the color cache has the value of an earlier pixel, or zero.
         """
         cache_bits = self._cache_bits()
         cache = 1 << cache_bits if cache_bits else 0
@@ -200,7 +200,7 @@ class _Reader:
                 self._symbol(blue)
                 self._symbol(alpha)
                 if cost == 1 and green.single is not None:
-                    break  # all pixels are the same, and take no bits
+                    break  # all pixels are equal and take no bits
                 pixels -= 1
             elif symbol < _LITERALS + _LENGTHS:
                 pixels -= self._prefixed(symbol - _LITERALS)
@@ -249,7 +249,7 @@ class _Reader:
         return _Code(lengths[:alphabet])
 
     def _read_lengths(self, lengths: list[int], alphabet: int) -> None:
-        """The code lengths of a normal code, which are coded themselves: section 3.7.2.1.2."""
+        """Reads the code lengths of a normal code; a prefix code codes them too (section 3.7.2.1.2)."""
         of_lengths = [0] * len(_LENGTH_ORDER)
         for number in range(self._bits(4) + 4):
             if number >= len(_LENGTH_ORDER):

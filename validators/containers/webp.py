@@ -30,12 +30,12 @@ _ANIMATION_SIZE: Final = 6
 # The flags of VP8X: section 2.7.
 _PROFILE, _ALPHA, _EXIF, _XMP, _ANIMATION = 0x20, 0x10, 0x08, 0x04, 0x02
 
-#: Bytes for a pixel of the canvas: the decoder keeps two canvases, and gives out a copy of one.
+#: Bytes for a pixel of the canvas: the decoder keeps two canvases, and returns a copy of one.
 _CANVAS_BYTES: Final = 8
 _OUTPUT_BYTES: Final = 4
-#: Bytes for a column of a lossy picture: its rows of macroblocks, and what the decoder knows of each block.
+#: Bytes for a column of a lossy picture: the rows of macroblocks, and the decoder's state for each block.
 _LOSSY_COLUMN_BYTES: Final = 512
-_DECODER_BYTES: Final = 1 << 20  # whatever the picture
+_DECODER_BYTES: Final = 1 << 20  # the same for every picture
 _LOSSLESS_HEADER: Final = 5
 
 
@@ -44,13 +44,13 @@ Piece = tuple[int, int] | bytes
 
 @dataclass(frozen=True, slots=True)
 class CodedPicture:
-    """A picture in the file: that of a still, or that of a frame.
+    """A picture in the file: a still picture, or a frame of an animation.
 
     Attributes:
         width, height: its size in pixels.
-        parts: its chunks: the bitstream, and before it the alpha channel of a lossy one.
-        frame: the header of the frame that holds the chunks; None in a still.
-        pieces: the place of the chunks, or of the frame, among the pieces of what is stored.
+        parts: its chunks: the bitstream, preceded by the alpha channel if a lossy picture has one.
+        frame: the header of the frame that holds the chunks; None for a still picture.
+        pieces: the position of the chunks, or of the frame, in the list of stored pieces.
     """
 
     width: int
@@ -62,7 +62,7 @@ class CodedPicture:
 
 @dataclass(kw_only=True)
 class WebpStructure(Structure):
-    """What a WebP says of its picture.
+    """The structure of a WebP.
 
     Attributes:
         pictures: the coded pictures, in order.
@@ -73,7 +73,7 @@ class WebpStructure(Structure):
     _pieces: list[Piece]
 
     def replace_payloads(self, payloads: Mapping[int, Sequence[bytes]]) -> None:
-        """Stores these payloads in the chunks of pictures, by the number of the picture."""
+        """Stores these payloads in the chunks of pictures; the keys are the numbers of the pictures."""
         for number in sorted(payloads, reverse=True):
             picture = self.pictures[number]
             content = b"".join(
@@ -86,7 +86,7 @@ class WebpStructure(Structure):
 
 
 def _riff(data: bytes, pieces: Sequence[Piece]) -> Kept:
-    """The pieces behind a RIFF header of the right size: that of the file, if it is right."""
+    """Returns the pieces after a RIFF header with the right size: the file's own header if it is right."""
     size = 4 + sum(len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in pieces)
     header = b"RIFF" + size.to_bytes(4, "little") + b"WEBP"
     return Kept.of(data, [(0, _HEADER) if data[:_HEADER] == header else header, *pieces])
@@ -103,7 +103,7 @@ class _Walk:
         self._xmp = XmpKeeper(limits.keep_metadata)
         self._xmp_kinds: set[str] = set()
         self._xmp_pieces: list[int] = []
-        self._after = 0  # the last chunk
+        self._after = 0  # the end of the last chunk
         self._pieces: list[Piece] = []
         self._pictures: list[CodedPicture] = []
         self._removed: set[str] = set()
@@ -115,7 +115,7 @@ class _Walk:
         self._has_control = False
         self._has_profile = False
         self._has_picture = False
-        self._picture_bytes = 0  # what decoding one of the pictures takes at most, beside the canvases
+        self._picture_bytes = 0  # the most memory that decoding one picture takes, besides the canvases
         self._budget = vp8l.WorkBudget()
 
     def run(self) -> WebpStructure:
@@ -149,7 +149,7 @@ class _Walk:
     def _take_picture(
         self, parts: Sequence[Chunk], size: tuple[int, int], frame: Chunk | None = None
     ) -> None:
-        """Keeps the chunks of a picture, or the frame with nothing but these chunks in it."""
+        """Keeps the chunks of a picture. A frame is kept with these chunks only."""
         self._count_memory(parts[-1], parts[0] if len(parts) > 1 else None, size)
         self._has_picture = True
         start, header = len(self._pieces), None
@@ -162,18 +162,18 @@ class _Walk:
             if self._data[frame.body + _FRAME_HEADER : frame.end] == content:
                 self._keep(frame)
             else:
-                # Decoders pass over unknown sub-chunks and over what follows the last one.
+                # Decoders skip unknown sub-chunks and the bytes after the last sub-chunk.
                 self._removed.add("other")
                 self._pieces.append(encoded(b"ANMF", header + content))
         self._pictures.append(CodedPicture(*size, parts, header, slice(start, len(self._pieces))))
 
     def _check_canvas(self) -> None:
-        """Refuses a canvas that is too large whatever pictures are on it, before they are read."""
+        """Refuses a canvas that is too large by itself, before the pictures on it are read."""
         self._limits.check_pixels(self._canvas[0] * self._canvas[1])
         self._limits.check_decode_bytes(self._decode_bytes())
 
     def _count_memory(self, chunk: Chunk, alpha: Chunk | None, size: tuple[int, int]) -> None:
-        """Takes the memory for a picture into account; the pictures are decoded one after the other."""
+        """Adds a picture to the memory estimate. Pictures are decoded in turn, so the largest one counts."""
         view = memoryview(self._data)
         if chunk.kind == LOSSLESS:
             stream = view[chunk.body + _LOSSLESS_HEADER : chunk.end]
@@ -196,7 +196,7 @@ class _Walk:
         self._kept_flags = self._flags & (_ALPHA | _ANIMATION)
         self._canvas = 1 + int.from_bytes(header[4:7], "little"), 1 + int.from_bytes(header[7:10], "little")
         self._check_canvas()
-        self._pieces.append(b"")  # VP8X, when its flags are known
+        self._pieces.append(b"")  # the place of VP8X, which is written when its flags are known
         alpha: Chunk | None = None
         for chunk in found:
             self._after = chunk.after
@@ -242,7 +242,10 @@ class _Walk:
             self._removed.add("other")
 
     def _control(self, chunk: Chunk) -> None:
-        """Keeps the first ANIM. Decoders ignore others, all in a still, and what follows its six bytes."""
+        """Keeps the first six bytes of the first ANIM chunk of an animation.
+
+        Decoders ignore further bytes, further ANIM chunks, and every ANIM chunk of a still picture.
+        """
         if not self._flags & _ANIMATION or self._has_control:
             self._removed.add("other")
             return
@@ -275,7 +278,7 @@ class _Walk:
         self._take_picture(parts, size, chunk)
 
     def _profile(self, chunk: Chunk) -> None:
-        """Keeps the first profile where it stands: browsers use it there, and no other."""
+        """Keeps the first profile in its place. Browsers use it there, and ignore any further profile."""
         first, self._has_profile = not self._has_profile, True
         payload = self._data[chunk.body : chunk.end]
         profile = read_profile(payload) if chunk.size <= self._limits.max_icc_bytes else None
@@ -291,7 +294,7 @@ class _Walk:
 
     def _exif(self, chunk: Chunk) -> None:
         block = self._data[chunk.body : chunk.end]
-        # The JPEG segment's prefix is not part of the block, but many writers leave it.
+        # The prefix of the JPEG segment is not part of the block, but many writers include it.
         bare = block[6:] if block[:6] == b"Exif\0\0" else block
         smallest = self._exif_keeper.replace(bare, self._canvas, self._removed)
         if smallest is not None:
@@ -304,13 +307,13 @@ class _Walk:
     # --- the end
 
     def _decode_bytes(self) -> int:
-        """Two canvases, and a picture as it is decoded or the copy that is given out after it."""
+        """Two canvases, and the larger of the decoder's memory for a picture and the copy that it returns."""
         pixels = self._canvas[0] * self._canvas[1]
         pictures = max(pixels * _OUTPUT_BYTES, self._picture_bytes)
         return pixels * _CANVAS_BYTES + pictures + 2 * len(self._data) + _DECODER_BYTES
 
     def _add_xmp(self) -> None:
-        """Puts one packet, of what is kept, behind the picture."""
+        """Appends one packet of the kept properties after the picture."""
         packet = packet_of(self._xmp.statements())
         if packet:
             self._kept_flags |= _XMP
@@ -345,9 +348,9 @@ class _Walk:
 
 
 def read_webp(data: bytes, limits: Limits) -> WebpStructure:
-    """Goes over the chunks of the RIFF container.
+    """Reads the chunks of the RIFF container.
 
-    Kept are the pictures, the animation's structure, the profile and the orientation.
+    It keeps the pictures, the structure of the animation, the profile, the orientation and the density.
 
     Raises:
         Rejected

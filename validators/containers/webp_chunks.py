@@ -10,7 +10,7 @@ from validators.base import corrupt, too_many_parts
 
 CHUNK_HEADER: Final = 8
 LOSSY, LOSSLESS, ALPHA = b"VP8 ", b"VP8L", b"ALPH"
-#: A file whose size is this much too small in its RIFF header still holds its last chunk.
+#: The last chunk may exceed the size in the RIFF header by this many bytes.
 _SIZE_SLACK: Final = 8
 
 
@@ -18,7 +18,7 @@ _SIZE_SLACK: Final = 8
 class Chunk:
     """A chunk, or a sub-chunk of a frame: offsets of its start, its payload and the payload's end.
 
-    ``after`` is where the next one starts: payloads of odd size have a byte of padding.
+    ``after`` is where the next chunk starts: a payload of odd size has a byte of padding.
     """
 
     kind: bytes
@@ -38,7 +38,7 @@ class Chunk:
 
 
 class Chunks:
-    """The chunks of a file. Those of the file and of all its frames count together."""
+    """The chunks of a file. The limit applies to the chunks of the file and of all its frames together."""
 
     def __init__(self, data: bytes, limit: int) -> None:
         self._data = data
@@ -46,9 +46,9 @@ class Chunks:
         self._count = 0
 
     def between(self, position: int, end: int) -> Iterator[Chunk]:
-        """The chunks that start from ``position`` to ``end``, up to the first that the file cuts off.
+        """Yields the chunks that start between ``position`` and ``end``, up to the first that is cut off.
 
-        Decoders show a picture whose file is cut off behind it, and one whose size is slightly wrong.
+        Decoders show a picture if the file is cut off after it, or if the RIFF size is slightly wrong.
 
         Raises:
             Rejected: there are too many chunks, or a picture is cut off.
@@ -64,7 +64,7 @@ class Chunks:
                 if kind in (b"ANMF", LOSSY, LOSSLESS, ALPHA):
                     raise corrupt("a chunk is cut off")
                 return
-            # The padding of the last chunk is missing in some files, and in none is it needed.
+            # Some files lack the padding of the last chunk. Decoders do not need it.
             after = min(payload_end + (payload_end - body) % 2, len(data))
             yield Chunk(kind, position, body, payload_end, after)
             position = after
@@ -76,7 +76,7 @@ def encoded(kind: bytes, payload: bytes) -> bytes:
 
 
 def picture_size(data: bytes, chunk: Chunk) -> tuple[int, int]:
-    """The width and height that a picture's own header says.
+    """Returns the width and height in the header of a picture's bitstream.
 
     VP8: RFC 6386 section 9.1; VP8L: RFC 9649 section 3.4.
 
@@ -85,7 +85,7 @@ def picture_size(data: bytes, chunk: Chunk) -> tuple[int, int]:
     """
     head = data[chunk.body : min(chunk.end, chunk.body + 10)]
     if chunk.kind == LOSSY:
-        # A key frame that is shown, and the start code.
+        # The frame must be a key frame and have the start code.
         if len(head) < 10 or head[0] & 1 or head[3:6] != b"\x9d\x01\x2a":
             raise corrupt("the VP8 header is malformed")
         size = int.from_bytes(head[6:8], "little") & 0x3FFF, int.from_bytes(head[8:10], "little") & 0x3FFF

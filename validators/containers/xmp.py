@@ -1,11 +1,11 @@
-"""What an XMP packet says of the picture's source and rights, and a packet that says nothing else.
+"""Reads the source and the rights of a picture from XMP, and writes a packet that states only these.
 
 Sources: ISO 16684-1 (XMP data model and serialization), IPTC Photo Metadata Standard 2023.1 (the properties),
 PLUS License Data Format 2.0 (licensor), Adobe's XMP Specification Part 3 section 1.1.3.1 (extended XMP).
 
-XMP is XML that strangers wrote. It is parsed by defusedxml, which refuses document types and so entities,
-and only up to a size. A packet that can't be parsed says nothing. Values are read and written anew; no byte
-of a packet is copied.
+XMP is XML from untrusted sources. defusedxml parses it, up to a maximum size, and refuses document types and
+therefore entities. A packet that can't be parsed counts as empty. The written packet is built from the parsed
+values; no bytes of the original are copied.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAMESPACES: Final = {
     "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
     "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
 }
-#: The start of every packet that is written here. Other programs put a version or a line break into it.
+#: The start of every packet that this module writes. Other programs add a version or a line break.
 _START: Final = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     f'<rdf:RDF xmlns:rdf="{_RDF}">'
@@ -51,11 +51,11 @@ _FORBIDDEN: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ff
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """What is kept of a packet.
+    """The properties of a packet that are kept.
 
     Attributes:
-        digital_source_type: the term of IPTC's vocabulary, without its address.
-        texts: for each other property that is kept, its values.
+        digital_source_type: the term of IPTC's vocabulary, without the URL before it.
+        texts: the names and values of the other kept properties.
         licensor: the properties of the first licensor.
     """
 
@@ -64,7 +64,7 @@ class Statements:
     licensor: tuple[tuple[str, str], ...] = ()
 
 
-#: How the properties of rights are serialized: a list in order, alternatives by language, or plain.
+#: How each rights property is serialized: an ordered list, alternatives by language, or plain text.
 _RIGHTS: Final = {
     "dc:creator": "Seq",
     "dc:rights": "Alt",
@@ -83,7 +83,7 @@ def _clean(text: str | None) -> str:
 
 
 def _values(description: Element, name: str) -> Iterator[str]:
-    """The values of a property in each of its forms: attribute, text, resource, container."""
+    """Yields the values of a property in any serialization: attribute, text, resource or container."""
     if value := _clean(description.get(_tag(name))):
         yield value
     for element in description.findall(_tag(name)):
@@ -114,7 +114,7 @@ def _parse(packet: bytes) -> list[Element]:
     """The descriptions at the top of a packet; none if it can't be parsed."""
     if len(packet) > _MAX_PACKET:
         return []
-    # Some writers leave zeros behind the packet. In UTF-16 a zero is half of a character.
+    # Some writers leave zeros after the packet. In UTF-16 a zero byte can be half of a character.
     root = _root(packet) if packet[:2] in _UTF16 else _root(packet.strip(b"\0 \t\r\n"))
     if root is None:
         return []
@@ -123,7 +123,7 @@ def _parse(packet: bytes) -> list[Element]:
 
 
 def read_statements(packet: bytes, keep: KeepMetadata) -> Statements:
-    """Returns what a packet says of source and rights, as far as it is kept; never raises."""
+    """Returns the source and rights in a packet that ``keep`` selects; never raises."""
     if keep == "none":
         return Statements()
     descriptions = _parse(packet)
@@ -137,7 +137,7 @@ def read_statements(packet: bytes, keep: KeepMetadata) -> Statements:
 
 
 def packet_of(statements: Statements) -> bytes:
-    """The packet that says this and nothing else; empty if there is nothing to say."""
+    """Returns a packet with only these statements; empty bytes if there are none."""
     if statements == Statements():
         return b""
     body = "".join(_element(name, _RIGHTS[name], values) for name, values in statements.texts)
@@ -165,7 +165,7 @@ def _element(name: str, container: str, values: tuple[str, ...]) -> str:
 
 
 class XmpKeeper:
-    """What stays of all packets of one file."""
+    """Collects the XMP packets of one file, and selects the statements that are kept."""
 
     def __init__(self, keep: KeepMetadata) -> None:
         self._keep = keep
@@ -180,7 +180,7 @@ class XmpKeeper:
         return self._keep == "rights"
 
     def add_rights(self, rights: dict[str, tuple[str, ...]]) -> None:
-        """Takes rights that are stated outside XMP, by their property. XMP has precedence."""
+        """Takes rights from outside XMP, by XMP property. Rights in XMP have precedence."""
         for name, values in rights.items():
             cleaned = tuple(text for value in values if (text := _clean(value)))
             if cleaned:
@@ -199,7 +199,7 @@ class XmpKeeper:
             self._extended.setdefault(digest, {})[offset] = part
 
     def statements(self) -> Statements:
-        """What all packets, and the rights outside XMP, say together: of each statement the first one."""
+        """Merges all packets and the rights from outside XMP; the first value of each property counts."""
         extended = [b"".join(parts[at] for at in sorted(parts)) for parts in self._extended.values()]
         read = [read_statements(packet, self._keep) for packet in [*self._packets, *extended[:_MAX_PACKETS]]]
         texts: dict[str, tuple[str, ...]] = {}
@@ -215,5 +215,5 @@ class XmpKeeper:
         )
 
     def is_stored(self, packet: bytes) -> bool:
-        """Whether these are the only bytes of XMP that the file holds."""
+        """Whether ``packet`` is all the XMP in the file."""
         return self._packets == [packet] and not self._extended

@@ -1,1 +1,1 @@
-"""The decoders, one file a format, and the bound of the memory that they take together."""
+"""The decoders, one module for each format, and a bound on the memory that all decodes take together."""

@@ -1,12 +1,12 @@
-"""Does a JPEG hold the data of its whole picture, and nothing behind it?
+"""Checks that a JPEG holds the data of its whole picture and no superfluous data.
 
-A strict decoder tells both. libjpeg warns of "premature end" where a scan has too few bytes, and of
+A strict decode shows both. libjpeg warns of "premature end" where a scan has too few bytes, and of
 "extraneous bytes" where bytes follow the last block of a scan or of a restart interval. Such bytes are
 harmless, but no decoder reads them, so they are not stored. The decoder runs at 1/8 of the size, which reads
 every entropy-coded byte.
 
-Only the first warning of a decode is known. So a file with superfluous bytes is decoded again after each
-cut, and the place of a cut is found by decoding files that end early.
+A decode reports only its first warning. So a file with superfluous bytes is decoded again after each cut, and
+the place of a cut is found by decoding truncated files.
 """
 
 from __future__ import annotations
@@ -25,29 +25,31 @@ from validators.containers.jpeg import END_OF_IMAGE, JpegStructure
 from validators.containers.structure import Kept
 from validators.decoding.memory import DECODE_MEMORY
 
-#: libjpeg decodes at 1/8 at the least: each block to one pixel, from the same entropy-coded bytes.
+#: The smallest scale at which libjpeg decodes: each block becomes one pixel, and all entropy-coded bytes are
+#: read.
 JPEG_SHRINK: Final = 8
 _SOI: Final = b"\xff\xd8"
-#: The colours are YCbCr then, whatever the numbers of the components: a decoder can make grey of them.
+#: With JFIF, the colours are YCbCr whatever the component identifiers, so the decoder can
+#: convert them to grey.
 _JFIF: Final = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 
 #: Superfluous bytes at the end of a scan; a restart marker (0xD0 to 0xD7) may not follow them.
 _SURPLUS: Final = re.compile(r"(\d+) extraneous bytes before marker 0x(?!d[0-7])")
 _LACKING: Final = re.compile("premature end", re.IGNORECASE)
 #: The decoder reads up to eight bytes ahead of the bits that it uses, twice as many with 0x00 after each
-#: 0xFF, and does not count those as superfluous.
+#: 0xFF, and does not report these as superfluous.
 _READ_AHEAD: Final = 16
 
 #: The most work that finding superfluous bytes may take, in the unit of ``_Decodes.problem``: about a second.
 _MAX_COST: Final = 1_500_000_000
 _COST_OF_BYTE: Final = 8
 _COST_OF_DECODE: Final = 50_000
-#: The most pixels of a picture that is coded anew: about a second.
+#: The most pixels of a picture that is re-encoded, which takes about a second.
 _MAX_REPACKED_PIXELS: Final = 8_000_000
 
 
 def _decode(data: bytes, components: int, *, strict: bool) -> str | None:
-    """The first problem of a JPEG: a warning or an error of the decoder. Not ``strict``: errors only."""
+    """Returns the decoder's first error, or with ``strict`` its first warning or error; None without one."""
     colours = "CMYK" if components == 4 else "GRAY"
     try:
         simplejpeg.decode_jpeg(
@@ -59,10 +61,10 @@ def _decode(data: bytes, components: int, *, strict: bool) -> str | None:
 
 
 class _Decodes:
-    """Decodes of the scans of one file, without its application segments.
+    """Decodes the scans of one file without its application segments, and finds superfluous bytes.
 
     Attributes:
-        ends: where the data of each scan ends, as far as it is cut by now.
+        ends: where the data of each scan ends, after the cuts so far.
     """
 
     def __init__(self, structure: JpegStructure, file: bytes) -> None:
@@ -72,17 +74,17 @@ class _Decodes:
         self.ends = [scan.end for scan in structure.coded]
 
     def coded(self, count: int | None = None) -> bytes:
-        """A file of the first ``count`` scans."""
+        """Returns a file of the first ``count`` scans."""
         pieces: list[bytes | memoryview] = [_SOI, _JFIF]
         for scan, end in zip(self._structure.coded[:count], self.ends[:count], strict=True):
             pieces += scan.head.removeprefix(_SOI), self._file[scan.start : end]
         return b"".join([*pieces, END_OF_IMAGE])
 
     def problem(self, count: int | None = None) -> str | None:
-        """The first problem of a file of the first ``count`` scans.
+        """Returns the first problem of a file of the first ``count`` scans.
 
         Raises:
-            Rejected: the decodes so far cost more than superfluous bytes are worth.
+            Rejected: the decodes so far exceed the work that finding superfluous bytes may take.
         """
         if self._cost > _MAX_COST:
             raise corrupt("superfluous data in too many places")
@@ -93,7 +95,7 @@ class _Decodes:
         return _decode(data, self._structure.components, strict=True)
 
     def cut(self) -> None:
-        """Takes superfluous bytes off the end of the first scan that has some."""
+        """Cuts superfluous bytes off the end of the first scan that has some."""
         count = _first(1, len(self.ends), lambda scans: _surplus(self.problem(scans)) > 0)
         scan, full = count - 1, self.ends[count - 1]
         start = self._structure.coded[scan].start
@@ -103,7 +105,7 @@ class _Decodes:
             return not _LACKING.search(self.problem(count) or "")
 
         near = max(start, full - _surplus(self.problem(count)))
-        # Bytes that the decoder dropped before, at restart markers, can be in the number of this warning.
+        # The number in the warning can include bytes that the decoder dropped earlier, at restart markers.
         if is_whole(near):
             self.ends[scan] = _first(max(start, near - _READ_AHEAD), near, is_whole)
         else:
@@ -113,13 +115,13 @@ class _Decodes:
 
 
 def _surplus(problem: str | None) -> int:
-    """The number of superfluous bytes that a problem tells of."""
+    """Returns the number of superfluous bytes that a problem reports."""
     found = _SURPLUS.search(problem or "")
     return int(found[1]) if found else 0
 
 
 def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The lowest number for which ``holds`` is true, if it is for all numbers from there to ``high``."""
+    """Returns the lowest number from which on ``holds`` is true; it must be true up to ``high``."""
     while low < high:
         middle = (low + high) // 2
         if holds(middle):
@@ -130,7 +132,7 @@ def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
 
 
 def decode_jpeg(structure: JpegStructure, file: bytes, limits: Limits) -> None:
-    """Decodes it, and takes what no decoder reads out of what is stored.
+    """Decodes a JPEG, and removes bytes that no decoder reads from what is stored.
 
     Raises:
         Rejected: the data of a scan ends early, or the decoder refuses the file.
@@ -151,7 +153,7 @@ def decode_jpeg(structure: JpegStructure, file: bytes, limits: Limits) -> None:
         _repack(structure, limits)
 
 
-#: Codes the JPEG on its input anew. The arguments are the limit of the memory and the module search path.
+#: Re-encodes the JPEG on its input. The arguments are the memory limit and the module search path.
 _OPTIMIZE: Final = """
 import contextlib, resource, sys
 limit, *sys.path = sys.argv[1:]
@@ -162,24 +164,24 @@ with contextlib.suppress(OSError, ValueError):  # macOS does not limit the addre
 import mozjpeg_lossless_optimization
 sys.stdout.buffer.write(mozjpeg_lossless_optimization.optimize(sys.stdin.buffer.read()))
 """
-#: A picture of the largest size takes two seconds; the rest is for a machine that is busy.
+#: A picture of the largest size takes two seconds; the rest is a margin for a busy machine.
 _OPTIMIZE_SECONDS: Final = 20
-#: The interpreter of the new process, and its libraries.
+#: The memory of the new process's interpreter and libraries.
 _PROCESS_MEMORY: Final = 16 << 20
 #: The address space that a process maps without using it.
 _UNUSED_ADDRESSES: Final = 64 << 20
 #: The library tries many ways to divide a picture into scans, and keeps the output of each: up to 11 times
-#: the size of the file. This process has the input and the output.
+#: the size of the file. The server's process holds the input and the output.
 _COPIES: Final = 14
 
 
 def _optimized(data: bytes, memory: int) -> bytes:
-    """Returns the JPEG with its coefficients coded anew, without its metadata.
+    """Returns the JPEG with its coefficients re-encoded and without its metadata.
 
     The error handler of the library calls ``exit()``, so the library runs in a new process. That process has
-    at most ``memory`` bytes, five seconds of CPU time, and no environment variables, which hold secrets.
-    ``subprocess`` starts it without running Python code between fork and exec, so the threads and locks of
-    this process do no harm.
+    at most ``memory`` bytes and five seconds of CPU time. It gets no environment variables but
+    ``LD_LIBRARY_PATH``, because others hold secrets. ``subprocess`` runs no Python code between fork and
+    exec, so the threads and locks of this process can't block the new one.
 
     Raises:
         Rejected: the library gives up, or exceeds a limit; or the system starts no more processes.
@@ -206,9 +208,9 @@ def _optimized(data: bytes, memory: int) -> bytes:
 
 
 def _repack(structure: JpegStructure, limits: Limits) -> None:
-    """Codes the coefficients anew, without loss, where the data between them can't be told from others.
+    """Re-encodes the coefficients without loss, to remove superfluous data whose place can't be found.
 
-    Browsers show such pictures: with codes that no table has, or bytes before a restart marker.
+    Such data is a code that no table has, or bytes before a restart marker. Browsers show these pictures.
     """
     memory = 2 * structure.coefficient_bytes + _COPIES * len(structure.stripped) + _PROCESS_MEMORY
     limits.check_decode_bytes(memory)

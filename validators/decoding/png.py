@@ -1,11 +1,11 @@
-"""Does a PNG hold all the rows that it declares?
+"""Checks that a PNG holds all the rows that it declares.
 
 A compressed picture is whole if its zlib stream inflates to as many bytes as the header demands, the
 stream's checksum is right, and each row starts with a known filter type (PNG, third edition, sections 7.2,
-9.2 and 10). Every such picture has pixels: the filters add modulo 256, which no value breaks. So the data is
-inflated, in steps of bounded memory, and no more.
+9.2 and 10). Every such picture decodes: the filters add modulo 256, which is defined for all values. So the
+data is only inflated, in steps of bounded memory.
 
-Viewers ignore what follows the last row, in the stream or behind it. Nothing of it is stored.
+Viewers ignore the bytes after the last row, in the stream or after it. These bytes are not stored.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _FILTER_TYPES: Final = bytes(range(5))
 
 #: The most bytes that all pictures of a file may inflate to beyond their rows.
 MAX_SURPLUS: Final = 64 << 20
-#: The work of compressing a picture anew is bounded by this level's short searches.
+#: The level for recompressing a picture: its searches are short, which bounds the work.
 _LEVEL: Final = 1
 
 
 class _Rows:
-    """The rows of a picture, as they come out of its zlib stream.
+    """Counts the rows of a picture while its zlib stream is inflated.
 
     Attributes:
         missing: the bytes that are still to come.
@@ -67,7 +67,7 @@ class _Rows:
         while self._passes and at < len(data):
             row, left = self._passes.pop()
             end = min(len(data), at + left)
-            # Whole rows are to come, and the rest of one that has begun.
+            # The rest of a started row, if any, and then whole rows remain.
             if data[at + left % row : end : row].translate(None, _FILTER_TYPES):
                 raise corrupt("a row has an unknown filter type")
             if left > end - at:
@@ -95,7 +95,7 @@ def _check(header: PngHeader, picture: PngPicture, file: memoryview, allowed: in
 
 
 def _compressed_rows(header: PngHeader, picture: PngPicture, file: memoryview, limit: int) -> bytes:
-    """A zlib stream of the rows alone. Raises Rejected if it has more than ``limit`` bytes."""
+    """Returns a zlib stream of the rows alone. Raises Rejected if it has more than ``limit`` bytes."""
     missing = _Rows(header, picture).missing
     compress = compressobj(_LEVEL)
     packed = bytearray()
@@ -134,7 +134,7 @@ def decode_png(structure: PngStructure, file: bytes) -> None:
     """Inflates every compressed picture: the image data, and each frame of an animation.
 
     Raises:
-        Rejected: a picture has not all of its rows, or holds far more than its rows.
+        Rejected: a picture lacks rows, or holds far more data than its rows.
         Exception: a zlib stream is damaged; the type is the decompressor's own.
     """
     view = memoryview(file)

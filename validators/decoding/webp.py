@@ -1,10 +1,10 @@
-"""Does a WebP hold the data of every picture, and nothing behind it?
+"""Checks that a WebP holds the data of every picture and no superfluous data.
 
-libwebp's incremental decoder tells both: it gets the data of a picture up to a few bytes before the end, and
-then the rest. If the picture is whole before, no decoder reads the rest, and it is not stored.
+libwebp's incremental decoder shows both: it gets the data of a picture up to a few bytes before the end, and
+then the rest. If the picture is complete before the rest, no decoder needs the rest, and it is not stored.
 
-Pillow's own interface has no incremental decoder. Its extension module is linked with libwebp, whose public
-functions are called through it (``webp/decode.h``).
+Pillow's own interface has no incremental decoder. Its extension module is linked with libwebp, and this
+module calls libwebp's public functions (``webp/decode.h``) through it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _FLUSHED: Final = 4
 _OK: Final = 0
 _OUT_OF_MEMORY: Final = 1
 _MODE_RGBA: Final = 1
-#: The search for superfluous bytes goes back so many bytes, then eight times as many again and again.
+#: The first step back, in bytes, of the search for superfluous bytes; each further one is eight times larger.
 _FIRST_STEP: Final = 8
-#: The most work that the decodes of a file may take before the search ends: about a second.
+#: The most work that the search may take for one file: about a second.
 _MAX_COST: Final = 400_000_000
 _COST_OF_BYTE: Final = 8
 
@@ -50,12 +50,12 @@ _LIBWEBP: Final = _library()
 
 
 class _Decoder:
-    """An incremental decoder of one picture. It is to be closed."""
+    """An incremental decoder of one picture. The caller must close it."""
 
     def __init__(self, kind: bytes, payload: bytes) -> None:
         self._file = encoded(b"RIFF", b"WEBP" + encoded(kind, payload))
         self._header = 20
-        # The colours that the bitstream has: nothing is converted, since nobody looks at the pixels.
+        # The output has the bitstream's own colour format, to save conversion: the pixels are not used.
         if kind == LOSSLESS:
             self._decoder = _LIBWEBP.WebPINewRGB(_MODE_RGBA, None, 0, 0)
         else:
@@ -64,7 +64,7 @@ class _Decoder:
             raise MemoryError
 
     def status(self, size: int) -> int:
-        """Libwebp's status after the first ``size`` bytes of the payload; sizes must ascend.
+        """Returns libwebp's status after the first ``size`` bytes of the payload; sizes must ascend.
 
         Raises:
             MemoryError: there is not enough memory.
@@ -79,7 +79,7 @@ class _Decoder:
 
 
 class _Reader:
-    """Finds how far a decoder reads in the pictures of one file.
+    """Finds how many bytes a decoder needs of each picture of one file.
 
     The search for superfluous bytes decodes a picture several times, so its work is bounded for the file.
     """
@@ -88,10 +88,10 @@ class _Reader:
         self._cost = 0
 
     def needed(self, kind: bytes, payload: bytes, pixels: int) -> int:
-        """The bytes of a bitstream that a decoder needs, and those that encoders write at the end.
+        """Returns the number of bytes that a decoder needs, plus those that encoders append.
 
         Raises:
-            Rejected: it needs more than there are, the data is damaged, or the search takes too long.
+            Rejected: the data ends early or is damaged, or the search takes too long.
         """
         size = len(payload)
         high = max(0, size - _FLUSHED - 1)
@@ -120,19 +120,20 @@ class _Reader:
             return decoder.status(len(payload)) == _OK
 
     def needed_alpha(self, payload: bytes, width: int, height: int) -> int:
-        """The same for the payload of an ALPH chunk (RFC 9649 section 2.7.1.2)."""
+        """Does the same as ``needed`` for the payload of an ALPH chunk (RFC 9649 section 2.7.1.2)."""
         if not payload:
             raise corrupt("an alpha channel without data")
         if payload[0] & 3 == 0:
             if len(payload) < 1 + width * height:
                 raise corrupt("the data of an alpha channel ends early")
             return 1 + width * height
-        # The compressed channel is a lossless bitstream without its header, whose last bits are the version.
+        # The compressed channel is a lossless bitstream without its header. The last bits of the header are
+        # the version.
         header = b"\x2f" + ((width - 1) | (height - 1) << 14).to_bytes(4, "little")
         return self.needed(LOSSLESS, header + payload[1:], width * height) - len(header) + 1
 
     def trimmed(self, picture: CodedPicture, part: Chunk, file: bytes) -> bytes:
-        """The payload of a chunk without superfluous bytes."""
+        """Returns the payload of a chunk without superfluous bytes."""
         payload = file[part.body : part.end]
         if part.kind == ALPHA:
             return payload[: self.needed_alpha(payload, picture.width, picture.height)]
@@ -140,7 +141,7 @@ class _Reader:
 
 
 def decode_webp(structure: WebpStructure, file: bytes) -> None:
-    """Decodes every picture, and takes what no decoder reads out of what is stored.
+    """Decodes every picture, and removes bytes that no decoder reads from what is stored.
 
     Raises:
         Rejected: the data of a picture ends early, or is damaged.
