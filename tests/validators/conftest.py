@@ -13,12 +13,12 @@ from validators.structure import WellFormed
 
 Reject = Callable[..., Rejected]
 
-#: The validators that read the picture itself.
+#: The validators that read the picture.
 PICTURE_CHECKS = (WellFormed(), PixelBudget(), FullDecode())
 
 
 def upload_of(data: bytes, declared_type: str | None = None, digests: tuple[str, ...] = ()) -> Upload:
-    """An upload of one file whose type is known, as the validators of pictures expect it."""
+    """Returns an upload of one file with its type set, as ``PICTURE_CHECKS`` require."""
     upload = Upload([FilePart("file", data, declared_type, digests)])
     found = image_type(data)
     if isinstance(found, ImageType):

@@ -1,6 +1,6 @@
-"""A browser shows the stored picture as it shows the one that was sent: the same size and the same pixels.
+"""A browser shows the stored picture with the same size and the same pixels as the uploaded one.
 
-The samples are files that decoders treat differently from one another, or that have something to remove.
+The samples are files that decoders treat differently, or from which metadata is removed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def swapped_profile() -> bytes:
-    """An RGB profile with the primaries of red and green exchanged."""
+    """An RGB profile with the red and green primaries exchanged."""
     data = bytearray(SRGB)
     names = {data[at : at + 4].decode(): at for at in range(132, 132 + 12 * data[131], 12)}
     red, green = names["rXYZ"], names["gXYZ"]
@@ -72,10 +72,10 @@ def swapped_profile() -> bytes:
 
 
 ICC = swapped_profile()
-#: The colour of the first pixel, as tRNS has it.
+#: The colour of the first pixel, in the format of tRNS.
 TRANSPARENT = b"\0" + ROWS[1:2] + b"\0" + ROWS[2:3] + b"\0" + ROWS[3:4]
 GAMMA = (b"gAMA", struct.pack(">I", 45_455))
-#: The chromaticities of sRGB with the primaries of red and green exchanged.
+#: The chromaticities of sRGB with the red and green primaries exchanged.
 SWAPPED = (31_270, 32_900, 30_000, 60_000, 64_000, 33_000, 15_000, 6_000)
 
 

@@ -1,4 +1,4 @@
-"""A browser shows stored JPEG and WebP pictures, and Exif densities, as it shows those that were sent."""
+"""A browser shows stored JPEG and WebP pictures, also with Exif densities, as it shows the uploaded ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def turned(orientation: int) -> bytes:
 MPO = encoded(picture(), "MPO", save_all=True, append_images=[picture().rotate(90)])
 (STILL,) = c.riff_chunks_of(webp())
 
-#: Chromium waits for the end of these files, and until then leaves the last rows out.
+#: Chromium waits for the end of these files, and omits the last rows until then.
 UNFINISHED = {"no end marker", "half an end marker", "no end marker of a progressive file"}
 
 #: Chromium refuses these files, which other decoders show whole.
@@ -43,7 +43,8 @@ NOT_SHOWN = {
     "webp with metadata cut off behind the picture",
 }
 
-#: Exif blocks of a density, for pictures of 64 by 48 pixels, and the size that Chromium gives a JPEG by them.
+#: Exif blocks with a density for pictures of 64 by 48 pixels, and the size at which Chromium shows a JPEG
+#: with them.
 DENSITIES: dict[str, tuple[bytes, tuple[int, int]]] = {
     "double density": (c.exif_density((32, 24)), (32, 24)),
     "double density, turned": (c.exif_density((32, 24), orientation=6), (24, 32)),

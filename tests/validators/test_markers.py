@@ -1,8 +1,8 @@
-"""Nothing hidden is stored: a marker at any place of a file is not in what is served, or the file is refused.
+"""No hidden data is stored: if a file with a marker is accepted, the stored file lacks the marker.
 
-Each sample yields variants of itself with the marker somewhere: at every offset without any repair, and where
-the format allows it with lengths and checksums that are right. A place where the marker would be part of the
-picture (its pixels, its colours) or of its colour profile is no hiding place; ``PICTURE`` lists those.
+Each sample yields variants with the marker at one place: at every offset without repair, and, where the
+format allows it, with correct lengths and checksums. Places where the marker is part of the picture (its
+pixels or colours) or of its colour profile do not count; ``PICTURE`` lists them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def in_png(data: bytes) -> Iterator[bytes]:
                 yield c.png_of([*chunks[:number], (kind, body), *chunks[number:]])
 
 
-#: Every registered type, two private ones, and types that are no names.
+#: Every registered type, two private ones, and invalid types.
 PNG_CHUNKS = (
     *(
         b"IHDR",
@@ -99,7 +99,7 @@ def insertions(body: bytes) -> Iterator[bytes]:
 
 
 def in_jpeg(data: bytes) -> Iterator[bytes]:
-    """The marker in every segment with a right length, in segments of every kind, and behind every scan."""
+    """The marker in every segment with a correct length, in segments of every kind, and behind every scan."""
     header, starts = list(c.segments_of(data)), [2]
     for _, body in header:
         starts.append(starts[-1] + 4 + len(body))
@@ -114,7 +114,7 @@ def in_jpeg(data: bytes) -> Iterator[bytes]:
     ]
     profile = c.segment(0xE2, b"ICC_PROFILE\0\1\1" + MARKER * 20)
     others = [c.segment(kind, MARKER) for kind in range(0xC0, 0xFF)]
-    # A quantization table is a part of the picture, unless another one takes its place before the scans.
+    # A quantization table is part of the picture, unless a later table replaces it before the scans.
     superseded = c.segment(0xDB, b"\0" + MARKER * 5 + bytes(4))
     last = max(at for at, (kind, body) in zip(starts, header, strict=False) if (kind, body[0]) == (0xDB, 0))
     for start in starts:
@@ -204,7 +204,7 @@ SAMPLES: dict[str, tuple[bytes, Callable[[bytes], Iterator[bytes]]]] = {
 
 
 def served(data: bytes) -> bytes | None:
-    """What is stored of a file; None if it is refused."""
+    """Returns the stored version of a file; None if the file is refused."""
     upload = upload_of(data)
     if not hasattr(upload, "image_type"):
         return None
@@ -217,7 +217,7 @@ def served(data: bytes) -> bytes | None:
 
 
 def outside_picture(stored: bytes) -> bytes:
-    """A JPEG or WebP without its coded pictures, the tables that decode them and the inside of a profile."""
+    """A JPEG or WebP without its coded pictures, the tables that decode them and profile contents."""
     if stored.startswith(b"\xff\xd8"):
         segments = c.segments_of(stored)
         return b"\0".join(
@@ -230,10 +230,10 @@ def outside_picture(stored: bytes) -> bytes:
 
 
 def contents(stored: bytes, *, whole: bool) -> Iterator[bytes]:
-    """The parts of a stored file in which the marker may not be, compressed ones inflated too.
+    """Returns the parts of a stored file that must not contain the marker, compressed ones inflated too.
 
-    The inside of a real colour profile is left out. The coded picture of a JPEG or WebP counts only if the
-    ``whole`` file is asked for: a decoder reads what stands in the middle of it.
+    The contents of a real colour profile are left out. The coded picture of a JPEG or WebP is included only
+    with ``whole``: a decoder reads the bytes in the middle of it.
     """
     if not stored.startswith(b"\x89PNG"):
         yield stored if whole else outside_picture(stored)
@@ -256,7 +256,7 @@ def contents(stored: bytes, *, whole: bool) -> Iterator[bytes]:
 
 
 def inflated(stream: bytes) -> bytes:
-    """What a zlib stream holds that must end where its chunks end."""
+    """Returns the contents of a zlib stream, which must end where its chunks end."""
     inflate = zlib.decompressobj()
     content = inflate.decompress(stream)
     assert inflate.eof
@@ -278,4 +278,4 @@ def test_a_marker_at_any_place_is_not_served(
         if stored is not None:
             accepted += 1
             assert not any(MARKER in content for content in contents(stored, whole=whole)), variant
-    assert accepted > len(MARKER)  # the marker was in accepted files too
+    assert accepted > len(MARKER)  # some files with the marker are accepted

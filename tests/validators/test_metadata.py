@@ -143,7 +143,7 @@ CARRIERS = pytest.mark.parametrize(("data", "removed"), CARRYING.values(), ids=C
 
 
 def frames(data: bytes) -> list[tuple[Any, ...]]:
-    """The mode, pixels and transparency of every frame; of a JPEG, of the first picture."""
+    """Returns the mode, pixels and transparency of every frame, or of the first picture of a JPEG."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about the Exif and MPF segments that will be removed
         with Image.open(io.BytesIO(data)) as image:
@@ -228,7 +228,7 @@ def test_exiftool_finds_the_metadata_before_and_not_after(tmp_path: Path) -> Non
         assert "ExifTool:Warning" not in tags, tags
 
 
-# --- what stays
+# --- what is kept
 
 
 @pytest.mark.parametrize("size", [len(SRGB), 200_000, 2 * 1024 * 1024])

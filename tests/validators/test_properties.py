@@ -87,7 +87,7 @@ def jpeg_parts(data: bytes) -> list[bytes]:
 
 
 def shuffled(items: Sequence[T], draw: Callable[[st.SearchStrategy[Any]], Any]) -> list[T]:
-    """The items in another order, or with one moved, one missing or one repeated."""
+    """The items in another order, or with one item moved, missing or repeated."""
     number = len(items) - 1
     if draw(st.booleans()):
         order = list(items)

@@ -15,10 +15,10 @@ from tests.pictures import animation, jpeg, png, webp
 from tests.validators.conftest import PICTURE_CHECKS, upload_of
 from validators.base import MAX_IMAGE_BYTES, Limits, Rejected
 
-#: Seconds of CPU that judging any file may take. The files below take up to 2.5 on an idle machine, and more
-#: on a processor that other work shares; where the work grew with the number of parts, they took 5 to 19.
+#: The CPU seconds that validating any file may take. The files below take up to 2.5 on an idle machine, and
+#: more on a busy one; if the work grows with the number of parts, they take 5 to 19.
 BOUND = 5.0
-#: As many parts as a file may have, less those of the picture.
+#: The most parts that a file may have, minus those of the picture.
 PARTS = 19_900
 
 BOMB = zlib.compress(bytes(4_000_000), 9)
@@ -43,7 +43,7 @@ def png_of_zeros(width: int, height: int, depth: int, color: int, row: int, surp
 
 
 def frames_of_one_pixel() -> bytes:
-    """An APNG whose every frame has data behind its row."""
+    """An APNG with data after the row of every frame."""
     stream = zlib.compress(b"\0abc" + c.SCRIPT)
     control = struct.pack(">IIIIHHBB", 1, 1, 0, 0, 1, 1, 0, 0)
     chunks = [png_header(1, 1, 8, 2), (b"acTL", struct.pack(">II", 6000, 0))]
@@ -57,7 +57,7 @@ def frames_of_one_pixel() -> bytes:
 
 
 def pieces_of_one_frame() -> bytes:
-    """An APNG whose frame is in 9,000 pieces, each with a text behind it, and has data behind its row."""
+    """An APNG whose frame is in 9,000 pieces, each followed by a text, and has data after its row."""
     stream = zlib.compress(b"\0abc" + bytes(36_000), 0)
     control = struct.pack(">IIIIIHHBB", 0, 1, 1, 0, 0, 1, 1, 0, 0)
     chunks = [png_header(1, 1, 8, 2), (b"acTL", struct.pack(">II", 1, 0)), (b"IDAT", zlib.compress(b"\0abc"))]
@@ -117,7 +117,7 @@ FILES: dict[str, Callable[[], bytes]] = {
 }
 
 
-#: Those that have too many parts; the others are accepted.
+#: The files that have too many parts; the others are accepted.
 REFUSED = {"jpeg markers", "webp chunks in frames"}
 
 

@@ -1,4 +1,4 @@
-"""Animated PNGs: of one that breaks a rule, the still picture is stored."""
+"""Animated PNGs: if the animation breaks a rule, only the still picture is stored."""
 
 from __future__ import annotations
 

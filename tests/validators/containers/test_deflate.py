@@ -1,4 +1,4 @@
-"""zlib and ISA-L inflate alike: in steps, from pieces, up to the end of a stream, and with a checksum."""
+"""zlib and ISA-L behave alike: in steps, from pieces, up to the end of a stream, and with a checksum."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_a_profile_stays_as_it_is(profile: bytes) -> None:
         SRGB[:128] + struct.pack(">I", 2**32 - 1) + SRGB[132:],
         SRGB[:128] + struct.pack(">I", len(SRGB) // 12) + SRGB[132:],
     ],
-    # A profile holds the time at which it was made, so its bytes can't name a test.
+    # A profile holds its creation time, so its bytes can't be part of a test id.
     ids=["nothing", "text", "cut header", "cut", "signature", "size", "many tags", "too many tags"],
 )
 def test_bytes_without_the_header_of_a_profile_are_no_profile(data: bytes) -> None:

@@ -156,7 +156,7 @@ def test_a_chunk_that_is_cut_off_after_the_data_is_dropped() -> None:
 #: A still picture of two IDAT chunks.
 SPLIT = [*STILL[:-2], (b"IDAT", STILL[-2][1][:9000]), (b"IDAT", STILL[-2][1][9000:]), STILL[-1]]
 ENDS = pytest.mark.parametrize("chunks", [STILL, SPLIT, PALETTE], ids=["one chunk", "two chunks", "palette"])
-#: The bytes behind the image data: the checksum of IDAT, and IEND.
+#: The bytes after the image data: the checksum of IDAT, and IEND.
 END = 4 + 12
 
 

@@ -1,4 +1,4 @@
-"""What stays of XMP: the declaration of how the picture was made, and the rights if they are asked for."""
+"""What is kept of XMP: the statement how the picture was made, and the rights if the setting says so."""
 
 from __future__ import annotations
 

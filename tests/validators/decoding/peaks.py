@@ -1,8 +1,8 @@
-"""Measures the memory that decoding a file takes, in a process of its own. Run: ``peaks.py FILE…``.
+"""Measures the memory that decoding a file takes, in a separate process. Run: ``peaks.py FILE…``.
 
-For each file, prints a line of JSON: the estimate, the measured peak, and whether the decoder took it. Each
-file is decoded in a child that has decoded a small one of its kind before, so that the memory of loaded code
-does not count.
+For each file, prints a line of JSON: the estimate, the measured peak, and whether the decoder accepts it.
+Each file is decoded in a child process that first decodes a small file of the same kind, so the memory of
+loaded code does not count.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from validators.base import Limits, Rejected, Upload
 from validators.decode import FullDecode
 from validators.structure import WellFormed
 
-#: High enough for every file.
+#: Limits that no file exceeds.
 LIMITS: Final = Limits(
     max_pixels=10**9, max_decode_bytes=10**12, max_decode_bytes_in_flight=10**12, max_jpeg_scans=1000
 )
 
 
 def resident(field: str) -> int:
-    """The memory of this process in bytes: VmRSS is the present, VmHWM the highest figure."""
+    """The memory of this process in bytes: VmRSS is the current value, VmHWM the highest."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * int(status.partition(f"{field}:")[2].split()[0])
 

@@ -1,4 +1,4 @@
-"""JPEGs whose coefficients are coded anew, by a library that ends its process on an error."""
+"""JPEGs whose coefficients are re-encoded, by a library that ends its process on an error."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def table(kind: int, *symbols: int) -> bytes:
 
 
 def damaged(dc_bits: int = 1, ac_bits: int = 1, width: int = 16, height: int = 8) -> bytes:
-    """A grey JPEG with coefficients of these many bits, and an unknown code in its second block.
+    """A grey JPEG with coefficients of this many bits, and an unknown code in its second block.
 
-    Decoders show it: they take the unknown code for 0. Baseline JPEG allows 11 bits for DC, and 10 for AC.
+    Decoders show it: they treat the unknown code as 0. Baseline JPEG allows 11 bits for DC, and 10 for AC.
     """
     bits = "00" + "1" * dc_bits  # DC
     bits += "00" + "1" * ac_bits + "01"  # AC, end of the block

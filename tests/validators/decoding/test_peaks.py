@@ -23,7 +23,7 @@ from validators.base import Rejected
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 
 ROOT = Path(__file__).parents[3]
-#: What the process takes beside the decode: the pages of code that it loads, and the allocator's own.
+#: The memory that the process takes besides the decode: loaded pages of code, and the allocator's overhead.
 SLACK = 1 << 20
 
 
@@ -53,7 +53,7 @@ def alpha_of(width: int, height: int, stream: bytes, filtering: int = 0) -> byte
 
 
 def animated(width: int, height: int, repeats: int, *pictures: c.Chunk) -> bytes:
-    """An animation whose frames fill the canvas: these pictures, as often as ``repeats`` says."""
+    """An animation whose frames fill the canvas: these pictures, repeated ``repeats`` times."""
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     frames = [
         (
@@ -72,7 +72,7 @@ def rows_of(image: Image.Image) -> bytes:
 
 
 def in_three_scans(grey: bytes) -> bytes:
-    """A baseline JPEG of three components, each in a scan of its own, with the data of a grey one."""
+    """A baseline JPEG of three components, each in a separate scan with the data of a grey JPEG."""
     segments = list(c.segments_of(grey))
     scan = grey[grey.index(b"\xff\xda") : -2]
     body = next(body for marker, body in segments if marker == 0xC0)
@@ -169,13 +169,13 @@ def jpeg_of(image: Image.Image, **options: object) -> bytes:
 
 @pytest.fixture(scope="module")
 def peaks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]]:
-    """For each case the estimate and the measured peak."""
+    """Returns the estimate and the measured peak for each case."""
     folder = tmp_path_factory.mktemp("peaks")
     for name, make in CASES.items():
         (folder / f"{name}.bin").write_bytes(make())
         (folder / f"{name}.small").write_bytes(SMALL[name.partition("-")[0]])
     files = [str(folder / f"{name}.bin") for name in CASES]
-    # Freed memory goes back at once, so that none of it serves a decode without being counted.
+    # Freed memory is returned at once, so no decode reuses memory that the measurement does not count.
     environment = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.validators.decoding.peaks", *files],

@@ -184,7 +184,7 @@ def test_a_frame_cut_anywhere_is_refused(refused: Refused) -> None:
 
 def test_a_file_cut_anywhere_in_its_picture_data_is_refused(refused: Refused) -> None:
     data = png_of_rows(rows(24))
-    for end in range(9, data.index(b"IEND") - 8):  # the checksum of IDAT is no picture data
+    for end in range(9, data.index(b"IEND") - 8):  # the checksum of IDAT is not picture data
         assert refused(data[:end]).code == "corrupt_image", end
 
 
@@ -200,7 +200,7 @@ def test_any_changed_byte_of_the_data_is_refused(refused: Refused) -> None:
     stream = zlib.compress(rows(24))
     for at in range(len(stream)):
         changed = bytearray(stream)
-        changed[at] ^= 1  # the bit that deflate reads first: the others of the last byte can be padding
+        changed[at] ^= 1  # the first bit that deflate reads: the other bits of the last byte can be padding
         assert refused(png_of_stream(bytes(changed))).code == "corrupt_image", at
 
 
@@ -229,7 +229,7 @@ def test_an_unknown_filter_type_in_any_row_is_refused(
 
 @pytest.mark.parametrize("at", [0, 1, 21_844, 21_845, 65_534, 65_535, 65_536, 99_999])
 def test_an_unknown_filter_type_is_found_wherever_the_steps_end(at: int, refused: Refused) -> None:
-    data = bytearray(b"\0\x7f" * 100_000)  # rows of a grey pixel: most steps end in the middle of one
+    data = bytearray(b"\0\x7f" * 100_000)  # rows of one grey pixel: most steps end within a row
     data[2 * at] = 5
     rejected = refused(png_of_stream(zlib.compress(data), 0, 8, (1, 100_000)))
     assert rejected.reason == "a row has an unknown filter type"
