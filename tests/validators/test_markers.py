@@ -93,13 +93,13 @@ PNG_CHUNKS = (
 
 
 def insertions(body: bytes) -> Iterator[bytes]:
-    """The marker before each byte of a body, and behind the last."""
+    """The marker before each byte of a body, and after the last."""
     for at in range(len(body) + 1):
         yield body[:at] + MARKER + body[at:]
 
 
 def in_jpeg(data: bytes) -> Iterator[bytes]:
-    """The marker in every segment with a correct length, in segments of every kind, and behind every scan."""
+    """The marker in every segment with a correct length, in segments of every kind, and after every scan."""
     header, starts = list(c.segments_of(data)), [2]
     for _, body in header:
         starts.append(starts[-1] + 4 + len(body))
@@ -131,7 +131,7 @@ def in_jpeg(data: bytes) -> Iterator[bytes]:
 
 
 def in_webp(data: bytes) -> Iterator[bytes]:
-    """The marker in every chunk, in chunks of every type in every place, and behind every bitstream."""
+    """The marker in every chunk, in chunks of every type in every place, and after every bitstream."""
     chunks = c.riff_chunks_of(data)
     for number, (kind, body) in enumerate(chunks):
         places = range(len(body) + 1) if kind in (b"VP8X", b"ANIM", b"EXIF", b"XMP ") else (len(body),)
@@ -148,7 +148,7 @@ def in_webp(data: bytes) -> Iterator[bytes]:
 
 
 def in_frame(chunks: Chunks, number: int) -> Iterator[bytes]:
-    """The marker behind each bitstream in a frame."""
+    """The marker after each bitstream in a frame."""
     header, parts = chunks[number][1][:16], c.riff_chunks_of(bytes(12) + chunks[number][1][16:])
     for at, (kind, body) in enumerate(parts):
         changed = c.riff_of([*parts[:at], (kind, body + MARKER * 2), *parts[at + 1 :]])[12:]

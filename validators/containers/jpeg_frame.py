@@ -46,7 +46,7 @@ class Frame:
     """
 
     def __init__(self, marker: int, body: bytes) -> None:
-        """Reads the header. Raises Rejected if no decoder takes it."""
+        """Reads the header. Raises Rejected if no decoder accepts it."""
         if len(body) < 6 or len(body) != 6 + 3 * body[5] or body[0] != 8:
             raise corrupt("the frame header is malformed, or not of 8 bits")
         self.width, self.height = int.from_bytes(body[3:5]), int.from_bytes(body[1:3])
