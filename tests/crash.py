@@ -42,7 +42,7 @@ def after(owner: object, name: str) -> None:
 
 
 def in_the_transaction() -> None:
-    """The process dies when the row of the product has changed and the transaction is not committed."""
+    """The process dies after the row of the product has changed, before the transaction is committed."""
     connect = sqlite3.connect
 
     def connect_and_die(*args: Any, **options: Any) -> sqlite3.Connection:

@@ -1,6 +1,6 @@
 """Lossless WebP bitstreams of a given structure, written bit by bit: RFC 9649 section 3.
 
-An encoder makes pictures that are small; these make decoders do what encoders never ask of them.
+Encoders produce small pictures. These bitstreams make decoders do what no encoder requires.
 """
 
 from __future__ import annotations
@@ -138,6 +138,6 @@ def header(width: int, height: int) -> bytes:
 
 
 def every_block(width: int, height: int, block_bits: int = 2) -> list[int]:
-    """A group of its own for each block of pixels, as far as numbers go."""
+    """A separate group for each block of pixels. The numbers repeat after 65,536 blocks."""
     blocks = -(-width >> block_bits) * -(-height >> block_bits)
     return [number % 65_536 for number in range(blocks)]

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-#: Debian's package of each program that is named otherwise than the program.
+#: Debian's package of each program whose package has a different name.
 _PACKAGES: Final = {
     "exiftool": "libimage-exiftool-perl",
     "nginx": "nginx-light",

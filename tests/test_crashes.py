@@ -80,7 +80,7 @@ def stored(storage: StorageBackend) -> set[str]:
 
 
 def assert_sound(storage: StorageBackend, catalog: Catalog, product: Product, runner: FlaskCliRunner) -> None:
-    """Every reference resolves, and what is left over is what the sweep removes."""
+    """Every reference resolves, and the sweep removes every other object."""
     keys = referenced(catalog, product)
     assert all(read(storage, key) for key in keys)
     assert keys <= stored(storage)

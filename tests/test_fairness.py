@@ -1,4 +1,4 @@
-"""While one tenant, or one address, takes all it can get, the others are still served."""
+"""While one tenant or address uses all the capacity it can, the server still serves the others."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_uploads_that_wait_hold_no_body(attacker: Shop, other: Shop) -> None:
             connection.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
-    assert most - before < 200_000_000  # 60 bodies are 300 MB, and their copies as much again
+    assert most - before < 200_000_000  # 60 bodies take 300 MB, and their copies take another 300 MB
 
 
 # --- connections

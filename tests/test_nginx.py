@@ -52,7 +52,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[trustme.CA]:
 
 @contextmanager
 def nginx(folder: Path, server: Server, port: int, authority: trustme.CA) -> Iterator[int]:
-    """Runs nginx with the shipped site on this port, over TLS; gives the port that redirects to TLS."""
+    """Runs nginx with the shipped site on this port, over TLS. Yields the port that redirects to TLS."""
     plain_port = free_port()
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
@@ -71,7 +71,7 @@ def nginx(folder: Path, server: Server, port: int, authority: trustme.CA) -> Ite
     (folder / "site.conf").write_text(site)
     (folder / "nginx.conf").write_text(MAIN.format(folder=folder))
     program = require_program("nginx")
-    # As root nginx would run its workers as another user, who may not look into the test's folder.
+    # As root nginx would run its workers as another user, who may not read the test's folder.
     user = ["-g", "user root;"] if os.geteuid() == 0 else []
     process = subprocess.Popen([program, "-p", str(folder), "-c", str(folder / "nginx.conf"), *user])
     try:

@@ -1,4 +1,4 @@
-"""Stores that fail for real under the application: what is answered, what is left, and the way back."""
+"""Real failures of the stores: the answers, the data that remains, and the recovery."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNAVAILABLE = {"error": "Service temporarily unavailable"}
 
 @pytest.fixture
 def catalog(settings: Settings) -> Iterator[Catalog]:
-    """A catalog that gives up soon, for the sake of the tests' time."""
+    """A catalog with short timeouts, which keep the tests fast."""
     catalog = SQLiteCatalog(settings.sqlite_path, busy_timeout=0.1)
     yield catalog
     catalog.close()

@@ -57,7 +57,7 @@ def image_keys(product: Product) -> set[str]:
     return {image.key for image in product.images if image.key}
 
 
-# --- another list of images
+# --- a replaced list of images
 
 
 def test_a_list_that_is_always_overtaken_ends_with_a_pause_between_attempts(
@@ -145,7 +145,7 @@ def test_a_list_whose_dropped_bytes_can_not_be_deleted_is_done_and_the_store_is_
     after = replace_list(products, product, [])
     assert after.images == current(catalog, product).images == ()
     assert len(asked) == 1
-    assert keys_of(storage) == image_keys(product)  # for the sweep
+    assert keys_of(storage) == image_keys(product)  # the sweep removes them later
 
 
 def test_an_upload_that_commits_before_the_list_is_applied_is_dropped_with_its_object(
@@ -231,7 +231,7 @@ def test_among_uploads_and_lists_at_once_every_url_has_its_object_and_no_object_
     assert all(read(storage, key) for key in image_keys(after))
 
 
-# --- the end of a product
+# --- the removal of a product
 
 
 def test_the_bytes_of_a_product_are_deleted_after_the_catalog_has_let_it_go(
@@ -283,7 +283,7 @@ def test_a_deletion_whose_bytes_can_not_be_deleted_is_done(
     monkeypatch.undo()
     with pytest.raises(ProductNotFound):
         current(catalog, product)
-    assert keys_of(storage) == image_keys(product)  # for the sweep
+    assert keys_of(storage) == image_keys(product)  # the sweep removes them later
 
 
 def test_what_could_be_deleted_before_the_store_failed_is_counted(

@@ -1,4 +1,4 @@
-"""How the server starts, and what it says when it can't."""
+"""How the server starts, and which error it reports when it can't."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns, first as one workspace that decodes meets them, then between workspaces."""
+"""Turns: first the decodes of one workspace, then turns between workspaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from errors import DomainError
 from turns import REQUESTER, Bounds, ClientGone, Requester, ServerBusy, ShareUsed, Turns
 
 LIMIT = 100
-#: Seconds after which a test that waits in vain fails.
+#: Seconds after which a test that waits without a result fails.
 PATIENCE = 20
 
 

@@ -104,7 +104,7 @@ def test_when_that_fails_too_the_refusal_is_what_is_told(
     monkeypatch.setattr(storage, "delete", fail_with(StorageUnavailable()))
     with pytest.raises(ProductFull):
         add(uploads, product)
-    assert len(keys_of(storage)) == 1  # for the sweep
+    assert len(keys_of(storage)) == 1  # the sweep removes it later
     assert current(catalog, product) == product
 
 

@@ -207,7 +207,7 @@ def test_an_answer_survives_a_restart(
 
 @pytest.fixture
 def slow(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
-    """Makes the creation of a product say when it has begun, and wait until it may go on."""
+    """Makes the creation of a product signal its start, then wait for permission to continue."""
     begun, may_go_on = threading.Event(), threading.Event()
     create_product = catalog.create_product
 
@@ -266,7 +266,7 @@ def test_of_many_at_once_one_runs(app: Flask, tenant: Tenant, client: FlaskClien
 def test_a_request_that_died_blocks_its_key_for_its_lease_only(
     client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Like a killed process, a request that ends so neither completes nor releases its key.
+    # Like a killed process, a request that ends this way neither completes nor releases its key.
     monkeypatch.setattr(catalog, "create_product", fail_with(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         create(client)

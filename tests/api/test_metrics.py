@@ -23,7 +23,7 @@ Samples = dict[tuple[str, str], float]
 
 
 def samples(text: str) -> Samples:
-    """Each sample's value, by its name and the values of its labels with spaces between."""
+    """Each sample's value, by its name and the values of its labels separated by spaces."""
     return {
         (sample.name, " ".join(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)

@@ -190,7 +190,7 @@ def test_the_address_comes_from_as_many_proxies_as_are_trusted(
 
 @pytest.fixture
 def behind(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Callable[[int], FlaskClient]:
-    """Makes a client of an application that so many proxies stand before."""
+    """Makes a client of an application behind this number of proxies."""
 
     def make(hops: int) -> FlaskClient:
         trusting = replace(settings, trusted_proxy_hops=hops, auth_failures_per_minute=3)
@@ -200,7 +200,7 @@ def behind(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Cal
 
 
 def statuses(client: FlaskClient, *chains: str) -> list[int]:
-    """What guesses are answered that come with these X-Forwarded-For."""
+    """The answers to wrong tokens that are sent with these X-Forwarded-For headers."""
     headers = {"Authorization": f"Bearer {WRONG}"}
     return [
         client.get(NOTHING, headers={**headers, "X-Forwarded-For": chain}).status_code for chain in chains

@@ -1,5 +1,6 @@
-"""Files that once broke something, named for what they are and what becomes of them: ``make fuzz``
-finds more.
+"""Files that once caused a failure. Each name states the content and the expected result.
+
+``make fuzz`` finds more such files.
 """
 
 from __future__ import annotations

@@ -213,7 +213,7 @@ def test_the_log_has_one_warning_a_minute(caplog: pytest.LogCaptureFixture) -> N
 
 @contextmanager
 def a_silent_server() -> Iterator[int]:
-    """The port of a server that accepts connections, and says nothing."""
+    """The port of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         yield listener.getsockname()[1]
 
@@ -300,7 +300,7 @@ def redis() -> Iterator[str]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         uri = f"redis://127.0.0.1:{server.server_address[1]}"
-        # It hangs up after an error, such as the one by which a client learns that it has no such script.
+        # The server closes the connection after an error, such as the one for an unknown script.
         with Redis.from_url(uri) as client:
             client.script_load(RedisStorage.SCRIPT_INCR_EXPIRE)
         yield uri

@@ -1,4 +1,4 @@
-"""Whole visits of the published clients, each signed in in its own way, to a real server."""
+"""Whole visits of the published clients, each with its own method of signing in, to a real server."""
 
 from __future__ import annotations
 

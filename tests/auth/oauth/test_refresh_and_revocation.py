@@ -27,7 +27,7 @@ NOT_GRANTED = {
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Moves the clock of the grants to so many seconds after the present."""
+    """Moves the clock of the grants to this number of seconds after the present."""
 
     def move(seconds: float) -> None:
         monkeypatch.setattr(grants, "now", lambda: now() + timedelta(seconds=seconds))
