@@ -108,7 +108,7 @@ HOSTILE: dict[str, bytes] = {
 def test_a_hostile_packet_says_nothing_and_costs_little(data: bytes) -> None:
     before = time.thread_time()
     assert read_statements(data, "rights") == Statements()
-    assert time.thread_time() - before < 1
+    assert time.thread_time() - before < 4
 
 
 def extended_xmp(data: bytes, step: int) -> list[bytes]:
