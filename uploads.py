@@ -15,7 +15,7 @@ the catalog does not answer                 unknown: the append may have happene
                                             ``sha256``; if not, the sweep removes the object
 removal: the catalog refuses or fails       nothing has changed, or (unknown) the reference is gone
                                             and the sweep removes the object
-removal: the store fails, or the process    the reference is gone, which is what was asked: 200, and
+removal: the store fails, or the process    the reference is gone, as requested: 200, and
 dies, after the catalog                     the sweep removes the object
 ==========================================  =====================================================
 """
