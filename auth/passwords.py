@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -23,8 +24,6 @@ _SHORTEST_LISTED: Final = 10
 #: RFC 9106 section 4, the second recommended option: 3 passes over 64 MiB.
 _HASHER: Final = PasswordHasher()
 
-#: Verified when there is no user, so that the response time does not reveal whether a user exists.
-_NOBODYS: Final = _HASHER.hash("nobody's password")
 
 #: One hash computation takes 64 MiB and a core for about 0.1 s, so only a few run at the same time.
 _CONCURRENT: Final = 2
@@ -122,6 +121,12 @@ def hash_password(password: str, email: str) -> str:
         return _HASHER.hash(password)
 
 
+@cache
+def _hash_of_nobody() -> str:
+    """The hash that is verified when there is no user. It costs time, so it is not made at the import."""
+    return _HASHER.hash("nobody's password")
+
+
 def verify_password(password_hash: str | None, password: str) -> bool:
     """Whether the password matches the hash.
 
@@ -132,7 +137,9 @@ def verify_password(password_hash: str | None, password: str) -> bool:
     """
     try:
         with _TURNS.turn():
-            _HASHER.verify(_NOBODYS if password_hash is None else password_hash, password[: MAX_LENGTH + 1])
+            # Made whether there is a user or not: the first response of a process must not reveal it either.
+            nobody = _hash_of_nobody()
+            _HASHER.verify(nobody if password_hash is None else password_hash, password[: MAX_LENGTH + 1])
     except (VerificationError, InvalidHashError):
         return False
     return password_hash is not None
