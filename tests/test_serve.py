@@ -46,6 +46,15 @@ def test_a_port_in_use_is_one_sentence_that_names_the_setting(tmp_path: Path) ->
     assert ended.stderr == f"vetrina: port {port} is in use by another process: set PORT to a free one.\n"
 
 
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_number_of_workers_is_no_error(tmp_path: Path, value: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = str(other.getsockname()[1])
+        ended = start(tmp_path, PORT=port, WEB_CONCURRENCY=value)
+    # The start gets as far as the port, which is the first error.
+    assert ended.stderr == f"vetrina: port {port} is in use by another process: set PORT to a free one.\n"
+
+
 def test_an_address_of_another_machine_is_one_sentence_that_names_the_setting(tmp_path: Path) -> None:
     ended = start(tmp_path, HOST="192.0.2.1", PORT=str(free_port()))  # RFC 5737: no machine has it
     assert ended.returncode == 1
