@@ -99,7 +99,7 @@ ALLOWED: dict[str, set[str]] = {
         *("PIL", "defusedxml", "isal", "mozjpeg_lossless_optimization", "simplejpeg"),
     },
     "validators.base": {"validators.containers.structure"},
-    "storage": {"storage.base"},
+    "storage": {"storage.base", "process_local"},
     "storage.base": set(),
     "storage.r2": {
         *{"storage.base", "storage.r2", "process_local"},
