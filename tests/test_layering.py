@@ -18,6 +18,7 @@ ROOMS = {
     "products",
     "display_sizes",
     "references",
+    "resizing",
     "logs",
     "worker",
     "errors",
@@ -67,6 +68,7 @@ ALLOWED: dict[str, set[str]] = {
     "products": {"references", "storage.base", *CATALOG},
     "display_sizes": {"validators", "storage.base", *CATALOG},
     "references": set(),
+    "resizing": {"validators", "PIL"},
     "api": {
         *{"api", "auth", "uploads", "products", "storage.base", *CATALOG},
         *{"validators.base", "validators.presence", "validators.size"},
