@@ -7,10 +7,10 @@ from catalog.errors import ProductFull
 
 
 def outcome_without_append(product: Product, image: Image, *, unless_present: bool) -> Appended | None:
-    """The outcome of an append that has nothing to do; None if the image is to be appended.
+    """The outcome of an append that changes nothing; None if the image is to be appended.
 
-    The image is there already after an attempt whose answer was lost or, with ``unless_present``, when the
-    product has an image of the same ``sha256``.
+    The product already has the image after an attempt whose answer was lost or, with ``unless_present``, if
+    it has an image of the same ``sha256``.
 
     Raises:
         ProductFull

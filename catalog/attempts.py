@@ -1,4 +1,4 @@
-"""Attempts that are repeated until one succeeds, with a pause before each and an end to all."""
+"""Repeats an attempt until it succeeds, with a pause before each repetition and a time limit."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Final
 
 from catalog.errors import CatalogUnavailable
 
-#: The first pause and the longest one, in seconds. Each is up to twice as long as the one before.
+#: The upper bounds of the first pause and of any pause, in seconds. The bound doubles after each pause.
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.1
 
 
 def attempts(seconds: float) -> Iterator[None]:
-    """Yields once for each attempt: at once for the first, after a random pause for any other.
+    """Yields once for each attempt: immediately for the first, after a random pause for each later one.
 
-    Of many that change one record at the same time, one succeeds in each round; the pauses spread the others.
+    Of many writers that change one record at the same time, one succeeds in each round. The random pauses
+    spread the others over time.
 
     Raises:
-        CatalogUnavailable: the time is over, and no attempt has succeeded; so nothing has been changed.
+        CatalogUnavailable: the time is over and no attempt has succeeded, so nothing has been changed.
     """
     end = time.monotonic() + seconds
     longest = _FIRST_PAUSE
     while True:
         yield
-        pause = random.uniform(0, longest)  # noqa: S311  # no secret
+        pause = random.uniform(0, longest)  # noqa: S311  # the pause is no secret
         if time.monotonic() + pause >= end:
             raise CatalogUnavailable("the record is changed too often at the moment")
         time.sleep(pause)

@@ -65,7 +65,7 @@ class Image:
 
     @property
     def usage(self) -> Usage:
-        """What it adds to the usage of its workspace: nothing if it is an external URL."""
+        """What the image adds to the usage of its workspace: nothing if it is an external URL."""
         return Usage() if self.key is None else Usage(images=1, bytes=self.size or 0)
 
 
@@ -100,7 +100,7 @@ class Product:
 
     @property
     def usage(self) -> Usage:
-        """What it adds to the usage of its workspace."""
+        """What the product adds to the usage of its workspace."""
         return sum((image.usage for image in self.images), Usage(products=1))
 
     def image_with(self, sha256: str) -> Image | None:
@@ -110,9 +110,9 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The outcome of an append: the product after it, and the image that has the bytes.
+    """The outcome of an append: the product after the append, and the image that has the bytes.
 
-    ``image`` is the appended one, or the one that was there already.
+    ``image`` is the appended image, or the one that the product already had.
     """
 
     product: Product
@@ -139,9 +139,9 @@ class ProductQuery:
     Attributes:
         page: from 1.
         limit: products on a page.
-        category, status: only products of this category or status. None is any; archived products see below.
+        category, status: only products of this category or status. None means any, but see ``show_archived``.
         search: only products whose name or model contains this text, taken literally and without regard to
-            case (Unicode's full case folding). Empty is any.
+            case (Unicode's full case folding). An empty text matches every product.
         show_archived: whether archived products are included if ``status`` is None.
     """
 
@@ -154,7 +154,7 @@ class ProductQuery:
 
     @property
     def only_status(self) -> str | None:
-        """The status that is queried for; None if any."""
+        """The status that is queried for; None means any."""
         return self.status or (None if self.show_archived else ACTIVE)
 
     @property
@@ -223,7 +223,7 @@ class Catalog(Identities, Protocol):
 
         Args:
             workspace_id, product_id: of the product.
-            for_change: whether the version is one that ``update_product`` will compare. It may then include a
+            for_change: whether ``update_product`` will compare the version. The product may then include a
                 change that a failover would undo.
 
         Raises:
@@ -233,7 +233,7 @@ class Catalog(Identities, Protocol):
     def iter_products(self) -> Iterator[Product]:
         """All products of all workspaces, by id, for commands that process the whole catalog.
 
-        They are read in pages. No lock is held between the pages, so the caller may take its time and may
+        They are read in pages. No lock is held between the pages, so the caller may be slow and may
         write. A product that exists during the whole iteration is returned exactly once, at a version that it
         had during the iteration. A product that is created or deleted during the iteration may be returned or
         not.
@@ -256,7 +256,7 @@ class Catalog(Identities, Protocol):
         """Changes some fields of a product, in one atomic step. Empty ``changes`` keep the version.
 
         Returns:
-            The product after it.
+            The product after the change.
 
         Raises:
             ProductNotFound, DuplicateModel, ImageQuotaReached, ByteQuotaReached
@@ -269,7 +269,7 @@ class Catalog(Identities, Protocol):
         """Deletes a product permanently.
 
         Returns:
-            The product as it was.
+            The product as it was before.
 
         Raises:
             ProductNotFound
@@ -304,7 +304,7 @@ class Catalog(Identities, Protocol):
         """Removes the image at a zero-based index, in one atomic step.
 
         Returns:
-            The product after it, and the removed image.
+            The product after the removal, and the removed image.
 
         Raises:
             ProductNotFound, ImageNotFound
@@ -320,8 +320,8 @@ class Catalog(Identities, Protocol):
             None if the key is now claimed; otherwise the existing claim.
 
         Raises:
-            IdempotencyKeysUsedUp: the workspace has ``MAX_LIVE_KEYS``. Claims that are made at the same time
-                may exceed that by their number.
+            IdempotencyKeysUsedUp: the workspace has ``MAX_LIVE_KEYS``. Concurrent claims may exceed this
+                limit by their number.
         """
 
     def complete_idempotency_key(self, claim: IdempotencyClaim, answer: StoredAnswer) -> None:
@@ -348,7 +348,7 @@ class Catalog(Identities, Protocol):
     def prepare(self) -> Iterator[str]:
         """Builds indexes and updates records of earlier versions, however long it takes.
 
-        It is for the time when all servers are of this version: an earlier one may lack what it removes.
+        It must not run before all servers have this version: it removes what an earlier version may need.
 
         Yields:
             A sentence for each step, when it is done.
@@ -358,7 +358,7 @@ class Catalog(Identities, Protocol):
         """
 
     def check(self) -> None:
-        """Returns if the catalog answers. It is quick, for the start and for probes."""
+        """Returns if the catalog answers. It is quick enough for the start of a server and for probes."""
 
     def close(self) -> None:
         """Closes the idle connections. The next call opens new ones."""

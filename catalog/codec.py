@@ -1,7 +1,7 @@
-"""Maps the catalog's records to what a store keeps, and back.
+"""Converts the catalog's records to the form in which a store keeps them, and back.
 
 A ``Codec`` is declared once for each record and store. It reads the fields and their types from the
-dataclass, so that a new field of a record needs no further line unless its type is new to the store.
+dataclass, so a new field of a record needs no code here unless the store has no conversion for its type.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def camel_case(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def _without_none(annotation: Any) -> Any:  # noqa: ANN401  # an annotation has no type of its own
+def _without_none(annotation: Any) -> Any:  # noqa: ANN401  # annotations have no common type
     """The type of a field that may be None, without the None."""
     types = tuple(item for item in get_args(annotation) if item is not NoneType)
     if not types or len(types) == len(get_args(annotation)):
         return annotation
-    return Union[types]  # noqa: UP007  # of types that are known at run time only
+    return Union[types]  # noqa: UP007  # the types are known only at run time
 
 
 class Codec(Generic[T]):
@@ -53,11 +53,11 @@ class Codec(Generic[T]):
 
     Args:
         record: the dataclass.
-        conversions: for each type of a field that the store can't keep as it is, its conversion.
+        conversions: the conversion of each field type that the store can't keep unchanged.
         rename: the stored name of a field.
-        derived: further values that are stored, each made from the record, and not read back.
+        derived: further values that are computed from the record and stored, but not read back.
         omit_none: whether a field that is None is left out of what is stored. If not, it is stored as
-            None, and every field must be there when it is read.
+            None, and every stored record must have every field.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Codec(Generic[T]):
         for field in fields(record):  # type: ignore[arg-type]  # T is a dataclass
             conversion = conversions.get(_without_none(hints[field.name]))
             declared.append(_Field(field.name, rename(field.name), *(conversion or (None, None))))
-        #: What the store keeps of a record, by name, in the order of the fields.
+        #: Maps a record to the values that the store keeps, by name, in the order of the fields.
         self.encode: Callable[[T], dict[str, Any]] = _encoder(declared, derived or {}, omit_none=omit_none)
-        #: The record of what the store has kept. Names that are not the record's are ignored.
+        #: Maps stored values to the record. Names that the record does not have are ignored.
         self.decode: Callable[[Stored], T] = _decoder(record, declared, omit_none=omit_none)
 
 
@@ -85,7 +85,7 @@ class Codec(Generic[T]):
 
 
 def _compiled(source: str, names: dict[str, Any]) -> Callable[..., Any]:
-    exec(source, names)  # noqa: S102  # of our own field names
+    exec(source, names)  # noqa: S102  # the source has only our own field names
     function: Callable[..., Any] = names["function"]
     return function
 
@@ -115,7 +115,7 @@ def _decoder(record: type[T], declared: Sequence[_Field], *, omit_none: bool) ->
         for field in fields(record)  # type: ignore[arg-type]  # T is a dataclass
     }
     for attribute, name, _, decode in declared:
-        # A document that was stored before a field existed has the field's default. A row has every column.
+        # A document that was stored before a field existed gets the field's default. A row has every column.
         default = defaults[attribute] if omit_none else None
         names |= {f"decode_{attribute}": decode, f"default_{attribute}": default}
         value = f"stored.get({name!r})" if omit_none else f"stored[{name!r}]"

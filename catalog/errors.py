@@ -1,4 +1,4 @@
-"""What a catalog refuses, and how it fails. ``api/errors.py`` maps each ``code`` to a status."""
+"""The errors of a catalog: refusals and failures. ``api/errors.py`` maps each ``code`` to an HTTP status."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from errors import DomainError, Unavailable
 
 
 class CatalogError(DomainError):
-    """A catalog refuses a call, or fails."""
+    """A catalog refused a call, or failed."""
 
 
 class WorkspaceNotFound(CatalogError):
@@ -125,12 +125,12 @@ class VersionMismatch(CatalogError):
 
 
 class CatalogUnavailable(Unavailable, CatalogError):
-    """The catalog can't be reached or fails; what was asked has not happened."""
+    """The catalog can't be reached, or it failed. The call has changed nothing."""
 
     code = "catalog_unavailable"
 
 
 class OutcomeUnknown(CatalogUnavailable):
-    """The catalog did not answer a write: it may have happened, or may yet."""
+    """The catalog did not answer a write, which may have happened or may still happen."""
 
     code = "outcome_unknown"

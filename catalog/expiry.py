@@ -14,12 +14,12 @@ from catalog.errors import CatalogError
 from catalog.identity import CredentialKind
 from catalog.ids import now
 
-#: Credentials that nothing asks for once they have expired. An authorization code or a refresh token that is
-#: used again, even late, ends its family, so these are kept for ``EXPIRED_KEPT_FOR``.
+#: The kinds of credentials that nothing looks up after they have expired. An authorization code or a refresh
+#: token that is used again, even late, revokes its family, so these are kept for ``EXPIRED_KEPT_FOR``.
 FORGOTTEN_AT_ONCE: Final = (CredentialKind.ACCESS_TOKEN, CredentialKind.SESSION)
 REMEMBERED: Final = tuple(kind for kind in CredentialKind if kind not in FORGOTTEN_AT_ONCE)
 
-#: How many records of a kind a batch removes, and the seconds after it in which others write.
+#: How many records of a kind a batch removes, and the pause after it for other writers, in seconds.
 BATCH: Final = 100
 PAUSE: Final = 0.05
 
@@ -33,11 +33,11 @@ def remove_all_expired(catalog: Catalog, *, pause: float = PAUSE) -> Iterator[Co
     """Removes everything that has expired by now, in batches.
 
     Args:
-        catalog: that has the records.
+        catalog: the catalog that has the records.
         pause: seconds after each batch.
 
     Yields:
-        After each batch, how many records of each kind were removed until then.
+        After each batch, how many records of each kind were removed so far.
 
     Raises:
         CatalogUnavailable
@@ -55,10 +55,10 @@ def remove_all_expired(catalog: Catalog, *, pause: float = PAUSE) -> Iterator[Co
 
 
 class Cleanup:
-    """Removes what has expired, beside the requests of a process.
+    """Removes expired records in the background of a process that answers requests.
 
     Args:
-        catalog: that has the records.
+        catalog: the catalog that has the records.
         interval: the seconds between two runs, and before the first one.
     """
 
@@ -69,7 +69,7 @@ class Cleanup:
         self._running = threading.Lock()
 
     def run_if_due(self) -> None:
-        """Starts a run on a thread of its own if one is due; returns at once."""
+        """Starts a run on a separate thread if one is due; returns immediately."""
         if time.monotonic() < self._due or not self._running.acquire(blocking=False):
             return
         threading.Thread(target=self._run, name="cleanup", daemon=True).start()
@@ -78,7 +78,7 @@ class Cleanup:
         try:
             for _ in remove_all_expired(self._catalog):
                 pass
-        except CatalogError as error:  # it is tried again later
+        except CatalogError as error:  # the next run tries again
             log.info("what has expired was not removed: %s", error)
         finally:
             self._due = time.monotonic() + self._interval

@@ -1,6 +1,6 @@
 """Grams: runs of one, two or three characters, by which an index finds the texts that a search may match.
 
-A text that contains what is searched has all of its grams. The converse does not hold for a search of more
+A text that contains the search has all grams of the search. The converse does not hold for a search of more
 than three characters, so the texts that are found by grams are compared with the search afterwards. Texts and
 searches are folded by ``str.casefold()`` beforehand.
 """
@@ -12,7 +12,7 @@ from typing import Final
 #: Characters in the longest gram.
 LONGEST: Final = 3
 
-#: As many grams as are enough to leave few candidates.
+#: The most grams of a search that are looked up: enough to leave few candidates.
 _MOST: Final = 32
 
 
@@ -27,9 +27,9 @@ def grams_of(*texts: str) -> set[str]:
 
 
 def covering(search: str) -> list[str]:
-    """Grams that a search of at least one character consists of.
+    """Grams that together cover a search of at least one character.
 
-    Of a very long search these are the last ones, since names that begin alike differ at their ends.
+    Of a very long search, only the last grams are returned: names that begin alike differ at their ends.
     """
     length = min(len(search), LONGEST)
     last = len(search) - length

@@ -1,7 +1,7 @@
 """Identities: workspaces, users, OAuth clients, the grants that users give to clients, and credentials.
 
 A catalog stores these beside the products (``catalog/base.py``). One look-up by digest finds a credential of
-any kind. What it allows also depends on its user and its grant, if it has them.
+any kind. What the credential allows also depends on its user and its grant, if it has them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
-#: Expired codes, refresh tokens and grants are kept for this long, so that the replay of one is recognized.
+#: Expired codes, refresh tokens and grants are kept for this long, so that a replay is recognized.
 EXPIRED_KEPT_FOR: Final = timedelta(days=7)
 
 #: Characters of an email address: RFC 5321 section 4.5.3.1.3.
@@ -42,11 +42,11 @@ class Role(StrEnum):
 
 
 class CredentialKind(StrEnum):
-    """What a secret is for. Only an API key and an access token open the API."""
+    """What a secret is for. Only an API key and an access token give access to the API."""
 
     API_KEY = "api_key"
     ACCESS_TOKEN = "access_token"  # noqa: S105  # the name of a kind
-    REFRESH_TOKEN = "refresh_token"  # noqa: S105
+    REFRESH_TOKEN = "refresh_token"  # noqa: S105  # the name of a kind
     AUTHORIZATION_CODE = "authorization_code"
     SESSION = "session"
 
@@ -118,9 +118,10 @@ class User:
     Attributes:
         email: in lower case; unique across all workspaces.
         password_hash: the output of a memory-hard function, with its parameters.
-        password_set_at: UTC; it ends earlier sessions and grants.
-        disabled_at: UTC; None: the user may sign in.
-        enabled_at: UTC; when the user was last enabled again, if ever. It ends earlier sessions and grants.
+        password_set_at: UTC; earlier sessions and grants give no access.
+        disabled_at: UTC; None means that the user may sign in.
+        enabled_at: UTC; when the user was last enabled again, if ever. Earlier sessions and grants give no
+            access.
     """
 
     id: str
@@ -145,11 +146,11 @@ class OAuthClient:
 
     Attributes:
         id: the ``client_id``.
-        name: what users are shown.
-        redirect_uris: where codes may be sent to.
-        scopes: the most that it may ask for.
-        secret_digest: the SHA-256 of its secret; None: a public client, which has none.
-        workspace_id: whose admins manage it; None: it has registered itself.
+        name: the name that users are shown.
+        redirect_uris: the URIs to which authorization codes may be sent.
+        scopes: the scopes that it may request.
+        secret_digest: the SHA-256 of its secret; None for a public client, which has no secret.
+        workspace_id: the workspace whose admins manage it; None if it registered itself.
         pkce_required: whether a confidential client that an admin registered must use PKCE (RFC 7636); all
             other clients must in any case.
         used_at: UTC; when a user first granted it something.
@@ -168,12 +169,12 @@ class OAuthClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What a user has granted to a client: the family of a code and of all tokens that come of it.
+    """What a user has granted to a client: the family of a code and of all tokens that were issued from it.
 
     Attributes:
-        scopes: what was consented to; no token of the family has more.
-        expires_at: UTC; when the last of its secrets is over.
-        revoked_at: UTC; ends the whole family.
+        scopes: the scopes that the user consented to; no token of the family has more.
+        expires_at: UTC; when the last of its secrets expires.
+        revoked_at: UTC; since then, no secret of the family is valid.
     """
 
     id: str
@@ -186,7 +187,7 @@ class Grant:
     revoked_at: datetime | None = None
 
     def is_live(self, at: datetime) -> bool:
-        """Whether its tokens open anything at this time."""
+        """Whether the grant is neither revoked nor expired at this time."""
         return self.revoked_at is None and at < self.expires_at
 
 
@@ -198,12 +199,12 @@ class Credential:
         id: names the credential where it is listed and revoked.
         digest: the 32-byte SHA-256 of the secret.
         kind: what the secret is for.
-        workspace_id: whose data it opens.
+        workspace_id: the workspace to whose data it gives access.
         scopes: what it allows.
         label: a name that its owner has given it.
-        user_id: on whose behalf it acts; None: an API key.
+        user_id: the user on whose behalf it acts; None for an API key.
         grant_id: the family that it belongs to, if any.
-        session_digest: of the session that it was created in and ends with, if any.
+        session_digest: the digest of the session in which it was created and with which it ends, if any.
         redirect_uri, code_challenge: those of an authorization code: RFC 6749 section 4.1.3, RFC 7636 section
             4.4.
         created_at, expires_at, revoked_at, last_used_at: UTC; None means never.
@@ -226,7 +227,7 @@ class Credential:
     last_used_at: datetime | None = None
 
     def is_live(self, at: datetime) -> bool:
-        """Whether it opens anything at this time."""
+        """Whether the credential is neither revoked nor expired at this time."""
         return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
 
 
@@ -244,7 +245,7 @@ def normalized_email(text: str) -> str:
 
 
 class Identities(Protocol):
-    """A store of those records. The errors are those of ``catalog/errors.py``; see Catalog.
+    """A store of these records. It raises the errors of ``catalog/errors.py``, as Catalog says.
 
     Credentials and grants are removed some time after they have expired: see ``Catalog.remove_expired``.
     """
@@ -262,7 +263,7 @@ class Identities(Protocol):
         """Puts a workspace on another plan. Raises WorkspaceNotFound."""
 
     def set_quota(self, workspace_id: str, quota: Quota) -> None:
-        """Gives a workspace another quota. One below its usage only refuses what would add to the usage.
+        """Gives a workspace another quota. One below the usage only refuses changes that add to the usage.
 
         Raises:
             WorkspaceNotFound, QuotaNotSupported
@@ -271,8 +272,8 @@ class Identities(Protocol):
     def get_usage(self, workspace_id: str) -> Usage:
         """What a workspace has stored; nothing if there is no such workspace.
 
-        MongoDB keeps counts only for workspaces that have or had a quota. For any other it reads all products
-        of the workspace, which is for commands and not for requests.
+        MongoDB keeps counts only for workspaces that have or had a quota. For any other workspace it reads
+        all products, which is acceptable for commands but not for requests.
         """
 
     def create_user(self, user: User) -> None:
@@ -342,7 +343,7 @@ class Identities(Protocol):
         """Removes the clients that registered themselves before this time and have no live grant.
 
         Returns:
-            How many there were.
+            How many were removed.
         """
 
     def create_grant(self, grant: Grant) -> None:
@@ -352,7 +353,7 @@ class Identities(Protocol):
         """The grant of this id, live or not."""
 
     def list_grants(self, user_id: str) -> list[Grant]:
-        """What a user has granted, live or not, oldest first."""
+        """The grants of a user, live or not, oldest first."""
 
     def extend_grant(self, grant_id: str, until: datetime) -> bool:
         """Extends a grant to at least this time, in one atomic step, unless it was revoked.

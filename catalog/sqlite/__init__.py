@@ -13,13 +13,13 @@ from catalog.sqlite.identity import SQLiteIdentities
 from catalog.sqlite.products import SQLiteProducts
 from catalog.sqlite.quotas import SQLiteQuotas
 
-#: How long a write waits for the writes of its own process, and then for those of others, in seconds. The sum
-#: of both is below the 10 s within which an outage is answered.
+#: How long a write waits for the writes of its process, and then for those of other processes, in seconds.
+#: The sum of both is below the 10 s within which a request is answered during an outage.
 BUSY_TIMEOUT: Final = 4.0
 
 
 class SQLiteCatalog(SQLiteProducts, SQLiteIdentities, SQLiteQuotas, SQLiteIdempotencyKeys, SQLiteExpiry):
-    """A catalog in the SQLite file at ``path``; the file and its folder are made at first use.
+    """A catalog in the SQLite file at ``path``; the file and its folder are created at first use.
 
     Args:
         path: of the database.

@@ -1,6 +1,6 @@
 """The connections to the SQLite file, its transactions, and what a failure means.
 
-A connection is made at first use, and one thread at a time uses it. Writes are synced
+A connection is opened at first use, and one thread at a time uses it. Writes are synced
 (``synchronous=FULL``): when a write returns, it is on the disk.
 """
 
@@ -35,10 +35,10 @@ _NOT_COMMITTED: Final = {
     sqlite3.SQLITE_CONSTRAINT,
 }
 
-#: What the catalog refuses, by SQLite's words about the constraint that was violated.
+#: The error for each constraint that a statement may violate, by the message of SQLite.
 Refusals: TypeAlias = Mapping[str, type[Exception]]
 
-#: A row that refers to a workspace which is not there.
+#: The error for a row that refers to a workspace that does not exist.
 NO_WORKSPACE: Final[Refusals] = {"FOREIGN KEY constraint failed": WorkspaceNotFound}
 
 
@@ -47,7 +47,7 @@ class _Process:
     """What the threads of one process share.
 
     Attributes:
-        file: the device and the inode of the file that the connections are to; None before the first.
+        file: the device and the inode of the file that is open; None before the first connection.
         idle: the connections that no thread uses at the moment.
         writing: held by the one thread that writes. SQLite's waiting writers poll; the threads of one process
             queue here instead, and only the first of them polls, for other processes.
@@ -62,14 +62,14 @@ class SQLiteConnections:
     """The connections to one file.
 
     Args:
-        path: of the database; the file and its folder are made at first use.
+        path: of the database; the file and its folder are created at first use.
         busy_timeout: how long a write waits for other writers, in seconds.
     """
 
     def __init__(self, path: Path, *, busy_timeout: float) -> None:
         self._path = Path(os.path.abspath(path))
         self._busy_timeout = busy_timeout
-        # A connection must not be used across a fork, nor closed on the other side of it:
+        # A child must neither use nor close a connection that was opened before the fork:
         # https://www.sqlite.org/howtocorrupt.html section 2.7.
         self._processes = ProcessLocal(_Process)
 
@@ -105,7 +105,7 @@ class SQLiteConnections:
         try:
             yield connection
         except sqlite3.Error as error:
-            sound = isinstance(error, sqlite3.IntegrityError)  # the connection is as good as before
+            sound = isinstance(error, sqlite3.IntegrityError)  # it does not affect the connection
             raise
         finally:
             if sound and process.idle is idle:
@@ -116,10 +116,10 @@ class SQLiteConnections:
     def _check_file(self, process: _Process) -> None:
         """Closes the idle connections if the path names another file now, after a restore for example.
 
-        A file that was removed lives on while a process has it open, and what is written to it is lost.
+        A removed file exists while a process has it open, and what is written to it is lost.
 
         Raises:
-            CatalogUnavailable: the file was there and is gone. No other file is made in its place.
+            CatalogUnavailable: the file was removed. No other file is created in its place.
         """
         file = self._file()
         if file == process.file:
@@ -170,9 +170,9 @@ class SQLiteConnections:
     def _writing(self, refusals: Refusals) -> Iterator[sqlite3.Connection]:
         """The connection of this process's one writer.
 
-        Its ``busy_timeout`` is 0, for ``execute_when_free``: SQLite's own waiting sleeps ever longer, up to a
-        tenth of a second, where a commit takes a millisecond. The disk would be idle meanwhile, and the same
-        writer might lose each time.
+        Its ``busy_timeout`` is 0, because ``execute_when_free`` waits instead. SQLite's busy handler sleeps
+        for increasing times, up to a tenth of a second, although a commit takes a millisecond. The disk would
+        be idle meanwhile, and the same writer might lose each time.
 
         Raises:
             CatalogUnavailable: nothing was written.
@@ -205,12 +205,12 @@ class SQLiteConnections:
         """A transaction that commits when the block ends and rolls back when the block raises.
 
         Args:
-            refusals: the constraints of our own that a statement may violate. The violation of any other is a
+            refusals: the catalog's constraints that a statement may violate. The violation of any other is a
                 fault of the database: a trigger or an index that someone else has added, for example.
 
         Raises:
             CatalogUnavailable, OutcomeUnknown: see ``_writing``.
-            Exception: that of ``refusals``.
+            Exception: the error that ``refusals`` has for the constraint.
         """
         with self._writing(refusals) as connection:
             execute_when_free(connection, "BEGIN IMMEDIATE", self._busy_timeout)
@@ -224,10 +224,10 @@ class SQLiteConnections:
                 raise
 
     def write_one(self, statement: str, values: Sequence[object], refusals: Refusals = NO_WORKSPACE) -> int:
-        """Executes one statement, which is a transaction of its own.
+        """Executes one statement in its own transaction.
 
-        This is the shortest a writer can hold up others: no thread must get hold of the interpreter between
-        the statement and its commit.
+        This delays other writers as briefly as possible: the thread need not acquire the interpreter lock
+        between the statement and its commit.
 
         Returns:
             The number of rows that it changed.
@@ -239,7 +239,8 @@ class SQLiteConnections:
             try:
                 return execute_when_free(connection, statement, self._busy_timeout, values).rowcount
             except sqlite3.IntegrityError as error:
-                # A trigger with RAISE(FAIL) ends a statement and keeps, here commits, what it has done:
+                # RAISE(FAIL) in a trigger ends the statement and keeps its earlier changes, which are then
+                # committed:
                 # https://www.sqlite.org/lang_conflict.html
                 if connection.execute("SELECT changes()").fetchone()[0]:
                     raise OutcomeUnknown(str(error)) from error

@@ -12,10 +12,10 @@ from catalog.identity import EXPIRED_KEPT_FOR
 from catalog.sqlite.connection import SQLiteConnections
 from catalog.sqlite.records import to_ms
 
-#: How many records a transaction removes besides what it is for.
+#: How many expired records of a kind a transaction removes when it adds a record of that kind.
 FEW: Final = 10
 
-#: The most Idempotency-Keys of a batch: an answer may have more than a megabyte.
+#: The most Idempotency-Keys of a batch: the answer of each may be larger than a megabyte.
 _MOST_KEYS: Final = 10
 
 
@@ -37,12 +37,12 @@ class SQLiteExpiry:
 
 
 def remove_expired_keys(connection: sqlite3.Connection, at: datetime, limit: int) -> int:
-    """Removes up to so many Idempotency-Keys that have expired; returns how many."""
+    """Removes up to ``limit`` expired Idempotency-Keys; returns how many."""
     return _remove(connection, "idempotency_keys", "expires_at <= ?", (to_ms(at),), limit)
 
 
 def remove_expired_credentials(connection: sqlite3.Connection, at: datetime, limit: int) -> int:
-    """The same for credentials."""
+    """Removes up to ``limit`` expired credentials; returns how many."""
     removed = 0
     for kinds, end in ((FORGOTTEN_AT_ONCE, at), (REMEMBERED, at - EXPIRED_KEPT_FOR)):
         for kind in kinds:
@@ -53,7 +53,7 @@ def remove_expired_credentials(connection: sqlite3.Connection, at: datetime, lim
 
 
 def remove_expired_grants(connection: sqlite3.Connection, at: datetime, limit: int) -> int:
-    """The same for grants."""
+    """Removes up to ``limit`` expired grants; returns how many."""
     return _remove(connection, "grants", "expires_at <= ?", (to_ms(at - EXPIRED_KEPT_FOR),), limit)
 
 

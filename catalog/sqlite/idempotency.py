@@ -27,7 +27,7 @@ def _claim_of(row: sqlite3.Row) -> IdempotencyClaim:
 
 
 def _require_room(connection: sqlite3.Connection, workspace_id: str, at: datetime) -> None:
-    """Raises IdempotencyKeysUsedUp if the workspace has as many live keys as it may."""
+    """Raises IdempotencyKeysUsedUp if the workspace has ``MAX_LIVE_KEYS`` live keys."""
     live = "SELECT 1 FROM idempotency_keys WHERE workspace_id = ? AND expires_at > ? LIMIT ?"
     (count,) = connection.execute(
         f"SELECT count(*) FROM ({live})",  # noqa: S608  # our own words

@@ -94,7 +94,7 @@ class SQLiteProducts:
         seen: Product | None = None,
     ) -> Appended:
         # Uploads to different products wait for each other as briefly as possible: one statement appends to
-        # the version that was read. It finds no row if there is another version by now.
+        # the version that was read. It changes no row if the product has another version by now.
         product = seen or self.get_product(workspace_id, product_id)
         if can_append(product, image, unless_present=unless_present):
             changed, columns = _changed(product, {"images": (*product.images, image)})
@@ -121,7 +121,7 @@ class SQLiteProducts:
 def _current(
     connection: sqlite3.Connection, workspace_id: str, product_id: str, expected_version: int | None = None
 ) -> Product:
-    """The product as a change finds it.
+    """The product before a change, as the caller's transaction sees it.
 
     Raises:
         ProductNotFound, VersionMismatch
@@ -137,7 +137,7 @@ def _current(
 
 
 def _change(connection: sqlite3.Connection, before: Product, changes: ProductChanges) -> Product:
-    """Makes a product another, inside the caller's transaction; returns its next version."""
+    """Changes a product inside the caller's transaction; returns its next version."""
     changed, columns = _changed(before, changes)
     indexed = not INDEXED.isdisjoint(columns)
     if indexed:
@@ -162,13 +162,13 @@ def _changed(before: Product, changes: ProductChanges) -> tuple[Product, dict[st
 
 
 def _update(before: Product, columns: dict[str, Any]) -> tuple[str, Sequence[object]]:
-    """The statement, and its values, that changes a product unless it is at another version."""
+    """The statement that changes a product unless it is at another version, and the statement's values."""
     assignments = ", ".join(f"{name} = ?" for name in columns)
     statement = f"UPDATE products SET {assignments} WHERE id = ? AND version = ?"  # noqa: S608  # our own names
     return statement, (*columns.values(), before.id, before.version)
 
 
 def _require_one(rows: int) -> None:
-    """Raises CatalogUnavailable if a row that is there was not changed: a trigger has ignored the change."""
+    """Raises CatalogUnavailable if an existing row was not changed because a trigger ignored the change."""
     if rows != 1:
         raise CatalogUnavailable("the database has ignored a change: is there a trigger of another program?")

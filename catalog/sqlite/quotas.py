@@ -8,7 +8,7 @@ from catalog.errors import ByteQuotaReached, ImageQuotaReached, ProductQuotaReac
 from catalog.identity import Quota, Usage
 from catalog.sqlite.connection import Refusals, SQLiteConnections
 
-#: What the triggers refuse.
+#: The message with which a trigger refuses a change, and the error that it becomes.
 QUOTAS: Final[Refusals] = {
     "quota reached: products": ProductQuotaReached,
     "quota reached: images": ImageQuotaReached,

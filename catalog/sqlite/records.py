@@ -85,6 +85,6 @@ CREDENTIAL: Final = Codec(Credential, _CONVERSIONS)
 
 
 def insert(connection: sqlite3.Connection, table: str, columns: Mapping[str, Any]) -> None:
-    """Adds a row, of which these columns are given."""
+    """Inserts a row with these columns. The other columns get their defaults."""
     names, places = ", ".join(columns), ", ".join("?" * len(columns))
     connection.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", tuple(columns.values()))  # noqa: S608  # our own names

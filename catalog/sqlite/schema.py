@@ -1,4 +1,4 @@
-"""The schema of the SQLite catalog, and the steps that bring an older schema to it.
+"""The schema of the SQLite catalog, and the steps that update an older schema.
 
 The statements may call the functions of ``catalog/sqlite/search.py``, which every connection has.
 """
@@ -296,7 +296,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the schema to the newest version; ``PRAGMA user_version`` counts the steps that were done.
+    """Updates the schema to the newest version; ``PRAGMA user_version`` counts the completed steps.
 
     Raises:
         CatalogUnavailable: the schema is newer than this program.
@@ -306,7 +306,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have done the steps since the first look.
+        # Another process may have completed the steps since the version was read above.
         (done,) = connection.execute("PRAGMA user_version").fetchone()
         if done > len(MIGRATIONS):
             raise CatalogUnavailable(

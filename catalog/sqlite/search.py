@@ -1,10 +1,10 @@
 """The lists of products in SQLite: pages by indexes, and a search that reads only what may match.
 
 A full-text index has the grams (``catalog/grams.py``) of every product's name and model. The candidates of a
-search are the products that have all grams of what is searched; their texts are compared with it afterwards.
-A search of up to three characters is a gram itself. FTS5's own trigram tokenizer is not used: it folds fewer
-letters, stops at a NUL, and has no shorter searches. Each gram is indexed together with its workspace, so
-that a search costs nothing for the products of other workspaces.
+search are the products that have all grams of the search; their texts are compared with it afterwards. A
+search of up to three characters is itself a gram. FTS5's trigram tokenizer is not used: it folds fewer
+letters, stops at a NUL, and supports no shorter searches. Each gram is indexed together with its workspace,
+so the products of other workspaces do not slow a search down.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from catalog.base import ProductPage, ProductQuery
 from catalog.grams import LONGEST, covering, grams_of
 from catalog.sqlite.records import PRODUCT
 
-#: Up to so many candidates are compared one by one and sorted. With more, matches are frequent enough for a
-#: walk along the index, from the newest product on, to find a page of them soon.
+#: Up to this many candidates are compared one by one and sorted. With more, matches are so frequent that a
+#: walk along the index, from the newest product on, soon finds a page of them.
 _MAX_CANDIDATES: Final = 1000
 
-#: The index that has a list in its order, by whether the list is of one category, and of one status.
+#: The index that has the order of a list, by whether the list is limited to one category, and to one status.
 _INDEXES: Final = {
     (False, False): "products_newest",
     (False, True): "products_by_status",
@@ -33,7 +33,7 @@ _INDEXES: Final = {
 # Not LIKE, which has wildcards and folds ASCII only.
 _CONTAINS: Final = "(instr(folded_name, ?) OR instr(folded_model, ?))"
 
-#: The columns that the full-text index is made of.
+#: The columns from which the full-text index is computed.
 INDEXED: Final = frozenset({"status", "category", "folded_name", "folded_model"})
 
 _GRAMS: Final = "number, grams(workspace_id, status, category, folded_name, folded_model) FROM products"
@@ -52,7 +52,7 @@ def _grams(workspace_id: str, status: str, category: str, *texts: str) -> str:
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Gives a connection the SQL functions that the statements of the schema and of this module call."""
+    """Registers the SQL functions that the statements of the schema and of this module call."""
     connection.create_function("casefold", 1, str.casefold, deterministic=True)
     connection.create_function("grams", -1, _grams, deterministic=True)
 
@@ -135,7 +135,7 @@ def _search(
 
 
 def _match(workspace_id: str, query: ProductQuery, folded: str) -> str:
-    """The full-text query for the candidates: the filters, and grams that cover what is searched."""
+    """The full-text query for the candidates: the filters, and grams that cover the search."""
     tokens = []
     if query.category is not None:
         tokens.append(_token(workspace_id, "k", query.category))
