@@ -53,11 +53,11 @@ from products import Products
 from storage.base import PublicUrls, StorageBackend, UrlSpace
 from storage.disk import DiskStorage
 from storage.r2 import R2Storage
-from storage.r2.client import DEADLINE as R2_DEADLINE
 from storage.r2.client import S3Settings
+from storage.r2.client import longest_call as longest_r2_call
 from turns import BODIES
 from uploads import Uploads
-from validators.base import Limits
+from validators.base import MAX_IMAGE_BYTES, Limits
 
 
 def _disk(settings: Settings) -> StorageBackend:
@@ -71,6 +71,10 @@ def _r2(settings: Settings) -> StorageBackend:
         bucket=settings.r2_bucket,
         access_key_id=settings.r2_access_key_id,
         secret_access_key=settings.r2_secret_access_key,
+        session_token=settings.r2_session_token,
+        region=settings.r2_region,
+        addressing_style=settings.r2_addressing_style,
+        checksum=settings.r2_checksum,
     )
     return R2Storage(bucket, public_url=settings.r2_public_url)
 
@@ -114,7 +118,9 @@ def longest_request(settings: Settings) -> timedelta:
 
     A write to SQLite waits twice: for the other threads of the process, and for the other processes.
     """
-    waits = settings.request_deadline + R2_DEADLINE + max(2 * BUSY_TIMEOUT, MONGO_TIMEOUT)
+    waits = (
+        settings.request_deadline + longest_r2_call(MAX_IMAGE_BYTES) + max(2 * BUSY_TIMEOUT, MONGO_TIMEOUT)
+    )
     return timedelta(seconds=waits) + _MARGIN
 
 

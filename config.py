@@ -229,13 +229,35 @@ class Settings:
         _matching("[A-Za-z0-9-]+", "an account id, letters and digits"),
         "the Cloudflare account, which names the endpoint; not needed with `R2_ENDPOINT_URL`",
     )
-    r2_endpoint_url: str = _setting(
-        "", _s3_url, "the URL of the S3 API: for R2 in a jurisdiction, or for another S3 store"
+    r2_jurisdiction: str = _setting(
+        "",
+        _one_of("eu", "fedramp"),
+        "the jurisdiction of the R2 bucket, if it was created in one: `eu` or `fedramp`",
+    )
+    r2_endpoint_url: str = _setting("", _s3_url, "the URL of the S3 API of another store: `docs/stores.md`")
+    r2_region: str = _setting(
+        "auto",
+        _matching("[A-Za-z0-9-]{1,40}", "the name of a region"),
+        "the region of the bucket; R2's is `auto`",
+    )
+    r2_addressing_style: Literal["path", "virtual"] = _setting(
+        "path",
+        _one_of("path", "virtual"),
+        "where requests name the bucket: `path` in the path, `virtual` in the host name",
+    )
+    r2_checksum: Literal["sha256", "md5"] = _setting(
+        "sha256",
+        _one_of("sha256", "md5"),
+        "how uploads state their digest; `md5` (`Content-MD5`) is for stores that refuse SHA-256",
     )
     r2_access_key_id: str = _setting(
-        "", str, "a token that may read and write the bucket's objects", secret=True
+        "",
+        str,
+        "a token that may read and write the bucket's objects; the session token only with temporary ones",
+        secret=True,
     )
     r2_secret_access_key: str = _setting("", str, "", group="R2_ACCESS_KEY_ID", secret=True)
+    r2_session_token: str = _setting("", str, "", group="R2_ACCESS_KEY_ID", secret=True)
     r2_public_url: str = _setting(
         "", _http_url, "the custom domain of the bucket; image URLs are `$R2_PUBLIC_URL/<key>`"
     )
@@ -343,8 +365,14 @@ class Settings:
         if not self.catalog_url:
             object.__setattr__(self, "catalog_url", f"sqlite:///{self.data_dir / 'vetrina.sqlite3'}")
         if not self.r2_endpoint_url and self.r2_account_id:
-            endpoint = f"https://{self.r2_account_id}.r2.cloudflarestorage.com"
+            place = f".{self.r2_jurisdiction}" if self.r2_jurisdiction else ""
+            endpoint = f"https://{self.r2_account_id}{place}.r2.cloudflarestorage.com"
             object.__setattr__(self, "r2_endpoint_url", endpoint)
+        if self.r2_jurisdiction and f".{self.r2_jurisdiction}.r2." not in self.r2_endpoint_url:
+            raise ConfigError(
+                "R2_JURISDICTION is part of the endpoint that R2_ACCOUNT_ID names: set R2_ACCOUNT_ID, and "
+                "leave R2_ENDPOINT_URL empty."
+            )
         if self.storage_backend == "r2":
             self.require_r2()
 

@@ -44,6 +44,13 @@ class StorageUnavailable(Unavailable, StorageError):
     code = "storage_unavailable"
 
 
+class ObjectLocked(StorageUnavailable):
+    """The store keeps this object, which was to be deleted: a lock or a retention rule protects it.
+
+    The store is available: other calls succeed.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """The properties of an object that a backend knows without reading it.
@@ -149,6 +156,7 @@ class StorageBackend(UrlSpace, Protocol):
         """Deletes an object. A missing object is not an error, so a deletion can be repeated.
 
         Raises:
+            ObjectLocked: the store keeps the object.
             StorageUnavailable: the object may or may not exist.
         """
 
@@ -164,6 +172,8 @@ class StorageBackend(UrlSpace, Protocol):
 
     def check(self) -> None:
         """Returns if the store is reachable and accepts writes. It is quick, for the start and for probes.
+
+        If asking costs money, a good answer may be up to 30 seconds old.
 
         Raises:
             StorageUnavailable: with a sentence for the operator.

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import requests
 
@@ -201,16 +202,32 @@ def web_page(handler: Handler) -> None:
     handler.wfile.write(body)
 
 
-def error(status: int, code: str | None = None, message: str = "Of no help") -> Answer:
-    """An error with S3's XML body, or without a body if ``code`` is None."""
+def error(
+    status: int,
+    code: str | None = None,
+    message: str = "Of no help",
+    *,
+    headers: Mapping[str, str] | None = None,
+    **elements: str,
+) -> Answer:
+    """An error with S3's XML body, or without a body if ``code`` is None.
+
+    Args:
+        status, code, message: of the error.
+        headers: further headers of the answer.
+        elements: further elements of the body.
+    """
 
     def answer(handler: Handler) -> None:
         body = b""
         if code and handler.command != "HEAD":
-            body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
-        handler.send_response(status)
-        handler.send_header("Content-Type", "application/xml")
-        handler.send_header("Content-Length", str(len(body)))
+            said = {"Code": code, "Message": message, **elements}
+            inner = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in said.items())
+            body = f"<Error>{inner}</Error>".encode()
+        handler.send_response_only(status)
+        fixed = {"Content-Type": "application/xml", "Content-Length": str(len(body))}
+        for name, text in {"Date": handler.date_time_string(), **fixed, **(headers or {})}.items():
+            handler.send_header(name, text)
         handler.end_headers()
         handler.wfile.write(body)
 

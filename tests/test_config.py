@@ -69,10 +69,15 @@ def test_every_setting_comes_from_its_variable() -> None:
         "OAUTH_MAX_REGISTERED_CLIENTS": "0",
         "CATEGORIES": "cosmetics, pet-food",
         "R2_ACCOUNT_ID": "0123abcd",
-        "R2_ENDPOINT_URL": "https://s3.example.com",
+        "R2_JURISDICTION": "eu",
+        "R2_ENDPOINT_URL": "https://0123abcd.eu.r2.cloudflarestorage.com",
+        "R2_REGION": "weur",
+        "R2_ADDRESSING_STYLE": "virtual",
+        "R2_CHECKSUM": "md5",
         "R2_BUCKET": "product-images",
         "R2_ACCESS_KEY_ID": "not-a-key-id",
         "R2_SECRET_ACCESS_KEY": "not-a-secret",
+        "R2_SESSION_TOKEN": "not-a-session-token",
         "R2_PUBLIC_URL": "https://r2.example.com/",
     }
     assert set(environ) == {setting.name.upper() for setting in fields(Settings)}
@@ -108,10 +113,15 @@ def test_every_setting_comes_from_its_variable() -> None:
         oauth_max_registered_clients=0,
         categories=("cosmetics", "pet-food"),
         r2_account_id="0123abcd",
-        r2_endpoint_url="https://s3.example.com",
+        r2_jurisdiction="eu",
+        r2_endpoint_url="https://0123abcd.eu.r2.cloudflarestorage.com",
+        r2_region="weur",
+        r2_addressing_style="virtual",
+        r2_checksum="md5",
         r2_bucket="product-images",
         r2_access_key_id="not-a-key-id",
         r2_secret_access_key="not-a-secret",  # noqa: S106
+        r2_session_token="not-a-session-token",  # noqa: S106
         r2_public_url="https://r2.example.com",
     )
     assert settings.sqlite_path == Path("/srv/catalog.db")

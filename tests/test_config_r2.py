@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from config import ConfigError, Settings
@@ -30,6 +32,24 @@ def test_an_endpoint_takes_the_place_of_the_account() -> None:
     assert settings.r2_endpoint_url == endpoint
     settings = Settings.from_env({**ENVIRON, "R2_ENDPOINT_URL": endpoint, "R2_ACCOUNT_ID": ""})
     assert settings.r2_endpoint_url == endpoint
+
+
+@pytest.mark.parametrize("jurisdiction", ["eu", "fedramp"])
+def test_a_jurisdiction_is_part_of_the_endpoint(jurisdiction: str) -> None:
+    settings = Settings.from_env({**ENVIRON, "R2_JURISDICTION": jurisdiction})
+    host = f"0123456789abcdef0123456789abcdef.{jurisdiction}.r2.cloudflarestorage.com"
+    assert settings.r2_endpoint_url == f"https://{host}"
+    assert replace(settings, port=9000).r2_endpoint_url == f"https://{host}"
+
+
+def test_a_jurisdiction_beside_another_endpoint_is_refused() -> None:
+    environ = {**ENVIRON, "R2_JURISDICTION": "eu", "R2_ENDPOINT_URL": "https://s3.example.com"}
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_env(environ)
+    assert str(caught.value) == (
+        "R2_JURISDICTION is part of the endpoint that R2_ACCOUNT_ID names: set R2_ACCOUNT_ID, and leave "
+        "R2_ENDPOINT_URL empty."
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,6 +85,10 @@ def test_without_r2_none_of_it_is_needed() -> None:
             "must have no path: the bucket is named by R2_BUCKET",
         ),
         ("R2_PUBLIC_URL", "cdn.example.com", "must be an http"),
+        ("R2_JURISDICTION", "us", "must be one of: eu, fedramp"),
+        ("R2_REGION", "eu central", "must be the name of a region"),
+        ("R2_ADDRESSING_STYLE", "host", "must be one of: path, virtual"),
+        ("R2_CHECKSUM", "crc32", "must be one of: sha256, md5"),
     ],
 )
 def test_a_value_that_can_not_be_used_is_named(variable: str, value: str, reason: str) -> None:
@@ -74,6 +98,7 @@ def test_a_value_that_can_not_be_used_is_named(variable: str, value: str, reason
 
 
 def test_the_keys_are_not_shown_with_the_settings() -> None:
-    shown = repr(Settings.from_env(ENVIRON))
+    shown = repr(Settings.from_env({**ENVIRON, "R2_SESSION_TOKEN": "not-a-session-token"}))
+    assert "not-a-session-token" not in shown
     assert "not-a-key-id" not in shown
     assert "not-a-secret-key" not in shown

@@ -4,18 +4,20 @@
 
 R2 differs from S3 (https://developers.cloudflare.com/r2/api/s3/api/): its region is ``auto``, it has no ACLs,
 it accepts one write to a key in a second (429 otherwise), and it does not answer ``Expect: 100-continue``.
+What other stores need is in ``S3Settings``; docs/stores.md has a recipe for each.
 Each object carries its media type and ``Cache-Control``, because the public reads it from the bucket's own
 domain and not from this server.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from botocore.exceptions import IncompleteReadError
 
@@ -37,6 +39,16 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import ListObjectsV2RequestTypeDef
 
 CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
+
+#: How long the store counts as available after it has answered ``check``, in seconds, unless a call fails.
+_CHECK_KEPT: Final = 30.0
+
+
+class _Checksum(TypedDict, total=False):
+    """The argument of ``put_object`` that states the digest of an object."""
+
+    ChecksumSHA256: str
+    ContentMD5: str
 
 
 @contextmanager
@@ -63,10 +75,12 @@ class R2Storage(PublicUrls):
     def __init__(self, settings: S3Settings, *, public_url: str) -> None:
         super().__init__(public_url)
         self._bucket = settings.bucket
+        self._checksum = settings.checksum
         self._calls = S3Calls(settings)
+        self._is_listed = False
 
     def put(self, key: str, data: bytes, *, sha256: bytes) -> None:
-        """Writes an object. The store verifies ``sha256``.
+        """Writes an object. The store verifies ``sha256``, or the MD5 if it does not know SHA-256.
 
         The store may have executed an attempt without an answer, and then refuse the next attempt because it
         comes too soon. So if the attempts fail, a HEAD request finds out whether the object exists. Keys are
@@ -75,6 +89,7 @@ class R2Storage(PublicUrls):
         references. The sweep removes it.
         """
         check_key(key)
+        checksum = self._checksum_of(data, sha256)
 
         def attempt(client: S3Client) -> str:
             return client.put_object(
@@ -83,7 +98,7 @@ class R2Storage(PublicUrls):
                 Body=data,
                 ContentType=CONTENT_TYPES.get(key.rpartition(".")[2], "application/octet-stream"),
                 CacheControl=CACHE_CONTROL,
-                ChecksumSHA256=b64encode(sha256).decode(),
+                **checksum,
             )["ETag"]
 
         with self._calls.deadline() as deadline:
@@ -92,6 +107,12 @@ class R2Storage(PublicUrls):
             except StorageUnavailable:
                 if not deadline.remaining or not self._has(key, len(data)):
                     raise
+
+    def _checksum_of(self, data: bytes, sha256: bytes) -> _Checksum:
+        if self._checksum == "md5":
+            md5 = hashlib.md5(data, usedforsecurity=False).digest()
+            return {"ContentMD5": b64encode(md5).decode()}
+        return {"ChecksumSHA256": b64encode(sha256).decode()}
 
     def _has(self, key: str, size: int) -> bool:
         """Whether the store has an object of this key and size, by one request without a retry."""
@@ -104,10 +125,11 @@ class R2Storage(PublicUrls):
     def open(self, key: str) -> StoredObject:
         """See StorageBackend. The object is read into memory completely."""
         check_key(key)
+        deadline = self._calls.deadline()
 
         def attempt(client: S3Client) -> StoredObject:
             answer = client.get_object(Bucket=self._bucket, Key=key)
-            with closing(answer["Body"]) as body:
+            with closing(answer["Body"]) as body, deadline.transfer(answer["ContentLength"]):
                 data = body.read()
             if len(data) != answer["ContentLength"]:
                 raise IncompleteReadError(actual_bytes=len(data), expected_bytes=answer["ContentLength"])
@@ -115,7 +137,7 @@ class R2Storage(PublicUrls):
                 self._info(key, len(data), answer["LastModified"], answer["ETag"]), io.BytesIO(data)
             )
 
-        with self._calls.deadline() as deadline, _not_found(key):
+        with deadline, _not_found(key):
             return self._calls.call(deadline, f"read {key}", attempt)
 
     def delete(self, key: str) -> None:
@@ -149,17 +171,32 @@ class R2Storage(PublicUrls):
             request["ContinuationToken"] = following
 
     def check(self) -> None:
-        """Lists the bucket. It does not prove that writes are allowed; ``doctor`` writes an object for that.
+        """See StorageBackend. This does not prove that writes are allowed: ``doctor`` writes an object.
 
-        It lists because the answer to a HEAD request has no body that distinguishes a wrong key from a
-        missing bucket. R2's keys for a single bucket are allowed to list it.
+        Probes ask every few seconds, and a listing is billed as a write is. So a process lists the bucket
+        once and then sends HEAD requests, which are billed as reads, at most one in ``_CHECK_KEPT`` seconds.
+        The answer to a HEAD request has no body: it does not distinguish a wrong key from a missing bucket,
+        nor an S3 store from any other server. So after a failure the bucket is listed again.
         """
+        if self._calls.answered_within(_CHECK_KEPT):
+            return
         with self._calls.deadline() as deadline:
-            self._calls.call(
-                deadline,
-                f"look into the bucket {self._bucket}",
-                lambda client: client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)["IsTruncated"],
-            )
+            if not (self._is_listed and self._answers_head()):
+                self._is_listed = False
+                self._calls.call(
+                    deadline,
+                    f"look into the bucket {self._bucket}",
+                    lambda client: client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)["IsTruncated"],
+                )
+        self._is_listed = True
+        self._calls.note_answer()
+
+    def _answers_head(self) -> bool:
+        try:
+            self._calls.client.head_bucket(Bucket=self._bucket)
+        except FAILURES:
+            return False
+        return True
 
     @staticmethod
     def _info(key: str, size: int, modified: datetime, etag: str) -> ObjectInfo:

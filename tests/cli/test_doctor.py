@@ -125,7 +125,9 @@ def test_a_read_only_access_key_is_reported(settings: Settings) -> None:
     with scripted(listing, error(403, "AccessDenied")) as s3:
         result = doctor(settings, r2_storage(s3.url))
     assert "storage, write: can't write doctor/" in lines(result)[2]
-    assert lines(result)[2].endswith("refuses the access key (AccessDenied)")
+    assert lines(result)[2].endswith(
+        "does not allow this to the access key (AccessDenied); check what the key may do"
+    )
 
 
 @pytest.mark.parametrize(

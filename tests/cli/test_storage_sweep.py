@@ -94,7 +94,7 @@ def test_the_grace_period_is_a_duration(
     assert (keys_of(storage) == set()) is removed
 
 
-@pytest.mark.parametrize("text", ["0s", "1s", "375s", "6m"])
+@pytest.mark.parametrize("text", ["0s", "1s", "375s", "7m"])
 def test_a_period_shorter_than_a_request_can_take_needs_a_stopped_server(
     runner: FlaskCliRunner, storage: StorageBackend, an_object: Make, text: str
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_period_shorter_than_a_request_can_take_needs_a_stopped_server(
     assert result.exit_code == 2
     assert result.stderr.endswith(
         "Error: An upload in flight can be older than --older-than, and its object would be removed. "
-        "Give at least 7m, or stop the server and add --offline.\n"
+        "Give at least 8m, or stop the server and add --offline.\n"
     )
     assert keys_of(storage) == {key}
     dry_run = runner.invoke(args=["storage", "sweep", "--older-than", text, "--dry-run"])
@@ -117,16 +117,16 @@ def test_the_shortest_period_follows_the_time_that_a_request_may_take_to_arrive(
 ) -> None:
     key = an_object(hours=1)
     slow = create_app(dataclasses.replace(settings, request_deadline=3600), storage=storage, catalog=catalog)
-    result = slow.test_cli_runner().invoke(args=["storage", "sweep", "--older-than", "65m"])
+    result = slow.test_cli_runner().invoke(args=["storage", "sweep", "--older-than", "66m"])
     assert (result.exit_code, keys_of(storage)) == (2, {key})
-    assert "Give at least 66m" in result.stderr
+    assert "Give at least 67m" in result.stderr
 
 
 def test_the_shortest_period_is_accepted(
     runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
 ) -> None:
     an_object(hours=1)
-    assert runner.invoke(args=["storage", "sweep", "--older-than", "7m"]).exit_code == 0
+    assert runner.invoke(args=["storage", "sweep", "--older-than", "8m"]).exit_code == 0
     assert keys_of(storage) == set()
 
 
