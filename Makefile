@@ -1,6 +1,8 @@
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
+# More than there are processors, because many tests wait.
+TEST_PROCESSES ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 FUZZ_SECONDS ?= 60
 FUZZ_EXAMPLES ?= 500
 SHELL_FILES := .ci/run deploy/install.sh
@@ -31,7 +33,7 @@ node_modules/.package-lock.json: package-lock.json package.json
 	else echo "npm is not installed: the checks that need its packages are skipped"; fi
 
 test: development node_modules/.package-lock.json ## Run the tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: development node_modules/.package-lock.json ## Check style, types, JavaScript and shell
 	$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -32,8 +33,6 @@ from auth.oauth.server import OAuthServer
 from auth.sessions import Sessions
 from catalog.base import Catalog
 from catalog.expiry import Cleanup
-from catalog.mongo import TIMEOUT as MONGO_TIMEOUT
-from catalog.mongo import MongoCatalog
 from catalog.sqlite import BUSY_TIMEOUT, SQLiteCatalog
 from cli.catalog import catalog_commands
 from cli.cleanup import cleanup_command
@@ -52,9 +51,6 @@ from console.rendering import Pages
 from products import Products
 from storage.base import PublicUrls, StorageBackend, UrlSpace
 from storage.disk import DiskStorage
-from storage.r2 import R2Storage
-from storage.r2.client import S3Settings
-from storage.r2.client import longest_call as longest_r2_call
 from turns import BODIES
 from uploads import Uploads
 from validators.base import MAX_IMAGE_BYTES, Limits
@@ -65,6 +61,10 @@ def _disk(settings: Settings) -> StorageBackend:
 
 
 def _r2(settings: Settings) -> StorageBackend:
+    # boto3 takes 0.2 s and 20 MB, which a server on disk saves.
+    from storage.r2 import R2Storage  # noqa: PLC0415  # see above
+    from storage.r2.client import S3Settings  # noqa: PLC0415  # see above
+
     settings.require_r2()
     bucket = S3Settings(
         endpoint_url=settings.r2_endpoint_url,
@@ -102,6 +102,9 @@ def make_catalog(settings: Settings) -> Catalog:
         ConfigError: the driver can't read the connection string.
     """
     if settings.catalog_url.startswith("mongodb"):
+        # pymongo takes 0.2 s and 15 MB, which a server on SQLite saves.
+        from catalog.mongo import MongoCatalog  # noqa: PLC0415  # see above
+
         try:
             return MongoCatalog(settings.catalog_url, strict_revocation=settings.strict_revocation)
         except ValueError as error:
@@ -118,6 +121,10 @@ def longest_request(settings: Settings) -> timedelta:
 
     A write to SQLite waits twice: for the other threads of the process, and for the other processes.
     """
+    # These modules load pymongo and boto3, which only the commands that ask for this time need.
+    from catalog.mongo import TIMEOUT as MONGO_TIMEOUT  # noqa: PLC0415  # see above
+    from storage.r2.client import longest_call as longest_r2_call  # noqa: PLC0415  # see above
+
     waits = (
         settings.request_deadline + longest_r2_call(MAX_IMAGE_BYTES) + max(2 * BUSY_TIMEOUT, MONGO_TIMEOUT)
     )
@@ -287,7 +294,7 @@ def _add_commands(
         client_commands(catalog),
         cleanup_command(catalog, UNUSED_KEPT_FOR),
         catalog_commands(catalog),
-        storage_commands(catalog, storage, storage_named, longest_request(settings)),
+        storage_commands(catalog, storage, storage_named, partial(longest_request, settings)),
         doctor_command(
             *(catalog, storage, budgets.can_count),
             memory_bound=memory_bound(settings),

@@ -19,7 +19,7 @@ def storage_commands(
     catalog: Catalog,
     storage: StorageBackend,
     make_storage: Callable[[str], StorageBackend],
-    longest_request: timedelta,
+    longest_request: Callable[[], timedelta],
 ) -> click.Group:
     """The commands that look after the stored images.
 
@@ -28,7 +28,7 @@ def storage_commands(
         storage: the configured backend.
         make_storage: returns the backend of a name, ``disk`` or ``r2``; raises a ClickException if a
             setting is missing.
-        longest_request: the longest that a request of the server can take.
+        longest_request: returns the longest that a request of the server can take.
     """
 
     @click.group("storage", cls=Group)

@@ -11,7 +11,7 @@ never gets one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -92,14 +92,16 @@ def _require_longer_than_a_request(older_than: timedelta, longest_request: timed
         )
 
 
-def sweep_command(catalog: Catalog, storage: StorageBackend, longest_request: timedelta) -> click.Command:
+def sweep_command(
+    catalog: Catalog, storage: StorageBackend, longest_request: Callable[[], timedelta]
+) -> click.Command:
     """The command.
 
     Args:
         catalog: that references the objects of ``storage``.
         storage: the configured backend.
-        longest_request: the longest that a request of the server can take. A shorter grace period needs
-            ``--offline``.
+        longest_request: returns the longest that a request of the server can take. A shorter grace period
+            needs ``--offline``.
     """
 
     @click.command("sweep")
@@ -115,7 +117,7 @@ def sweep_command(catalog: Catalog, storage: StorageBackend, longest_request: ti
     def sweep(older_than: timedelta, dry_run: bool, offline: bool) -> None:  # noqa: FBT001  # click passes them so
         """Remove stored objects that no product references. The server may be running."""
         if not (dry_run or offline):
-            _require_longer_than_a_request(older_than, longest_request)
+            _require_longer_than_a_request(older_than, longest_request())
         count = size = 0
         try:
             for info in unreferenced(catalog, storage, datetime.now(UTC) - older_than):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
+from werkzeug.routing import Rule
 
 from app import create_app, make_catalog
 from auth.budgets import Budgets
@@ -29,11 +30,38 @@ from validators.base import Limits
 
 pytest_plugins = ["tests.api.fixtures"]
 
+_FOLDER = Path(__file__).parent
 PUBLIC_URL = "https://images.example.com"
 _METADATA = f'resource_metadata="{PUBLIC_URL}/.well-known/oauth-protected-resource"'
 #: ``WWW-Authenticate`` of the answer to a request without a token, and of the one to a bad token.
 NO_TOKEN = f'Bearer realm="vetrina", {_METADATA}'
 INVALID_TOKEN = f'Bearer realm="vetrina", error="invalid_token", {_METADATA}'
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the modules that start servers and browsers first, so that no long one runs alone at the end."""
+    items.sort(key=lambda item: not (item.path.parent == _FOLDER or "browser" in item.path.name))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_rules() -> Iterator[None]:
+    """Keeps the functions that build URLs, which Werkzeug compiles for every rule of every application.
+
+    Most tests make an application, and two thirds of its time are these compilations. They depend on the rule
+    alone.
+    """
+    compile_builder = Rule._compile_builder  # docs/upgrading.md lists it
+    compiled: dict[tuple[object, ...], Callable[..., tuple[str, str]]] = {}
+
+    def once(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        key = (*rule._trace, str(rule.defaults), append_unknown)
+        if key not in compiled:
+            compiled[key] = compile_builder(rule, append_unknown)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", once)
+        yield
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from tests.pictures import encoded, picture
 from tests.servers import Server, gunicorn
 from tests.test_worker import Shop, head, open_shop, read_answer
 
-#: The seconds within which a request is answered while others are under attack. The tests share the machine.
-PROMPT = 4.0
+#: The seconds within which a request is answered while others attack. Without turns, it takes 15 s or more.
+PROMPT = 10.0
 DEADLINE = 5
 OWN_SHARE = {"error": "Too many uploads of this workspace at once. Try again later."}
 
@@ -107,12 +107,12 @@ def test_a_tenant_with_more_uploads_than_its_share_is_refused_and_another_is_ser
 
 def test_a_refusal_says_when_to_come_back(attacker: Shop) -> None:
     url = attacker.new_product()
+    deadline = time.monotonic() + 60
     with ExitStack() as stack:
-        for _ in range(64):  # senders that send nothing hold the places
-            stack.enter_context(connect(attacker.server, upload_head(attacker, url, 1000)))
-        deadline = time.monotonic() + DEADLINE
         while (answer := attacker.upload(url)).status_code != 429:
             assert time.monotonic() < deadline
+            for _ in range(16):  # senders that send nothing hold the places, each for DEADLINE seconds
+                stack.enter_context(connect(attacker.server, upload_head(attacker, url, 1000)))
     assert (answer.json(), answer.headers["Retry-After"]) == (OWN_SHARE, "2")
 
 
@@ -122,7 +122,7 @@ def test_nothing_is_decoded_for_clients_that_are_gone(attacker: Shop, other: Sho
     for _ in range(300):
         connect(attacker.server, request).close()
     assert_served(other)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         metrics = requests.get(f"{attacker.server.url}/metrics", timeout=20).text
         gone = re.search(r'vetrina_uploads_total\{outcome="client_gone"\} (\d+)', metrics)
@@ -176,7 +176,7 @@ def test_a_client_that_keeps_its_answered_connection_open_delays_no_other_client
             assert read_answer(connection)[0] == 200
         begun = time.monotonic()
         assert requests.get(f"{other.server.url}/healthz", timeout=20).status_code == 200
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 5
 
 
 def test_an_address_has_a_bounded_number_of_connections(tmp_path: Path) -> None:
@@ -185,18 +185,19 @@ def test_an_address_has_a_bounded_number_of_connections(tmp_path: Path) -> None:
         ExitStack() as stack,
     ):
         request = head("/healthz", method="GET")
-        held = [stack.enter_context(connect(server, request)) for _ in range(5)]
+        # The wait for the server's start has used 127.0.0.1.
+        held = [stack.enter_context(connect(server, request, source="127.0.0.2")) for _ in range(5)]
         assert [read_answer(connection)[0] for connection in held] == [200] * 5
-        with connect(server) as refused:
+        with connect(server, source="127.0.0.2") as refused:
             assert read_answer(refused) == (429, {"error": "Too many connections"})
-        with connect(server, request, source="127.0.0.2") as another:
+        with connect(server, request, source="127.0.0.3") as another:
             assert read_answer(another)[0] == 200
         held[0].close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         status = 0
         while status != 200:
             assert time.monotonic() < deadline
-            with connect(server, request) as again, suppress(ConnectionError):
+            with connect(server, request, source="127.0.0.2") as again, suppress(ConnectionError):
                 status, _ = read_answer(again)
 
 
@@ -208,25 +209,25 @@ def test_behind_a_trusted_proxy_the_number_of_connections_has_no_bound(tmp_path:
         assert [read_answer(connection)[0] for connection in connections] == [200] * 20
 
 
-@pytest.mark.parametrize("pause", [None, 0.2])
-def test_a_client_that_does_not_read_its_answer_is_cut(other: Shop, pause: float | None) -> None:
+def test_a_client_that_reads_too_slowly_or_not_at_all_is_cut(other: Shop) -> None:
     noise = picture(1200, 1200)
     noise.frombytes(os.urandom(3 * 1200 * 1200))
     data = encoded(noise, "PNG", compress_level=0)
     url = other.upload(other.new_product(), data).json()["imageUrl"]
     request = head(url.removeprefix(other.server.url), "Connection: close", method="GET")
-    received = 0
-    with socket.socket() as reader:
-        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        reader.settimeout(30)
-        reader.connect(("127.0.0.1", other.server.port))
-        reader.sendall(request)
-        end = time.monotonic() + DEADLINE + 1.5
+    received = {"slow": 0, "silent": 0}
+    with socket.socket() as slow, socket.socket() as silent:
+        for reader in (slow, silent):
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.settimeout(30)
+            reader.connect(("127.0.0.1", other.server.port))
+            reader.sendall(request)
+        end = time.monotonic() + DEADLINE + 5
         while time.monotonic() < end:
-            if pause:
-                received += len(reader.recv(1000))
-            time.sleep(pause or 0.1)
-        with suppress(ConnectionResetError):
-            while piece := reader.recv(1 << 16):
-                received += len(piece)
-    assert received < len(data)
+            received["slow"] += len(slow.recv(1000))
+            time.sleep(0.2)
+        for name, reader in (("slow", slow), ("silent", silent)):
+            with suppress(ConnectionResetError):
+                while piece := reader.recv(1 << 16):
+                    received[name] += len(piece)
+    assert max(received.values()) < len(data)

@@ -22,8 +22,7 @@ from limits import RateLimitItem
 from limits.errors import ConfigurationError
 from limits.storage import Storage
 
-import auth.counters.mongo
-import auth.counters.sqlite  # noqa: F401  # the import registers their schemes with limits
+import auth.counters.sqlite  # noqa: F401  # the import registers its scheme with limits
 from auth.counters.local import LocalCounters
 from process_local import ProcessLocal
 
@@ -46,6 +45,9 @@ def make_limiter(app: Flask, uri: str) -> Limiter:
     Raises:
         ValueError: the URI is invalid; the message contains no part of it.
     """
+    if uri.startswith("mongodb"):
+        # The import registers the scheme with limits. pymongo takes 0.2 s, which other storages save.
+        import auth.counters.mongo  # noqa: F401, PLC0415  # see above
     options = _REDIS_TIMEOUTS if uri.startswith("redis") else {}
     try:
         with warnings.catch_warnings():
