@@ -107,7 +107,7 @@ class Budgets:
         """Counts a write.
 
         Returns:
-            The budget after it; None if the plan has no limit.
+            The budget after the write; None if the plan has no limit.
 
         Raises:
             BudgetSpent: the write must not be done.
@@ -158,7 +158,7 @@ class Budgets:
         comes from another network, and an attacker who has many networks has one guess a minute from each.
 
         Raises:
-            TooManyFailures: there were enough within the minute.
+            TooManyFailures: there were too many within the minute.
         """
         network = network_of(address)
         self._limit(self._failures, "sign-in from", network)
@@ -201,7 +201,7 @@ class Budgets:
 
 
 def network_of(address: str) -> str:
-    """The network by which an address counts: an IPv6 /64, the share of one customer, or an IPv4 address."""
+    """The network that an address counts for: the IPv4 address, or the IPv6 /64, which is one customer's."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:  # a proxy may send any text

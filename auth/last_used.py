@@ -1,4 +1,4 @@
-"""Records when an API key was last used, on a thread of its own and not at every request."""
+"""Records when an API key was last used, on a separate thread and not at every request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from catalog.base import Catalog
 from catalog.errors import CatalogError
 from catalog.ids import now
 
-#: A key that is used all the time causes one write in this time, in seconds.
+#: A key that is used constantly causes one write in this time, in seconds.
 _EVERY: Final = 300.0
 
 log = logging.getLogger(__name__)
@@ -28,11 +28,11 @@ class LastUsed:
         self._catalog = catalog
         self._noted: dict[str, float] = {}
         self._lock = threading.Lock()
-        # It starts its thread at the first record, which is after the fork.
+        # The executor starts its thread at the first record, which is after the fork.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="last-used")
 
     def note(self, credential_id: str) -> None:
-        """Records a use now, unless one was recorded within the interval."""
+        """Records that a key is used now, unless a use was recorded within the last ``_EVERY`` seconds."""
         at = time.monotonic()
         with self._lock:
             if at - self._noted.get(credential_id, -_EVERY) < _EVERY:

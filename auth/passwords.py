@@ -18,7 +18,7 @@ from errors import DomainError, Unavailable
 #: composition rules.
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 1024
-#: The lists of common passwords have none that is shorter.
+#: The shortest password in the lists of common passwords.
 _SHORTEST_LISTED: Final = 10
 
 #: RFC 9106 section 4, the second recommended option: 3 passes over 64 MiB.
@@ -27,8 +27,8 @@ _HASHER: Final = PasswordHasher()
 
 #: One hash computation takes 64 MiB and a core for about 0.1 s, so only a few run at the same time.
 _CONCURRENT: Final = 2
-#: This many more wait for their turn. A request beyond them is refused at once: it would hold a thread of the
-#: worker for nothing but waiting.
+#: This many more wait for their turn. A further request is refused immediately: it would only keep a thread
+#: of the worker waiting.
 _WAITING: Final = 8
 
 
@@ -123,7 +123,7 @@ def hash_password(password: str, email: str) -> str:
 
 @cache
 def _hash_of_nobody() -> str:
-    """The hash that is verified when there is no user. It costs time, so it is not made at the import."""
+    """The hash that is verified if there is no user. It takes time, so it is not computed at import."""
     return _HASHER.hash("nobody's password")
 
 
@@ -137,7 +137,8 @@ def verify_password(password_hash: str | None, password: str) -> bool:
     """
     try:
         with _TURNS.turn():
-            # Made whether there is a user or not: the first response of a process must not reveal it either.
+            # Computed whether or not there is a user: otherwise the time of a process's first response would
+            # reveal that there is none.
             nobody = _hash_of_nobody()
             _HASHER.verify(nobody if password_hash is None else password_hash, password[: MAX_LENGTH + 1])
     except (VerificationError, InvalidHashError):

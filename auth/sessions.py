@@ -29,7 +29,7 @@ _VISITOR_COOKIE: Final = "vetrina_visitor"
 #: The lifetime of a session.
 LIFETIME: Final = timedelta(hours=12)
 #: All page tokens of a session that are requested within one period are the same token. It expires two
-#: periods after its own has begun, so that it lasts at least for one.
+#: periods after the start of that period, so it is valid for at least one period.
 PAGE_TOKEN_PERIOD: Final = timedelta(minutes=10)
 #: Every page token starts with this prefix, so that leak scanners and people can recognise one.
 _PAGE_TOKEN_PREFIX: Final = "vp_"  # noqa: S105  # a prefix, not a secret
@@ -128,7 +128,7 @@ class Sessions:
         except ValueError:
             email = ""
         # The session dates from before the user's record is read. If the password changes in the meantime,
-        # the session is older than the new password, and so does not live.
+        # the session is older than the new password and so gives no access.
         at = now()
         user = self._verified_user(email, password)
         return self._start(user, at)

@@ -1,4 +1,4 @@
-"""The counts of the budgets: where they are kept, and how they go on while the storage is down.
+"""The counts of the budgets: where they are stored, and how counting continues while the storage is down.
 
 A limit holds at all times. While the shared storage is down or busy, each process counts in its own memory.
 A storage that fails does not slow the API down: it has a second to answer, and after a failure it is not
@@ -26,7 +26,7 @@ import auth.counters.sqlite  # noqa: F401  # the import registers its scheme wit
 from auth.counters.local import LocalCounters
 from process_local import ProcessLocal
 
-#: The seconds for which a storage that has failed is not used. Then one request tries it for all.
+#: The seconds for which a storage that has failed is not used. Then one request tries it again.
 REST: Final = 5.0
 #: The seconds between two warnings about a storage that is down.
 _WARNING_EVERY: Final = 60.0
@@ -69,7 +69,7 @@ class Counters:
     Args:
         limiter: its storage keeps the counts.
         on_error: is called for each count that the storage did not make.
-        clock: seconds that never go back.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class Counters:
         self._warned = -_WARNING_EVERY
 
     def hit(self, item: RateLimitItem, *identifiers: str) -> int:
-        """Counts one hit and returns the count: more than ``item.amount`` if it is one too many.
+        """Counts one hit and returns the count: more than ``item.amount`` if the hit exceeds the limit.
 
-        This process remembers the last value of each count. So it goes on from there when the storage fails,
-        and refuses what has reached its limit without asking the storage.
+        This process remembers the last value of each count. It continues from that value when the storage
+        fails, and it does not ask the storage about a count that has reached its limit.
         """
         key, window = item.key_for(*identifiers), item.get_expiry()
         local = self._local.get()
@@ -103,7 +103,7 @@ class Counters:
         return count
 
     def read(self, item: RateLimitItem, *identifiers: str) -> int:
-        """The count as it is."""
+        """The current count; no hit is counted."""
         key = item.key_for(*identifiers)
         stored = self._ask(lambda storage: storage.get(key))
         local = self._local.get()
@@ -142,7 +142,7 @@ class Counters:
                 return True
             if now < self._rests_until:
                 return False
-            self._rests_until = now + REST  # the other requests wait for the outcome of this one
+            self._rests_until = now + REST  # meanwhile, the other requests do not use it
             return True
 
     def _rest(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""Counters in the memory of this process: what is counted while the shared storage does not answer."""
+"""Counters in the memory of this process, for the time when the shared storage does not answer."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Final
 
-#: The most counts that a process keeps; beyond it, expired and then small counts are forgotten.
+#: The most counts that a process keeps. Beyond that, it deletes expired counts, then small ones.
 _MOST: Final = 50_000
 
 
 @dataclass(slots=True)
 class _Count:
-    """What this process knows of one count.
+    """What this process knows about one count.
 
     Attributes:
-        stored: the last value that the storage has told.
+        stored: the last value that the storage returned.
         missed: the hits since then that the storage has not counted.
         until: when it expires, in seconds of the clock.
     """
@@ -33,10 +33,10 @@ class _Count:
 
 
 class LocalCounters:
-    """What one process knows of the counts, each within a fixed window.
+    """What one process knows about the counts, each within a fixed window.
 
     Args:
-        clock: seconds that never go back.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -62,7 +62,7 @@ class LocalCounters:
             return count.value
 
     def learn(self, key: str, stored: int, expiry: float) -> int:
-        """Notes the value that the storage has told. Returns the count with what the storage has missed."""
+        """Records the value that the storage returned. Returns it plus the hits that the storage missed."""
         with self._lock:
             count = self._get(key, expiry)
             if stored < count.stored // 2:  # the storage has started a new window
@@ -73,7 +73,7 @@ class LocalCounters:
             return stored + count.missed
 
     def expire_in(self, key: str, seconds: float) -> None:
-        """Lets a count expire in ``seconds``."""
+        """Makes a count expire in ``seconds``."""
         with self._lock:
             if count := self._counts.get(key):
                 count.until = self._clock() + seconds
@@ -90,7 +90,7 @@ class LocalCounters:
         return count
 
     def _make_room(self) -> None:
-        """Forgets a part of the counts when there are too many; large counts are kept longest."""
+        """Deletes some of the counts if there are too many; large counts are kept longest."""
         if len(self._counts) < _MOST:
             return
         now = self._clock()

@@ -1,4 +1,4 @@
-"""Counters in MongoDB, for ``limits``: what the processes of all machines count together."""
+"""Counters in MongoDB, for ``limits``, which the processes of all machines share."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _TIMEOUT = 1000
 class MongoCounters(MongoDBStorage):
     """The storage of ``limits``, in the database that the URI names, or in ``vetrina`` if it names none.
 
-    Unlike that, it does not wait for long or ask twice; it makes the index by which counts expire also if
-    the server was down at first; and it connects to count only, not when it is thrown away unused.
+    Unlike the base class, it has short timeouts and does not retry; it creates the index by which counts
+    expire even if the server was down at first; and it connects only to count, not when it is deleted unused.
 
     Raises:
         ValueError: the URI can't be used; the message may quote it.
@@ -26,7 +26,7 @@ class MongoCounters(MongoDBStorage):
     STORAGE_SCHEME = ["mongodb", "mongodb+srv"]  # noqa: RUF012  # as the base class declares it
 
     def __init__(self, uri: str, wrap_exceptions: bool = False) -> None:  # noqa: FBT001, FBT002  # the base class's signature
-        # Connects to nothing yet: connections can't cross a fork.
+        # Opens no connection yet, because connections can't be used after a fork.
         try:
             with MongoClient[dict[str, object]](uri, connect=False) as client:
                 name = client.get_default_database("vetrina").name
@@ -37,10 +37,10 @@ class MongoCounters(MongoDBStorage):
 
     @property
     def storage(self) -> MongoClient[dict[str, object]]:
-        """The client; made at first use."""
+        """The client; created at first use."""
         if self._storage is not None:
             return self._storage
-        # Threads that count first share one client. They do not wait for each other's timeouts in turn.
+        # Threads that need the client at the same time share it and do not wait one timeout each in turn.
         if not self._making.acquire(timeout=_TIMEOUT / 1000):
             raise AutoReconnect("another thread is still connecting")
         try:
@@ -70,4 +70,4 @@ class MongoCounters(MongoDBStorage):
         return client
 
     def __del__(self) -> None:
-        """Does nothing, where the base class would connect if it never did."""
+        """Does nothing: the base class would connect here if it had not connected before."""

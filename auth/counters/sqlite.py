@@ -1,7 +1,7 @@
-"""Counters in a SQLite file, for ``limits``: what the processes of one machine count together.
+"""Counters in a SQLite file, for ``limits``, which the processes of one machine share.
 
-A file of its own, so that counting never waits for the catalog. It is not synced: after a power cut a
-count may restart at zero, which does no harm.
+The file is separate from the catalog's, so counting never waits for the catalog. It is not synced: after a
+power failure a count may restart at zero, which does no harm.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TIMEOUT = 1.0  # seconds
 class SQLiteCounters(Storage):
     """A ``limits`` storage at ``sqlite:///<path>``.
 
-    A connection lives for one call: counting is rare, and no connection can cross a fork.
+    Each call opens its own connection: counting is rare, and a connection can't be used after a fork.
     """
 
     STORAGE_SCHEME = ["sqlite"]  # noqa: RUF012  # as the base class declares it
@@ -49,7 +49,7 @@ class SQLiteCounters(Storage):
             yield connection
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Counts on, or from the beginning if the count has expired; gives the count."""
+        """Adds to the count, or starts a new one if it has expired; returns the count."""
         now = time.time()
         with self._connection() as connection:
             ((value,),) = connection.execute(
@@ -59,7 +59,7 @@ class SQLiteCounters(Storage):
                 " RETURNING value",
                 {"key": key, "amount": amount, "end": now + expiry, "now": now},
             ).fetchall()
-            if value == amount:  # a new count is a good time to forget those that are over
+            if value == amount:  # for each new count, the expired ones are deleted
                 connection.execute("DELETE FROM counters WHERE expires_at <= ?", (now,))
         return int(value)
 
@@ -88,11 +88,11 @@ class SQLiteCounters(Storage):
         return True
 
     def reset(self) -> int | None:
-        """Forgets all counts."""
+        """Deletes all counts."""
         with self._connection() as connection:
             return connection.execute("DELETE FROM counters").rowcount
 
     def clear(self, key: str) -> None:
-        """Forgets one count."""
+        """Deletes one count."""
         with self._connection() as connection:
             connection.execute("DELETE FROM counters WHERE key = ?", (key,))

@@ -94,7 +94,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTH_METHODS
 
     #: UTC; a time before the user's session was checked. The grant dates from it: if the user gets a new
-    #: password after the check, the grant is older than the password and so does not live.
+    #: password after the check, the grant is older than the password and so gives no access.
     consented_at: datetime
 
     def save_authorization_code(self, code: str, request: OAuth2Request) -> None:
@@ -130,7 +130,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
             )
         )
 
-    def query_authorization_code(self, code: str, client: Client) -> Code | None:  # type: ignore[override]
+    def query_authorization_code(self, code: str, client: Client) -> Code | None:  # type: ignore[override]  # clients are our Client
         catalog = _catalog(self)
         credential = catalog.find_credential(digest(code))
         if credential is None or credential.kind is not CredentialKind.AUTHORIZATION_CODE:
@@ -167,7 +167,7 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTH_METHODS
     INCLUDE_NEW_REFRESH_TOKEN = True
 
-    def authenticate_refresh_token(self, refresh_token: str) -> Token | None:  # type: ignore[override]
+    def authenticate_refresh_token(self, refresh_token: str) -> Token | None:  # type: ignore[override]  # None: no valid token
         catalog = _catalog(self)
         credential = catalog.find_credential(digest(refresh_token))
         if credential is None or credential.kind is not CredentialKind.REFRESH_TOKEN:
@@ -193,7 +193,7 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         """Marks the refresh token as used, which starts its reuse window.
 
         Authlib stores the new tokens first, then calls this method, then answers, so a client can retry at
-        any point. A request that finds the token marked already was let in within the window, and keeps its
+        any point. A request that finds the token already marked was accepted within the window and keeps its
         tokens.
         """
         _catalog(self).revoke_credential(cast("Token", refresh_token).credential.id, now())

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 #: A self-registered client that has no live grant is deleted after this time.
 UNUSED_KEPT_FOR: Final = timedelta(days=1)
-#: If the maximum number of clients is reached, one without a live grant is deleted after this time already.
-#: It suffices for a user to sign in and consent, and a flood of registrations can't close the registration
-#: for longer.
+#: If the maximum number of clients is reached, one without a live grant is deleted after this shorter time.
+#: It suffices for a user to sign in and consent, and a flood of registrations can't block further ones for
+#: longer.
 UNUSED_KEPT_FOR_WHEN_FULL: Final = timedelta(minutes=10)
 
 _TEXTS: Final = {

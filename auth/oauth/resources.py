@@ -1,8 +1,7 @@
-"""Resource indicators: the ``resource`` parameter, with which a client names the API for which it wants a
-token.
+"""Resource indicators (RFC 8707): in the parameter ``resource``, a client names the API that a token is for.
 
-RFC 8707. Every token of this server is for this server's API, so the parameter changes nothing: it is
-accepted if it names this server, and refused otherwise.
+Every token of this server is for this server's API, so the parameter changes nothing: it is accepted if it
+names this server, and refused otherwise.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ class OAuthServer(AuthorizationServer):
             # Authlib quotes the value in its error description, where some characters are not allowed.
             request.payload.data["response_type"] = "other"
         try:
-            return cast("AuthorizationCodeGrant", self.get_consent_grant(request, user))  # type: ignore[no-untyped-call]
+            return cast("AuthorizationCodeGrant", self.get_consent_grant(request, user))  # type: ignore[no-untyped-call]  # Authlib's
         except UnsupportedResponseTypeError as error:
             if asked:
                 error.description = "The response type must be code."
@@ -205,7 +205,7 @@ class OAuthServer(AuthorizationServer):
 
         def answer() -> Answer:
             request = Request("POST", f"{self.issuer}/api/oauth/revoke", headers, parameters)
-            return cast("Answer", self.create_endpoint_response("revocation", request))  # type: ignore[no-untyped-call]
+            return cast("Answer", self.create_endpoint_response("revocation", request))  # type: ignore[no-untyped-call]  # Authlib's
 
         return _answer(answer)
 
@@ -249,7 +249,7 @@ class OAuthServer(AuthorizationServer):
         user: Any = None,
         scope: str | None = None,
         expires_in: int | None = None,
-        include_refresh_token: bool = True,  # noqa: FBT001, FBT002
+        include_refresh_token: bool = True,  # noqa: FBT001, FBT002  # Authlib's signature
     ) -> dict[str, str | int]:
         token: dict[str, str | int] = {
             "token_type": "Bearer",

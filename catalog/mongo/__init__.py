@@ -1,7 +1,7 @@
 """The catalog in a MongoDB database, of a replica set or of one server, which many machines share.
 
-A change of a product is one ``findAndModify`` of its document, with the conditions in the filter, so that the
-server decides. When a connection breaks, pymongo sends a write again; it is done once
+A change of a product is one ``findAndModify`` of its document. The server checks the conditions, which are in
+the filter. When a connection breaks, pymongo sends a write again, and the server executes it once
 (``MongoConnection.repeated``).
 """
 
@@ -18,7 +18,7 @@ from catalog.mongo.products import PRODUCT_INDEXES, MongoProducts
 from catalog.mongo.quotas import MongoQuotas
 from catalog.mongo.search import remove_obsolete, update_products
 
-#: The most that a call takes, in seconds. A request makes up to three calls, and is answered within 10 s.
+#: The longest that a call takes, in seconds. A request makes up to three calls and is answered within 10 s.
 TIMEOUT: Final = 3.0
 
 _INDEXES: Final = {
@@ -29,13 +29,13 @@ _INDEXES: Final = {
 
 
 class MongoCatalog(MongoProducts, MongoIdentities, MongoQuotas, MongoIdempotencyKeys, MongoExpiry):
-    """A catalog in the database that ``uri`` names; its collections are made at first use.
+    """A catalog in the database that ``uri`` names; its collections are created at first use.
 
     Args:
         uri: a connection string, ``mongodb://`` or ``mongodb+srv://``. If it names no database, the database
             is ``vetrina``.
-        timeout: the most that a call takes, in seconds.
-        strict_revocation: whether a revocation holds from the next request on even during a failover: see
+        timeout: the longest that a call takes, in seconds.
+        strict_revocation: whether a revocation takes effect at the next request even during a failover: see
             ``MongoConnection.for_authentication``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The connection to MongoDB: one client a process, one deadline a call, and what a failure means."""
+"""The connection to MongoDB: one client per process, one deadline per call, and what a failure means."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 #: The commands that write, as the wire protocol names them.
 _WRITES: Final = {"insert", "update", "delete", "findAndModify", "commitTransaction"}
 
-# The codes of a write that the server has certainly not done (src/mongo/base/error_codes.yml).
-# MaxTimeMSExpired, a shutdown, a step-down and the like are not among them: a write that was done, and waits
-# for its majority, is answered so too.
+# The error codes after which the server has certainly not executed the write
+# (src/mongo/base/error_codes.yml). MaxTimeMSExpired, a shutdown, a step-down and the like are not among them:
+# the server may also answer so to a write that it has executed and that waits for a majority.
 _REFUSED: Final = {
     13,  # Unauthorized
     18,  # AuthenticationFailed
@@ -62,7 +62,7 @@ _REFUSED: Final = {
 #: A server that is overloaded refuses a command with these labels before it does anything.
 _OVERLOADED: Final = {"SystemOverloadedError", "RetryableError"}
 
-#: The database that a connection string means if it names none.
+#: The database that is used if the connection string names none.
 DEFAULT_DATABASE: Final = "vetrina"
 
 #: AuthenticationFailed.
@@ -71,7 +71,7 @@ _WRONG_PASSWORD: Final = 18
 #: The warnings of pymongo that do not mean that a connection string is wrong.
 _NOTICES: Final = "(Wire protocol compression|Unsupported compressor|You appear to be connected to)"
 
-#: What the catalog refuses, by the fields of the unique index whose key is there already.
+#: The error for each unique index that a write may violate, by the fields of the index.
 Refusals: TypeAlias = Mapping[tuple[str, ...], type[Exception]]
 
 
@@ -83,9 +83,9 @@ class _Thread(threading.local):
 class _Writes(CommandListener):
     """Counts, for each thread, the writes that were sent and whose outcome no answer has settled.
 
-    The exception that pymongo raises does not say it: a connection that breaks is AutoReconnect both before
-    and after the command was sent, and when pymongo tried twice, the second failure hides the first. A
-    listener sees every attempt, on the calling thread, just before its bytes are sent.
+    Pymongo's exception does not tell this: a broken connection raises AutoReconnect both before and after the
+    command was sent, and after two attempts the second failure hides the first. A listener is called for
+    every attempt, on the calling thread, just before the command is sent.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class _Writes(CommandListener):
             self._thread.in_doubt += 1
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        # With a write concern error it is done, but not by a majority: a failover may undo it.
+        # With a write concern error, the write is done, but not by a majority: a failover may undo it.
         if event.command_name in _WRITES and "writeConcernError" not in event.reply:
             self._thread.repeated = self._thread.in_doubt > 1
             self._thread.in_doubt = 0
@@ -126,7 +126,7 @@ def _is_refusal(failure: Mapping[str, Any]) -> bool:
 
 
 def _sentence(error: PyMongoError) -> str:
-    """Pymongo's message without the descriptions of the topology and of the server's whole answer."""
+    """Pymongo's message without its descriptions of the topology and of the server's complete answer."""
     sentence = re.split(", (?:Timeout: |full error: )", str(error))[0]
     if isinstance(error, OperationFailure) and error.code == _WRONG_PASSWORD:
         sentence += " (a user that was created in the database admin needs ?authSource=admin)"
@@ -135,10 +135,10 @@ def _sentence(error: PyMongoError) -> str:
 
 @dataclass
 class _Process:
-    """What belongs to one process: pymongo's clients can't cross a fork.
+    """The state of one process: pymongo's clients can't be used after a fork.
 
     Attributes:
-        indexes: what is known of the indexes.
+        indexes: what is known about the indexes.
         replicated: whether there are several servers; None: not known yet.
     """
 
@@ -151,14 +151,14 @@ class _Process:
 class MongoConnection:
     """Gives each call of the catalog its database, and raises the catalog's errors when the call fails.
 
-    Writes are acknowledged by a majority, journaled; reads come from the primary and see only what a majority
-    has. So a failover undoes nothing that was shown or acknowledged.
+    A write is acknowledged when a majority has journaled it. A read goes to the primary and sees only what a
+    majority has. So a failover undoes nothing that was read or acknowledged.
 
     Args:
-        uri: a connection string; without a database in it, ``DEFAULT_DATABASE`` is meant.
-        timeout: the most that a call takes, in seconds.
-        indexes: of each collection; the missing ones are built (``catalog/mongo/indexes.py``).
-        finish: what is done after that; yields a sentence for each step.
+        uri: a connection string; ``DEFAULT_DATABASE`` is used if it names no database.
+        timeout: the longest that a call takes, in seconds.
+        indexes: the indexes of each collection; the missing ones are built (``catalog/mongo/indexes.py``).
+        finish: is called when the indexes are built; yields a sentence for each step.
         strict_revocation: see ``for_authentication``.
 
     Raises:
@@ -184,7 +184,7 @@ class MongoConnection:
         try:
             notices = self._check_uri()
         except (PyMongoError, ValueError, TypeError, OSError, Warning):
-            # Without pymongo's own words: they may quote a piece of the password.
+            # Pymongo's message is left out: it may quote a part of the password.
             raise ValueError(
                 "must be a MongoDB connection string such as mongodb://127.0.0.1/vetrina, "
                 "its user name and password percent-encoded, its options known to pymongo"
@@ -193,7 +193,7 @@ class MongoConnection:
             log.warning("the connection string of MongoDB: %s", notice)
 
     def _check_uri(self) -> list[str]:
-        """Makes a client to find out whether that works; returns what pymongo notices.
+        """Creates a client to check the connection string; returns the warnings that are only notices.
 
         A compressor without its module and a server that is not MongoDB are notices. Any other warning is
         about an option that is misspelt or has no meaning.
@@ -240,7 +240,7 @@ class MongoConnection:
 
     @contextmanager
     def _unhurried(self) -> Iterator[Database[Document]]:
-        """The database on a connection of its own that has no timeout."""
+        """The database on a separate connection that has no timeout."""
         with self._client(hurried=False) as client:
             yield self._database(client)
 
@@ -260,7 +260,7 @@ class MongoConnection:
         """Builds missing indexes and updates records of earlier versions; yields a sentence for each step.
 
         Args:
-            clean: removes what is not needed then; yields sentences too.
+            clean: then removes what is no longer needed; yields a sentence for each step.
 
         Raises:
             CatalogUnavailable
@@ -276,17 +276,17 @@ class MongoConnection:
     def call(
         self, refusals: Refusals | None = None, *, timeout: float | None = None
     ) -> Iterator[Database[Document]]:
-        """One call of the catalog, with one deadline for all that it asks of the database.
+        """One call of the catalog, with one deadline for all its commands.
 
         Args:
-            refusals: the unique indexes of our own that a write may violate. The violation of any other is a
-                fault of the database: of an index that someone else has added, for example.
-            timeout: the most that the call takes, in seconds, if it is not that of the constructor.
+            refusals: the catalog's unique indexes that a write may violate. The violation of any other is a
+                fault of the database: an index that someone else has added, for example.
+            timeout: the longest that the call takes, in seconds; the constructor's timeout if it is None.
 
         Raises:
             CatalogUnavailable: it failed before a write was sent, or the server refused the write.
             OutcomeUnknown: it failed after a write was sent, and no answer settles the write.
-            Exception: that of ``refusals``.
+            Exception: the error that ``refusals`` has for the index.
         """
         self._writes.begin()
         try:
@@ -303,7 +303,7 @@ class MongoConnection:
 
     @property
     def longest_call(self) -> float:
-        """The most that a call takes, in seconds, if it has no timeout of its own."""
+        """The longest that a call takes, in seconds, if ``call`` is given no timeout."""
         return self._timeout
 
     @property
@@ -312,7 +312,7 @@ class MongoConnection:
         return bool(self._process().replicated)
 
     def forget_writes(self) -> None:
-        """Notes that what this call has written was undone."""
+        """Records that the writes of this call were undone."""
         self._writes.begin()
 
     def attempts(self) -> Iterator[None]:
@@ -325,11 +325,11 @@ class MongoConnection:
 
     @property
     def repeated(self) -> bool:
-        """Whether an attempt of this thread's last write had no answer before the one that was answered.
+        """Whether this thread's last write was answered only after an attempt that had no answer.
 
-        MongoDB recognizes the attempts of a write by their transaction number and does it once. Not every
-        server of its protocol does so (SecantusDB does not if the time limit differs), and then the answer
-        may be about the second attempt alone.
+        MongoDB recognizes the attempts of a write by their transaction number and executes the write once.
+        Not every server with this protocol does so (SecantusDB does not if the time limit differs), and then
+        the answer may describe the second attempt alone.
         """
         return self._writes.repeated
 
@@ -352,20 +352,20 @@ class MongoConnection:
                 raise
 
     def for_authentication(self, collection: Collection[Document]) -> Collection[Document]:
-        """The collection, read so that a revocation is seen by the next request.
+        """The collection, with a read concern with which the next request sees a revocation.
 
-        A read of the primary sees all that was acknowledged before, except during a failover: a primary that
-        was cut off can answer for some seconds while its successor has been elected. With
-        ``strict_revocation`` it can't: the read is linearizable. The primary then writes to its log and waits
-        for a majority at each read, and without a majority nobody is authenticated. A single server refuses
-        such a read and does not need it.
+        A read from the primary sees all that was acknowledged before, except during a failover: a primary
+        that is cut off can still answer for some seconds after its successor was elected. With
+        ``strict_revocation`` the read is linearizable, which prevents this. The primary then writes to its
+        log and waits for a majority at each read, and without a majority no request is authenticated. A
+        single server refuses such a read and does not need it.
         """
         if not (self._strict_revocation and self._process().replicated):
             return collection
         return collection.with_options(read_concern=ReadConcern("linearizable"))
 
     def close(self) -> None:
-        """Closes the client of this process; the next call makes another one."""
+        """Closes the client of this process; the next call creates another one."""
         process = self._processes.pop()
         if process is not None:
             process.indexes.stop()
@@ -373,11 +373,11 @@ class MongoConnection:
 
 
 def latest(collection: Collection[Document]) -> Collection[Document]:
-    """The collection, read as the filter of a write reads it: with what a majority does not have yet."""
+    """The collection, read as the filter of a write reads it: with changes that no majority may have yet."""
     return collection.with_options(read_concern=ReadConcern("local"))
 
 
 def _duplicate_fields(error: PyMongoError) -> tuple[str, ...]:
-    """The fields of the unique index whose key is there already; empty if it is another error."""
+    """The fields of the unique index that was violated; empty for any other error."""
     details = error.details if isinstance(error, DuplicateKeyError) else None
     return tuple((details or {}).get("keyPattern", ()))

@@ -1,7 +1,7 @@
 """The removal of what has expired, in the MongoDB catalog.
 
-MongoDB removes a record by itself when the expiry of its index has passed (``expireAfterSeconds``). This does
-it sooner, and for the kinds of credentials that are not kept that long.
+MongoDB itself removes a record when the time of its TTL index (``expireAfterSeconds``) has passed. This
+module removes records sooner, among them the kinds of credentials that are not kept that long.
 """
 
 from __future__ import annotations

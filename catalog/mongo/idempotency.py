@@ -62,8 +62,8 @@ class MongoIdempotencyKeys:
             self._require_room(database, claim, at)
             for _ in self._mongo.attempts():
                 try:
-                    # Replaces a claim that is free, inserts one if there is none, and violates the unique key
-                    # if there is one that stands.
+                    # Replaces a claim that is expired or dead, inserts one if there is none, and violates the
+                    # unique key if there is a valid claim.
                     database.idempotencyKeys.replace_one(free, document, upsert=True)
                 except DuplicateKeyError:
                     standing = latest(database.idempotencyKeys).find_one({"_id": _id(claim)})
@@ -76,7 +76,7 @@ class MongoIdempotencyKeys:
 
     @staticmethod
     def _require_room(database: Database[Document], claim: IdempotencyClaim, at: datetime) -> None:
-        """Raises IdempotencyKeysUsedUp if the workspace has as many live keys as it may, and not this one."""
+        """Raises IdempotencyKeysUsedUp if the workspace has ``MAX_LIVE_KEYS`` live keys without this one."""
         live = {"companyId": claim.workspace_id, "expiresAt": {"$gt": at}}
         if database.idempotencyKeys.count_documents(live, limit=MAX_LIVE_KEYS) < MAX_LIVE_KEYS:
             return

@@ -66,7 +66,7 @@ _CREDENTIAL_REFUSALS: Final[Refusals] = {("digest",): DuplicateCredential}
 def require_workspace(database: Database[Document], workspace_id: str) -> None:
     """Returns if there is such a workspace.
 
-    MongoDB has no foreign keys. A look beforehand suffices, because no workspace is ever deleted.
+    MongoDB has no foreign keys. A check before the write suffices, because no workspace is ever deleted.
 
     Raises:
         WorkspaceNotFound
@@ -81,7 +81,7 @@ def _set_once(field: str, at: datetime) -> list[Document]:
 
 
 def _revoke_grants(database: Database[Document], client_id: str) -> None:
-    """Ends all that was granted to a client."""
+    """Revokes all grants to a client."""
     database.grants.update_many({"clientId": client_id}, _set_once("revokedAt", now()))
 
 
@@ -197,8 +197,8 @@ class MongoIdentities:
         with self._mongo.call() as database:
             if database.clients.find_one(mine, {"_id": True}) is None:
                 raise ClientNotFound
-            # The grants end first, so that a failure leaves a client that can be deleted again; and once more
-            # when the client is gone, because it could get a grant until then.
+            # The grants are revoked first, so that after a failure the client can be deleted again. They are
+            # revoked once more after the deletion, because the client could get a grant until then.
             _revoke_grants(database, client_id)
             if not database.clients.delete_one(mine).deleted_count and not self._mongo.repeated:
                 raise ClientNotFound

@@ -1,8 +1,8 @@
-"""The indexes of the MongoDB catalog: which are there, and how the missing ones are built.
+"""The indexes of the MongoDB catalog: which ones exist, and how the missing ones are built.
 
-A server goes on with a build when its client leaves, and every further request for the same index waits
-there (SERVER-101507). So no call of the catalog builds an index: one thread a process does, on a connection
-without a timeout, one index at a time. Calls are answered meanwhile, once the unique indexes are there.
+A server continues a build after its client has disconnected, and every further request for the same index
+waits on the server (SERVER-101507). So no call of the catalog builds an index: one thread per process does,
+on a connection without a timeout, one index at a time. Calls succeed meanwhile if the unique indexes exist.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _CONFLICTS: Final = {85, 86}
 #: Seconds after which a build that failed is tried again.
 _PAUSE: Final = 30.0
 
-#: How long the end of a build is waited for, in seconds.
+#: How long ``stop`` waits for the end of a build, in seconds.
 _MOMENT: Final = 1.0
 
-#: What distinguishes two indexes with the same keys, and its default.
+#: The options that distinguish two indexes with the same keys, and their defaults.
 _OPTIONS: Final = {"unique": False, "expireAfterSeconds": None}
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,8 @@ class Indexes:
     Args:
         wanted: the indexes of each collection.
         connect: opens the database on a connection without a timeout.
-        finish: updates the records of earlier versions, after that; yields a sentence for each step.
+        finish: updates the records of earlier versions when the indexes are built; yields a sentence for each
+            step.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Indexes:
         self._stopped = False
 
     def has(self, collection: str, name: str) -> bool:
-        """Whether an index is there."""
+        """Whether an index exists."""
         return (collection, name) in self._ready
 
     @property
@@ -78,18 +79,18 @@ class Indexes:
 
     @property
     def finished(self) -> bool:
-        """Whether all indexes are there, and the records of earlier versions are updated."""
+        """Whether all indexes exist and the records of earlier versions are updated."""
         return self._finished
 
     def require(self, database: Database[dict[str, Any]], timeout: float) -> None:
-        """Returns if the unique indexes are there; starts to build those that are missing.
+        """Returns if the unique indexes exist; starts to build the missing indexes.
 
         Args:
-            database: to look at, at the first call.
-            timeout: how long to wait for the unique ones, in seconds.
+            database: the database whose indexes are listed at the first call.
+            timeout: how long to wait for the unique indexes, in seconds.
 
         Raises:
-            CatalogUnavailable: a unique index is being built, or another one is in its place.
+            CatalogUnavailable: a unique index is being built, or another index has its name.
             PyMongoError: the database can't be read.
         """
         if self._finished:
@@ -107,19 +108,19 @@ class Indexes:
             )
 
     def forget(self) -> None:
-        """Makes the next call look at the indexes: one is gone, perhaps with its collection."""
+        """Makes the next call list the indexes again: one was dropped, perhaps with its collection."""
         self._looked = self._finished = False
         self._ready.clear()
         self._not_before = 0.0
 
     def stop(self) -> None:
-        """Ends the thread that builds after the index that it is building; waits a moment for it."""
+        """Ends the builder thread when its current index is built; waits up to ``_MOMENT`` for the thread."""
         self._stopped = True
         if self._builder is not None:
             self._builder.join(_MOMENT)
 
     def look(self, database: Database[dict[str, Any]]) -> None:
-        """Finds out which indexes are there. Raises PyMongoError."""
+        """Finds out which indexes exist. Raises PyMongoError."""
         found: dict[str, list[dict[str, Any]]] = {}
         for collection in {collection for collection, _ in self._wanted}:
             found[collection] = [dict(index) for index in database[collection].list_indexes()]
@@ -184,7 +185,7 @@ class Indexes:
             log.error("%s", self._conflicts[key])
 
     def _start(self) -> None:
-        """Starts the thread that builds, unless it runs or has failed a short while ago."""
+        """Starts the builder thread, unless it is running or ended less than ``_PAUSE`` ago."""
         with self._changed:
             if time.monotonic() < self._not_before or (self._builder and self._builder.is_alive()):
                 return
@@ -202,7 +203,7 @@ class Indexes:
             log.warning("the indexes could not be built: %s", str(error).partition(", full error")[0])
         finally:
             with self._changed:
-                # Also after a success: an index that is in conflict is not looked at for every request.
+                # Also after a success: otherwise an index in conflict would make every request start a build.
                 self._not_before = time.monotonic() + _PAUSE
                 self._changed.notify_all()
 

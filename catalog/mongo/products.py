@@ -126,7 +126,8 @@ class MongoProducts:
             for _ in self._mongo.attempts():
                 if after := with_usage(self._mongo, database, workspace_id, added, append):
                     return Appended(PRODUCT.decode(after), image)
-                # Find out why. If the reason is gone, an image was removed meanwhile: try again.
+                # Find out why nothing was changed. If there is no reason any more, an image was removed
+                # meanwhile: try again.
                 product = _current(database, workspace_id, product_id)
                 if outcome := outcome_without_append(product, image, unless_present=unless_present):
                     return outcome
@@ -149,7 +150,7 @@ class MongoProducts:
     def _change(
         self, database: Database[Document], before: Product, changes: ProductChanges
     ) -> Product | None:
-        """Makes a product another; returns its next version, or None if it is at another version by now."""
+        """Changes a product; returns its next version, or None if it is at another version by now."""
         changed_product = replace(before, **changes)
         old, new = PRODUCT.encode(before), PRODUCT.encode(changed_product)
         change = _new_version()
@@ -179,10 +180,10 @@ class MongoProducts:
         return with_usage(self._mongo, database, product.workspace_id, Usage() - product.usage, delete)
 
     def _require_certainty(self) -> None:
-        """Raises OutcomeUnknown if a write that has found nothing may have been done by an earlier attempt.
+        """Raises OutcomeUnknown if a write matched nothing but an earlier attempt of it may have succeeded.
 
-        The other version may then be another client's or our own: a further attempt could remove a second
-        image.
+        The new version of the product may then come from another client or from that attempt: a further
+        attempt could remove a second image.
         """
         if self._mongo.repeated:
             raise OutcomeUnknown
@@ -191,7 +192,7 @@ class MongoProducts:
 def _current(
     database: Database[Document], workspace_id: str, product_id: str, expected_version: int | None = None
 ) -> Product:
-    """The product as a change finds it.
+    """The product before a change, with all writes that the primary has done.
 
     Raises:
         ProductNotFound, VersionMismatch
@@ -209,7 +210,7 @@ def _current(
 def _find_and_change(
     database: Database[Document], wanted: Document, change: Document, session: ClientSession | None
 ) -> Document | None:
-    """Changes the product that a filter finds, in one atomic step; returns it as it is then."""
+    """Changes the product that a filter finds, in one atomic step; returns the changed product."""
     document: Document | None = database.products.find_one_and_update(
         wanted, change, WITHOUT_SEARCH, return_document=ReturnDocument.AFTER, session=session
     )

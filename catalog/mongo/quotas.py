@@ -1,12 +1,12 @@
 """The quotas of the MongoDB catalog.
 
-A workspace that has or had a quota has a field ``usage``. Every change of its products and images is a
-transaction then, which also adds to the usage and compares it with the quota: two that run at once conflict,
-and one of them is repeated. A workspace without the field pays nothing for it.
+A workspace that has or had a quota has a field ``usage``. Every change of its products and images is then a
+transaction, which also updates the usage and compares it with the quota. Two concurrent transactions of a
+workspace conflict, and one of them is repeated. Changes in a workspace without the field need no transaction.
 
-When a workspace gets its first quota, changes that began before may still be under way and do not count.
-``set_quota`` waits until the last of them is over before it counts the products. ``usage.counted`` is false
-until then: changes add to the usage already, and nothing is refused.
+When a workspace gets its first quota, changes that began earlier may still be running, and they do not update
+the usage. ``set_quota`` waits until the last of them is over before it counts the products. Until then,
+``usage.counted`` is false: changes update the usage, but none is refused.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LIMITS: Final = {
     "bytes": ("maxBytes", ByteQuotaReached),
 }
 
-#: The most that a count of all products of a workspace takes, in seconds. A transaction ends after 60.
+#: The longest that a count of a workspace's products takes, in seconds. A transaction ends after 60 s.
 _COUNT_TIMEOUT: Final = 50.0
 
 # A string is greater than null, and a missing value is not.
@@ -75,9 +75,9 @@ class MongoQuotas:
             self._count(workspace_id)
 
     def _count(self, workspace_id: str) -> None:
-        """Counts the products of a workspace and starts to keep the usage from there on.
+        """Counts the products of a workspace. From then on, each change keeps the usage up to date.
 
-        A change that runs at the same time conflicts with it, and either is done after the other.
+        A concurrent change conflicts with the count, so one of the two is repeated after the other.
         """
         with self._mongo.call(timeout=_COUNT_TIMEOUT) as database:
 
@@ -109,11 +109,11 @@ def with_usage(
     """Executes a write that adds to the usage of a workspace, and counts it if the workspace has a quota.
 
     Args:
-        mongo, database: where to.
-        workspace_id: whose usage it is.
+        mongo, database: the connection, and its database.
+        workspace_id: the workspace whose usage changes.
         added: what the write adds; negative numbers for what it removes.
         write: executes the write, in the session if there is one. A false result means that nothing was
-            written. It may be called several times, each after the one before was undone.
+            written. It may be called several times; the effect of a call is undone before the next one.
 
     Returns:
         The result of ``write``.
@@ -142,10 +142,10 @@ def _transact(
     *,
     seconds: float,
 ) -> T:
-    """Executes a transaction, again and again while another one has changed the same documents.
+    """Executes a transaction, and repeats it while it conflicts with another one.
 
     Raises:
-        CatalogUnavailable: there was always another one.
+        CatalogUnavailable: every attempt met a conflict.
     """
     for _ in attempts(seconds):
         with database.client.start_session() as session:

@@ -19,14 +19,14 @@ from catalog.codec import Codec, Conversion, camel_case
 from catalog.grams import LONGEST, grams_of
 from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Plan, Role, User, Workspace
 
-#: Fields of products of earlier versions. An earlier version's search reads them.
+#: Fields of products that an earlier version wrote. Only that version's search reads them.
 OBSOLETE_FIELDS: Final = ("foldedName", "foldedModel")
 
 #: The projection that leaves out the fields that only a search reads.
 WITHOUT_SEARCH: Final = {"folded": False, "grams": False, **dict.fromkeys(OBSOLETE_FIELDS, False)}
 
-#: Between name and model in ``folded``. Folded text has no capital letters, so that no search matches it or
-#: extends over it.
+#: Separates name and model in ``folded``. Folded text has no capital letters, so no search matches the
+#: separator or extends across it.
 SEPARATOR: Final = "MODEL"
 
 _RENAMED: Final = {"id": "_id", "workspace_id": "companyId"}

@@ -3,12 +3,12 @@
 ``folded`` has a product's name and model, and is the last field of the index ``listed``, so that a regular
 expression is evaluated while the index is scanned. MongoDB's own text index knows words only, and its regular
 expressions fold fewer letters in text that was not folded before. A search with a rare trigram
-(``catalog/grams.py``) looks at the products that have it instead.
+(``catalog/grams.py``) reads the products that have it instead.
 
-Only the products of a page are read; the total and their ids come from an index alone. It is counted at every
-call: a scan of a million keys takes about a second, which is the ceiling for a workspace.
+Only the products of a page are read; the total and their ids come from an index alone. The total is counted
+at every call: a scan of a million keys takes about a second, which limits the size of a workspace.
 
-While an index is missing, or products of an earlier version lack ``folded``, the lists are right and slow.
+While an index is missing, or products of an earlier version lack ``folded``, the lists are correct but slow.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from catalog.grams import LONGEST, covering
 from catalog.mongo.indexes import Indexes
 from catalog.mongo.records import OBSOLETE_FIELDS, PRODUCT, SEPARATOR, WITHOUT_SEARCH
 
-#: Up to so many products with a trigram are read one by one. With more, matches are frequent enough for a
-#: scan of ``listed``, from the newest product on, to find a page of them soon.
+#: Up to this many products with a trigram are read one by one. With more, matches are so frequent that a scan
+#: of ``listed``, from the newest product on, soon finds a page of them.
 _MAX_CANDIDATES: Final = 300
 
 #: How many products of an earlier version are updated at once, and the pause after them in seconds.
@@ -39,7 +39,10 @@ _NEWEST_FIRST: Final = {"createdAt": DESCENDING, "_id": DESCENDING}
 
 
 def _index(name: str, equal: Sequence[str], read: Sequence[str] = ()) -> IndexModel:
-    """An index in the order of the list, for products that have these fields equal."""
+    """An index in the order of the list, for a list in which the fields ``equal`` have given values.
+
+    A search reads the fields ``read`` from the index.
+    """
     keys = {**dict.fromkeys(equal, ASCENDING), **_NEWEST_FIRST, **dict.fromkeys(read, ASCENDING)}
     return IndexModel(keys, name=name)
 
@@ -56,7 +59,7 @@ SEARCH_INDEXES: Final = [
 #: Indexes of earlier versions.
 _OBSOLETE: Final = ("newest", "grams")
 
-#: The index that has a list in its order, by whether the list is of one category, and of one status.
+#: The index that has the order of a list, by whether the list is limited to one category, and to one status.
 _INDEX_OF_LIST: Final = {
     (False, False): "listed",
     (False, True): "status",
@@ -66,7 +69,7 @@ _INDEX_OF_LIST: Final = {
 
 
 class _Plan(NamedTuple):
-    """A filter, and the index by which it is evaluated; None: whichever the server chooses."""
+    """A filter, and the index by which it is evaluated; with None, the server chooses the index."""
 
     wanted: dict[str, Any]
     hint: str | None
@@ -79,9 +82,9 @@ def find_page(
 
     Args:
         products: the collection.
-        indexes: the ones that may be used.
-        workspace_id: whose products.
-        query: which of them.
+        indexes: knows which indexes exist.
+        workspace_id: the workspace that has the products.
+        query: selects products of the workspace.
     """
     wanted, hint = _plan(products, indexes, workspace_id, query)
     options: dict[str, Any] = {"hint": hint} if hint and indexes.has("products", hint) else {}
@@ -93,7 +96,7 @@ def find_page(
     documents = {
         document["_id"]: document for document in products.find({"_id": {"$in": ids}}, WITHOUT_SEARCH)
     }
-    # One that was deleted meanwhile is left out.
+    # A product that was deleted meanwhile is left out.
     items = [PRODUCT.decode(documents[product_id]) for product_id in ids if product_id in documents]
     return ProductPage(items, total)
 
@@ -119,7 +122,7 @@ def _plan(
 
 
 def _pattern(text: str) -> str:
-    """The regular expression of a text, which is taken literally. BSON's have no NUL."""
+    """A regular expression that matches a text literally. BSON can't store one that contains a NUL."""
     return re.escape(text).replace("\0", r"\x00")
 
 
@@ -139,9 +142,10 @@ def _rare_gram(products: Collection[dict[str, Any]], workspace_id: str, folded: 
 
 
 def update_products(database: Database[dict[str, Any]]) -> Iterator[str]:
-    """Gives products of an earlier version the field ``folded``; yields a sentence when it has.
+    """Adds the field ``folded`` to products of an earlier version; then yields a sentence if there were any.
 
-    A mark in the collection ``state`` says that all have it, so that no start looks at all products.
+    A document in the collection ``state`` records that all products have it, so that a start need not read
+    them all.
     """
     done = {"_id": "products", "folded": True}
     if database.state.find_one(done):

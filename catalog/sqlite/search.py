@@ -128,7 +128,7 @@ def _search(
     if len(folded) <= LONGEST:  # the search is a gram, so every candidate is a match
         counted = connection.execute(f"SELECT count(*) FROM ({candidates})", (match,))  # noqa: S608  # ours
     else:
-        count = f"SELECT count(*) FROM products INDEXED BY products_newest WHERE {wanted.condition}"  # noqa: S608
+        count = f"SELECT count(*) FROM products INDEXED BY products_newest WHERE {wanted.condition}"  # noqa: S608  # ours
         counted = connection.execute(count, wanted.parameters)
     (total,) = counted.fetchone()
     return _walk(connection, "products_newest", wanted, query, total), total
