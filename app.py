@@ -19,8 +19,8 @@ from api.health import health_blueprint
 from api.home import home_blueprint
 from api.idempotency import IdempotencyKeys
 from api.images import images_blueprint
-from api.media import PREFIX, media_blueprint
-from api.metrics import LIMITER_ERRORS, STORE_ERRORS, metrics_blueprint, stage
+from api.media import PREFIX, media_blueprint, redirects_blueprint
+from api.metrics import LIMITER_ERRORS, SIZES, STORE_ERRORS, metrics_blueprint, stage
 from api.oauth import oauth_blueprint
 from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
@@ -49,6 +49,7 @@ from console.blueprint import console_blueprint
 from console.consent import consent_blueprint
 from console.rendering import Pages
 from products import Products
+from sizes import Sizes
 from storage.base import PublicUrls, StorageBackend, UrlSpace
 from storage.disk import DiskStorage
 from turns import BODIES
@@ -110,6 +111,21 @@ def make_catalog(settings: Settings) -> Catalog:
         except ValueError as error:
             raise ConfigError(f"CATALOG_URL {error}.") from None
     return SQLiteCatalog(settings.sqlite_path)
+
+
+def make_sizes(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Sizes:
+    """The sizes of the images in ``storage``, as the settings say."""
+    by_cloudflare = storage.serves_objects and settings.r2_transformations
+    return Sizes(
+        storage,
+        catalog,
+        settings.image_sizes,
+        # A store that serves its objects can't make a size, so requests for sizes come here first.
+        urls=PublicUrls(settings.public_url + PREFIX) if storage.serves_objects else storage,
+        transformations=settings.r2_public_url if by_cloudflare else "",
+        max_memory=settings.max_decode_memory_in_flight,
+        on_outcome=lambda outcome: SIZES.labels(outcome).inc(),
+    )
 
 
 #: What ``longest_request`` adds for the turns, the validation, and a store whose clock differs.
@@ -233,10 +249,13 @@ def create_app(
     auth = BearerAuth(catalog, budgets, last_used)
     idempotency = IdempotencyKeys(catalog)
     products = Products(storage, catalog, hosts=hosts(settings), on_left=on_left)
-    app.register_blueprint(products_blueprint(products, catalog, auth, idempotency))
+    sizes = make_sizes(settings, storage, catalog)
+    app.register_blueprint(products_blueprint(products, sizes, catalog, auth, idempotency))
     app.register_blueprint(images_blueprint(uploads, catalog, auth, idempotency))
-    if not storage.serves_objects:
-        app.register_blueprint(media_blueprint(storage, settings.media_accel_prefix))
+    if storage.serves_objects:
+        app.register_blueprint(redirects_blueprint(sizes))
+    else:
+        app.register_blueprint(media_blueprint(storage, sizes, settings.media_accel_prefix))
     _add_sign_in(app, settings, catalog, budgets)
     app.register_blueprint(home_blueprint())
     app.register_blueprint(docs_blueprint())

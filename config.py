@@ -31,6 +31,10 @@ _ORIGIN: Final = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-
 #: The most characters of the name of a category.
 _MAX_CATEGORY: Final = 50
 
+#: The most widths of IMAGE_SIZES, and the largest one: that of a WebP (RFC 9649 section 2.7.1).
+_MAX_SIZES: Final = 20
+_MAX_WIDTH: Final = 16383
+
 
 class ConfigError(Exception):
     """A setting has a value that can't be used; the message is one sentence for the operator."""
@@ -94,6 +98,19 @@ def _categories(text: str) -> tuple[str, ...]:
     ):
         raise ValueError("must be names of small letters, digits and hyphens, such as cosmetics,pet-food")
     return names
+
+
+def _image_sizes(text: str) -> tuple[int, ...]:
+    if text == "none":
+        return ()
+    widths = [part.strip() for part in text.split(",")]
+    if len(widths) > _MAX_SIZES or not all(
+        re.fullmatch(r"[1-9][0-9]{0,4}", width) and int(width) <= _MAX_WIDTH for width in widths
+    ):
+        raise ValueError(
+            f"must be none, or at most {_MAX_SIZES} widths from 1 to {_MAX_WIDTH}, such as 160,320,640"
+        )
+    return tuple(sorted(set(map(int, widths))))
 
 
 def _http_url(text: str) -> str:
@@ -265,6 +282,19 @@ class Settings:
         "",
         _path_prefix,
         "the internal location from which nginx sends the pictures of the disk backend: `deploy/nginx.conf`",
+    )
+    image_sizes: tuple[int, ...] = _setting(
+        (160, 320, 640, 1280, 2048),
+        _image_sizes,
+        "the widths, in pixels, in which each image is also available: `images[].sizes`; `none` for no other "
+        "than the image's own",
+        shown="`160,320,640,1280,2048`",
+    )
+    r2_transformations: bool = _setting(
+        False,
+        _flag,
+        "`1` leaves the sizes to Cloudflare, whose zone of `R2_PUBLIC_URL` must have transformations enabled",
+        shown="`0`",
     )
     max_image_pixels: int = _setting(
         50_000_000,

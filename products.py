@@ -1,9 +1,9 @@
 """Creation, change and deletion of products, with the objects of their images.
 
 The catalog is changed first and the objects are deleted after it, as in ``uploads.py``, so no URL of a
-product ever lacks its object. A new list of images replaces the list that the product has when the change is
-applied: an upload that committed before is dropped with its object, and one that commits later is appended.
-What each failure leaves:
+product ever lacks its object. The sizes of an image (``sizes.py``) are deleted with it. A new list of images
+replaces the list that the product has when the change is applied: an upload that committed before is dropped
+with its object, and one that commits later is appended. What each failure leaves:
 
 ==========================================  =====================================================
 the catalog refuses or fails                nothing has changed
@@ -33,6 +33,7 @@ from catalog.identity import Plan
 from catalog.ids import new_id, now
 from errors import DomainError, InvalidFields
 from references import host_of, is_https_url
+from sizes import keys_with_sizes, width_of
 from storage.base import CONTENT_TYPES, StorageBackend, StorageUnavailable, UrlSpace
 
 #: How long the objects of a product may take to be deleted, all together, in seconds.
@@ -173,7 +174,8 @@ class Products:
                     continue
                 raise
             kept = {image.key for image in images}
-            self._delete(image.key for image in before.images if image.key and image.key not in kept)
+            dropped = [image.key for image in before.images if image.key and image.key not in kept]
+            self._delete(key for image_key in dropped for key in keys_with_sizes(self._storage, image_key))
             return after
         raise AssertionError  # the attempts end with an exception
 
@@ -212,7 +214,7 @@ class Products:
         """
         if host_of(url) in self._own_hosts:
             key = self._key_of(url)
-            if key is None or key.rpartition(".")[2] not in CONTENT_TYPES:
+            if key is None or key.rpartition(".")[2] not in CONTENT_TYPES or width_of(key):
                 return [_NOT_AS_ISSUED]
             if product and key.startswith(f"{product.workspace_id}/products/{product.id}/"):
                 return [_DELETED]

@@ -1,9 +1,9 @@
 """Turns: what a process has little of is given out fairly between workspaces, with bounded waiting.
 
-Two things are given out this way: the places of uploads (``UPLOADS``), and the memory of decodes
-(``validators/decoding/memory.py``). A request asks before it holds anything. Requests of one workspace
-are served in the order of their arrival, and the workspaces take turns (round robin), so a workspace with
-many waiting requests delays another by at most one of its own.
+Three things are given out this way: the places of uploads (``UPLOADS``), the memory of decodes
+(``validators/decoding/memory.py``), and the work of making sizes (``sizes.py``). A request asks before it
+holds anything. Requests of one workspace are served in the order of their arrival, and the workspaces take
+turns (round robin), so a workspace with many waiting requests delays another by at most one of its own.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class ClientGone(DomainError):
     message = "Client closed the connection"
 
 
-def _never() -> bool:
+def never() -> bool:
+    """The answer of a requester without a connection to whether its client is gone."""
     return False
 
 
@@ -61,11 +62,21 @@ class Requester:
     """
 
     workspace_id: str = ""
-    is_gone: Callable[[], bool] = _never
+    is_gone: Callable[[], bool] = never
 
 
 #: The requester of the current thread's work. Validators know nothing of requests, but decodes take turns.
 REQUESTER: Final[ContextVar[Requester]] = ContextVar("requester", default=Requester())  # noqa: B039  # immutable
+
+
+@contextmanager
+def asking_as(requester: Requester) -> Iterator[None]:
+    """Makes this the requester of the current thread's work while the block runs."""
+    token = REQUESTER.set(requester)
+    try:
+        yield
+    finally:
+        REQUESTER.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +290,5 @@ def upload_place(requester: Requester, size: int) -> Iterator[None]:
     Raises:
         ShareUsed, ServerBusy, ClientGone
     """
-    token = REQUESTER.set(requester)
-    try:
-        with UPLOADS.turn(size, BODIES):
-            yield
-    finally:
-        REQUESTER.reset(token)
+    with asking_as(requester), UPLOADS.turn(size, BODIES):
+        yield

@@ -16,7 +16,7 @@ the catalog does not answer                 unknown: the append may have happene
 removal: the catalog refuses or fails       nothing has changed, or (unknown) the reference is gone
                                             and the sweep removes the object
 removal: the store fails, or the process    the reference is gone, as requested: 200, and
-dies, after the catalog                     the sweep removes the object
+dies, after the catalog                     the sweep removes the object and its sizes
 ==========================================  =====================================================
 """
 
@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from catalog.base import MAX_IMAGES, Catalog, Image, Product
 from catalog.errors import CatalogError, OutcomeUnknown, ProductFull
 from catalog.ids import now
+from sizes import keys_with_sizes
 from storage.base import StorageBackend, StorageUnavailable
 from validators import validate
 from validators.base import Limits, Upload
@@ -163,7 +164,7 @@ class Uploads:
     def remove(
         self, workspace_id: str, product_id: str, index: int, *, expected_version: int | None
     ) -> Product:
-        """Removes the image at a zero-based index, and its object if it is one of ours.
+        """Removes the image at a zero-based index, and its object and sizes if it is one of ours.
 
         Raises:
             ProductNotFound, ImageNotFound, VersionMismatch, CatalogUnavailable
@@ -171,15 +172,19 @@ class Uploads:
         product, image = self._catalog.remove_image(
             workspace_id, product_id, index, expected_version=expected_version
         )
-        self._discard(image)
+        self._discard(image, with_sizes=True)
         return product
 
-    def _discard(self, image: Image) -> None:
-        """Deletes the object of an unreferenced image. If that fails, the sweep removes it later."""
+    def _discard(self, image: Image, *, with_sizes: bool = False) -> None:
+        """Deletes the object of an unreferenced image. If that fails, the sweep removes it later.
+
+        An image that no product has had yet has no sizes, so they are not looked for.
+        """
         if image.key is None:
             return
         try:
-            self._storage.delete(image.key)
+            for key in keys_with_sizes(self._storage, image.key) if with_sizes else (image.key,):
+                self._storage.delete(key)
         except StorageUnavailable:
             self._on_left()
             log.warning("left %s for the sweep", image.key, exc_info=True)

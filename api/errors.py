@@ -71,6 +71,8 @@ STATUS: Final = {
     # storage
     "object_not_found": 404,
     "storage_unavailable": 503,
+    # sizes
+    "size_unavailable": 503,
 }
 
 

@@ -1,8 +1,13 @@
-"""``/media/<key>``: the objects of a store that does not serve them itself."""
+"""``/media/<key>``: the objects of a store that does not serve them itself, and the sizes of images.
+
+A size that is missing is made for the first request for it (``sizes.py``). If the store serves its objects
+itself, a request for a size is redirected to the store, and other objects are not found here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 from flask import Blueprint, Response, request
@@ -10,7 +15,10 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import is_resource_modified
 from werkzeug.wsgi import wrap_file
 
-from storage.base import StorageBackend, StoredObject
+from api.metrics import SIZES
+from api.requests import requester
+from sizes import Sizes, width_of
+from storage.base import ObjectNotFound, StorageBackend, StoredObject
 
 PREFIX: Final = "/media"
 
@@ -24,12 +32,16 @@ _HEADERS: Final = {
     "Access-Control-Allow-Origin": "*",
 }
 
+#: The headers of a redirect to a size. The store could be emptied, so the redirect is kept for a day.
+_REDIRECT: Final = {"Cache-Control": "public, max-age=86400"}
 
-def media_blueprint(storage: StorageBackend, accel_prefix: str = "") -> Blueprint:
+
+def media_blueprint(storage: StorageBackend, sizes: Sizes, accel_prefix: str = "") -> Blueprint:
     """Serves the objects of ``storage`` to anyone who knows a key.
 
     Args:
         storage: the store of the objects.
+        sizes: makes those that are missing.
         accel_prefix: the nginx location that sends the files. If it is not empty, the answer has headers
             alone, and ``X-Accel-Redirect`` tells nginx which file to send.
     """
@@ -37,7 +49,7 @@ def media_blueprint(storage: StorageBackend, accel_prefix: str = "") -> Blueprin
 
     @blueprint.get("/<path:key>")
     def get_object(key: str) -> Response:
-        stored = storage.open(key)
+        stored = _open(storage, sizes, key)
         # The last segment of a key is generated, and consists of letters, digits, "-", "_" and one dot.
         headers = _HEADERS | {"Content-Disposition": f'inline; filename="{key.rpartition("/")[2]}"'}
         if accel_prefix:
@@ -51,6 +63,31 @@ def media_blueprint(storage: StorageBackend, accel_prefix: str = "") -> Blueprin
             raise
 
     return blueprint
+
+
+def redirects_blueprint(sizes: Sizes) -> Blueprint:
+    """Redirects requests for sizes to a store that serves its objects itself."""
+    blueprint = Blueprint("media", __name__, url_prefix=PREFIX)
+
+    @blueprint.get("/<path:key>")
+    def get_size(key: str) -> Response:
+        url = sizes.locate(key, is_gone=requester("").is_gone)
+        SIZES.labels("served").inc()
+        return Response(status=HTTPStatus.FOUND, headers=_HEADERS | _REDIRECT | {"Location": url})
+
+    return blueprint
+
+
+def _open(storage: StorageBackend, sizes: Sizes, key: str) -> StoredObject:
+    """Opens an object. A size that is missing is made."""
+    try:
+        stored = storage.open(key)
+    except ObjectNotFound:
+        sizes.require(key, is_gone=requester("").is_gone)
+        stored = storage.open(key)
+    if width_of(key):
+        SIZES.labels("served").inc()
+    return stored
 
 
 def _response(stored: StoredObject, headers: Mapping[str, str]) -> Response:

@@ -49,6 +49,11 @@ STAGE_SECONDS: Final = Histogram(
     ["stage"],
     buckets=_BUCKETS,
 )
+SIZES: Final = Counter(
+    "vetrina_sizes_total",
+    "Sizes of images by outcome: made, served by this server (or redirected to the bucket), failed.",
+    ["outcome"],
+)
 STORE_ERRORS: Final = Counter(
     "vetrina_store_errors_total", "Requests that failed because a store was unavailable.", ["store"]
 )

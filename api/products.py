@@ -22,15 +22,22 @@ from auth.bearer import BearerAuth, Principal
 from auth.tokens import READ, WRITE
 from catalog.base import ARCHIVED, Catalog, Product, ProductChanges
 from products import Products
+from sizes import Sizes
 
 _CACHING: Final = {"Cache-Control": "private, no-cache"}
 
 
 def products_blueprint(
-    products: Products, catalog: Catalog, auth: BearerAuth, idempotency: IdempotencyKeys
+    products: Products, sizes: Sizes, catalog: Catalog, auth: BearerAuth, idempotency: IdempotencyKeys
 ) -> Blueprint:
     """The product calls."""
     blueprint = Blueprint("products", __name__, url_prefix="/api/v1/products")
+
+    def answer(product: Product) -> Response:
+        response = jsonify(product_json(product, sizes))
+        response.set_etag(product_etag(product))
+        response.headers.update(_CACHING)
+        return response
 
     @blueprint.post("")
     @auth.requires(WRITE)
@@ -38,20 +45,20 @@ def products_blueprint(
     def create_product(principal: Principal) -> ResponseReturnValue:
         sent = ProductCreate.model_validate_json(json_body())
         product = products.create(principal.workspace_id, sent.new_product())
-        return _product_response(product), 201, {"Location": f"{request.path}/{product.id}"}
+        return answer(product), 201, {"Location": f"{request.path}/{product.id}"}
 
     @blueprint.get("")
     @auth.requires(READ)
     def list_products(principal: Principal) -> ResponseReturnValue:
         query = ProductListQuery.of(request.args.to_dict(flat=False))
         page = catalog.list_products(principal.workspace_id, query)
-        return jsonify(product_list_json(page, query)), 200, _CACHING
+        return jsonify(product_list_json(page, query, sizes)), 200, _CACHING
 
     @blueprint.get("/<product_id>")
     @auth.requires(READ)
     def get_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         product = catalog.get_product(principal.workspace_id, product_id)
-        return _product_response(product).make_conditional(request)
+        return answer(product).make_conditional(request)
 
     @blueprint.patch("/<product_id>")
     @auth.requires(WRITE)
@@ -66,7 +73,7 @@ def products_blueprint(
             image_urls=sent.urls(),
             expected_version=version,
         )
-        return _product_response(product)
+        return answer(product)
 
     @blueprint.post("/<product_id>/archive")
     @auth.requires(WRITE)
@@ -74,9 +81,7 @@ def products_blueprint(
     def archive_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)
         archived: ProductChanges = {"status": ARCHIVED}
-        return _product_response(
-            products.change(principal.workspace_id, product_id, archived, expected_version=version)
-        )
+        return answer(products.change(principal.workspace_id, product_id, archived, expected_version=version))
 
     @blueprint.delete("/<product_id>")
     @auth.requires(WRITE)
@@ -87,10 +92,3 @@ def products_blueprint(
         return jsonify(deleted_json(deleted))
 
     return blueprint
-
-
-def _product_response(product: Product) -> Response:
-    response = jsonify(product_json(product))
-    response.set_etag(product_etag(product))
-    response.headers.update(_CACHING)
-    return response

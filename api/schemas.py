@@ -22,6 +22,8 @@ from pydantic.alias_generators import to_camel
 
 from catalog.base import MAX_IMAGES, Image, Product, ProductChanges, ProductPage, ProductQuery
 from products import Deleted, NewProduct
+from sizes import CONTENT_TYPE as SIZE_TYPE
+from sizes import Sizes
 
 #: The categories of docs/contract.md "Products". The setting CATEGORIES adds others.
 CATEGORIES: Final = (
@@ -227,7 +229,7 @@ def time_json(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def _image_json(image: Image) -> dict[str, Any]:
+def _image_json(image: Image, sizes: Sizes) -> dict[str, Any]:
     if image.created_at is None:  # external: nothing is known but where it is
         return {"url": image.url}
     return {
@@ -240,11 +242,20 @@ def _image_json(image: Image) -> dict[str, Any]:
         "createdAt": time_json(image.created_at),
         "metadataRemoved": list(image.metadata_removed or ()),
         "digitalSourceType": image.digital_source_type,
+        "sizes": [
+            {"width": size.width, "height": size.height, "contentType": SIZE_TYPE, "url": size.url}
+            for size in sizes.of(image)
+        ],
     }
 
 
-def product_json(product: Product) -> dict[str, Any]:
-    """A product as clients see it."""
+def product_json(product: Product, sizes: Sizes) -> dict[str, Any]:
+    """A product as clients see it.
+
+    Args:
+        product: the product.
+        sizes: knows the sizes of its images.
+    """
     return {
         "_id": product.id,
         "name": product.name,
@@ -254,7 +265,7 @@ def product_json(product: Product) -> dict[str, Any]:
         "description": product.description,
         "defaultFieldValues": dict(product.default_field_values),
         "imageUrls": product.image_urls,
-        "images": [_image_json(image) for image in product.images],
+        "images": [_image_json(image, sizes) for image in product.images],
         "passportCount": 0,
         "status": product.status,
         "sourceLocale": product.source_locale,
@@ -263,18 +274,18 @@ def product_json(product: Product) -> dict[str, Any]:
     }
 
 
-def product_summary_json(product: Product) -> dict[str, Any]:
+def product_summary_json(product: Product, sizes: Sizes) -> dict[str, Any]:
     """A product as an item of a list: without ``defaultFieldValues``, which can be large."""
-    shown = product_json(product)
+    shown = product_json(product, sizes)
     del shown["defaultFieldValues"]
     return shown
 
 
-def product_list_json(page: ProductPage, query: ProductQuery) -> dict[str, Any]:
+def product_list_json(page: ProductPage, query: ProductQuery, sizes: Sizes) -> dict[str, Any]:
     """A page of products as clients see it."""
     return {
         "data": {
-            "items": [product_summary_json(product) for product in page.items],
+            "items": [product_summary_json(product, sizes) for product in page.items],
             "total": page.total,
             "page": query.page,
             "limit": query.limit,

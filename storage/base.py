@@ -4,6 +4,7 @@ An object is a sequence of bytes under a key. It is written once and never chang
 in which all objects of a product share a prefix::
 
     <companyId>/products/<productId>/images/<imageId>.<png|jpg|webp>
+    <companyId>/products/<productId>/images/<imageId>_<width>w.webp     (a size of the image: sizes.py)
 
 A backend can be shared between threads and built before a fork: it creates what cannot cross a fork (a
 connection, a client) at first use. It takes plain constructor arguments. It raises the errors below and never
@@ -147,6 +148,13 @@ class StorageBackend(UrlSpace, Protocol):
 
     def open(self, key: str) -> StoredObject:
         """Opens an object for reading.
+
+        Raises:
+            ObjectNotFound, StorageUnavailable
+        """
+
+    def info(self, key: str) -> ObjectInfo:
+        """The properties of an object, without its bytes.
 
         Raises:
             ObjectNotFound, StorageUnavailable

@@ -137,6 +137,10 @@ class DiskStorage(PublicUrls):
             raise StorageUnavailable(f"can't read {key}: {error.strerror}") from error
         return StoredObject(self._info(key, os.fstat(stream.fileno())), stream)
 
+    def info(self, key: str) -> ObjectInfo:
+        with self.open(key) as stored:
+            return stored.info
+
     def delete(self, key: str) -> None:
         path = self._path(key)
         try:

@@ -21,17 +21,23 @@ class MemoryStorage(PublicUrls):
         self._objects[key] = (info, bytes(data))
 
     def open(self, key: str) -> StoredObject:
+        info, data = self._find(key)
+        return StoredObject(info, io.BytesIO(data))
+
+    def info(self, key: str) -> ObjectInfo:
+        return self._find(key)[0]
+
+    def _find(self, key: str) -> tuple[ObjectInfo, bytes]:
         try:
-            info, data = self._objects[check_key(key)]
+            return self._objects[check_key(key)]
         except KeyError:
             raise ObjectNotFound(key) from None
-        return StoredObject(info, io.BytesIO(data))
 
     def delete(self, key: str) -> None:
         self._objects.pop(check_key(key), None)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        return iter([info for key, (info, _) in self._objects.items() if key.startswith(prefix)])
+        return iter([info for key, (info, _) in list(self._objects.items()) if key.startswith(prefix)])
 
     def check(self) -> None:
         """Memory is always available."""

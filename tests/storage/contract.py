@@ -84,6 +84,15 @@ class StorageContract:
             assert stored.info.etag
             assert '"' not in stored.info.etag
 
+    def test_it_knows_the_same_without_the_bytes(self, storage: StorageBackend) -> None:
+        key = new_key("webp")
+        put(storage, key, b"12345")
+        with storage.open(key) as stored:
+            assert storage.info(key) == stored.info
+        storage.delete(key)
+        with pytest.raises(ObjectNotFound):
+            storage.info(key)
+
     def test_the_stream_can_be_read_from_the_middle(self, storage: StorageBackend) -> None:
         key = new_key()
         put(storage, key, b"0123456789")
@@ -127,6 +136,7 @@ class StorageContract:
         calls: list[Callable[[], object]] = [
             lambda: put(storage, key, b"bytes"),
             lambda: read(storage, key),
+            lambda: storage.info(key),
             lambda: storage.delete(key),
         ]
         for call in calls:
