@@ -148,7 +148,7 @@ def longest_request(settings: Settings) -> timedelta:
 
 
 def make_limits(settings: Settings) -> Limits:
-    """What pictures may cost, by the settings."""
+    """The limits on the cost of a picture, from the settings."""
     return Limits(
         max_pixels=settings.max_image_pixels,
         max_decode_bytes=settings.max_decode_memory,
@@ -164,7 +164,7 @@ def make_budgets(app: Flask, settings: Settings, catalog: Catalog) -> Budgets:
     """The budgets, counted where the settings say, or beside the catalog.
 
     Raises:
-        ConfigError: nothing can count there.
+        ConfigError: the address of the counts can't be used.
     """
     uri = settings.ratelimit_storage_uri
     if not uri and settings.catalog_url.startswith("sqlite:"):
@@ -192,7 +192,7 @@ def memory_bound(settings: Settings) -> int:
 
 
 def store_variables(settings: Settings) -> dict[str, str]:
-    """What a command's environment must have to find the same stores; without secrets."""
+    """The environment variables with which a command finds the same stores, without secrets."""
     defaults = Settings(data_dir=settings.data_dir)
     variables = {}
     if settings.data_dir != Settings().data_dir:
@@ -203,13 +203,13 @@ def store_variables(settings: Settings) -> dict[str, str]:
 
 
 def hosts(settings: Settings) -> list[UrlSpace]:
-    """Where the images of either store are served, whichever is in use."""
+    """The URL spaces in which the images of both stores are served, whichever store is in use."""
     bases = [settings.public_url + PREFIX, settings.r2_public_url]
     return [PublicUrls(base) for base in bases if base]
 
 
 def picture_origins(settings: Settings) -> list[str]:
-    """Where the pictures come from that are stored here, as origins (RFC 6454)."""
+    """The origins (RFC 6454) from which stored pictures are served."""
     bases = [settings.public_url, settings.r2_public_url]
     return [f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, bases) if parts.netloc]
 
@@ -224,7 +224,7 @@ def create_app(
 
     Args:
         settings: read from the environment if not given.
-        storage, catalog: take the place of those that the settings name.
+        storage, catalog: used instead of those that the settings name.
 
     Raises:
         ConfigError: a setting has a value that can't be used.
@@ -268,13 +268,13 @@ def create_app(
 def _configure(app: Flask, settings: Settings) -> None:
     """Installs what applies to every request: JSON options, middleware, CORS, the log and error handlers."""
     app.config["CATEGORIES"] = settings.categories
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the default provider has it
     # A path with doubled slashes gets a 404, not a redirect.
     app.url_map.merge_slashes = False
-    app.wsgi_app = DrainUnreadBody(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = DrainUnreadBody(app.wsgi_app)  # type: ignore[method-assign]  # middleware
     if hops := settings.trusted_proxy_hops:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]  # middleware
     if settings.cors_origins:
         allow_browsers(app, settings.cors_origins)
     register_request_log(app)

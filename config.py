@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 _ORIGIN: Final = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 
-#: The most characters of the name of a category.
+#: The most characters in the name of a category.
 _MAX_CATEGORY: Final = 50
 
 #: The most widths of IMAGE_SIZES, and the largest one: that of a WebP (RFC 9649 section 2.7.1).
@@ -181,7 +181,7 @@ def _flag(text: str) -> bool:
 
 
 def _setting(  # noqa: PLR0913  # each is one property of a setting
-    default: Any,  # noqa: ANN401  # of the field's own type
+    default: Any,  # noqa: ANN401  # the type of the field
     parse: Callable[[str], object],
     description: str,
     *,
@@ -389,7 +389,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        # Some defaults follow other settings, so they can't stand in the field list.
+        # Some defaults depend on other settings, so the fields can't state them.
         if not self.public_url:
             object.__setattr__(self, "public_url", f"http://127.0.0.1:{self.port}")
         if not self.catalog_url:
@@ -468,7 +468,7 @@ TABLE_END: Final = "<!-- end of settings -->"
 
 
 def with_settings_table(readme: str) -> str:
-    """The README with the present table."""
+    """The README with the current table."""
     before, _, rest = readme.partition(TABLE_START)
     _, _, after = rest.partition(TABLE_END)
     return f"{before}{TABLE_START}\n\n{settings_table()}\n\n{TABLE_END}{after}"

@@ -1,8 +1,8 @@
-"""The display sizes of images that earlier versions stored.
+"""Completes the display sizes of images that earlier versions stored.
 
 Earlier versions recorded the size of an image as it is stored, and no orientation. The stored file still
-has the orientation, so its size is read again. The result depends on the file alone: after a stop at any
-point the run can be repeated. Records that have an orientation are left as they are.
+has the orientation, so its size is read again. The result depends on the file alone, so an interrupted run
+can be repeated. Records that have an orientation are not changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PATIENCE: Final = 60.0
 
 _TYPES: Final = {image_type.content_type: image_type for image_type in (PNG, JPEG, WEBP)}
 
-# The files were accepted under the limits of their time. Only the container is read, and nothing is decoded.
+# The files were accepted under earlier limits. Only the container is read, and nothing is decoded.
 _ANY: Final = 2**62
 _NO_LIMITS: Final = Limits(max_pixels=_ANY, max_decode_bytes=_ANY, max_jpeg_scans=_ANY, max_chunks=_ANY)
 
@@ -32,8 +32,8 @@ class DisplaySizes:
     """Completes the records of hosted images that have no orientation.
 
     Args:
-        catalog: that references the images.
-        storage: has their objects.
+        catalog: the catalog that references the images.
+        storage: the storage that has their objects.
 
     Attributes:
         completed: the number of images whose record has an orientation now.
@@ -45,17 +45,17 @@ class DisplaySizes:
         self.completed = 0
 
     def count(self) -> int:
-        """The number of images whose record is to be completed."""
+        """The number of images whose record is not complete."""
         return sum(len(_due(product)) for product in self._catalog.iter_products())
 
     def run(self) -> Iterator[str]:
         """Completes the records, product by product. The server may be running.
 
         Yields:
-            A sentence for each image whose file is missing or can't be read; its record stays as it is.
+            A sentence for each image whose file is missing or can't be read; its record is not changed.
 
         Raises:
-            StorageUnavailable, CatalogUnavailable: what is done so far stays done.
+            StorageUnavailable, CatalogUnavailable: records that were completed before stay completed.
         """
         for product in self._catalog.iter_products():
             if _due(product):

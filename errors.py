@@ -1,4 +1,4 @@
-"""The shape that every error of the domain has. ``api/errors.py`` turns it into an answer."""
+"""The base classes of the domain's errors. ``api/errors.py`` turns an error into an answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 
 class DomainError(Exception):
-    """A request that can't be done, for a reason that the client is told.
+    """A request can't be executed, for a reason that the answer states.
 
     Args:
         reason: what happened, for the log and the operator only; ``str()`` of the error is this reason,
@@ -49,7 +49,7 @@ class InvalidFields(DomainError):
 
 
 class Unavailable(DomainError):
-    """A store or the server itself can't do the work now; nothing half-done is visible."""
+    """A store or the server itself can't do the work now; no partial result is visible."""
 
     code = "unavailable"
     message = "Service temporarily unavailable"

@@ -37,10 +37,10 @@ Worker.connections_per_address = 0 if _settings.trusted_proxy_hops else _setting
 # Decoding takes most of the CPU time and runs without the interpreter's lock, so the threads of one process
 # share a core well. Several processes isolate the failures of one from the others.
 workers = _settings.web_concurrency
-# A request that is still arriving holds a thread, which costs little: slow clients must not keep others out.
-# The memory budget of the decodes bounds what costs much.
+# A request that is still arriving holds a thread. A thread costs little, and there are many, so that slow
+# clients do not keep others out. Decodes cost much, and their memory budget bounds them.
 threads = 200
-# The open connections, and the files and databases of the threads, must fit into the limit of descriptors.
+# The open connections, and the files and databases of the threads, must fit into the limit of open files.
 # The usual soft limit is far below the hard one.
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 _descriptors = max(_soft, min(_hard, 8192)) if _hard != resource.RLIM_INFINITY else max(_soft, 8192)
@@ -63,7 +63,7 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 
-# gunicorn would create this socket in the home folder, which a service may not have and two servers share.
+# gunicorn would create this socket in the home folder. A service may have none, and two servers share it.
 control_socket_disable = True
 
 loglevel = _settings.log_level.lower()
@@ -73,12 +73,12 @@ logconfig_dict = logging_config(_settings.log_format, _settings.log_level)
 
 
 def _remove(folder: str, process: int) -> None:
-    """Removes the folder when the process that made it ends; a fork leaves it alone."""
+    """Removes the folder, unless this is a fork of the process that created it."""
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# Each worker counts in files of its own, and any worker can add up all of them. prometheus_client reads the
+# Each worker counts in separate files, and any worker can add up all of them. prometheus_client reads the
 # variable when the application imports it. The files are mapped into memory: writing to a page for which a
 # full disk has no room ends the process, so the files are kept in memory where that is possible.
 _memory = "/dev/shm"  # noqa: S108  # mkdtemp() makes a private folder in it
@@ -117,7 +117,7 @@ def on_starting(_: Arbiter) -> None:
 
 
 def when_ready(_: Arbiter) -> None:
-    """Runs the demo command, if the demo is on, when clients can connect."""
+    """Runs the demo command if DEMO is on; gunicorn calls this when clients can connect."""
     if _settings.demo:
         from wsgi import app  # noqa: PLC0415  # gunicorn has loaded it by now, and not before
 
@@ -139,6 +139,6 @@ def _warn_of_stores() -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Lets the first worker look at the stores: one that is down at the start is a warning in the log."""
+    """Makes the first worker check the stores and log a warning for each store that is down at the start."""
     if worker.age == 1:
         threading.Thread(target=_warn_of_stores, daemon=True).start()

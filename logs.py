@@ -1,4 +1,4 @@
-"""How the server logs: one line an event on stdout, JSON for machines or text for people.
+"""How the server logs: one line per event on stdout, JSON for machines or text for people.
 
 A record may carry ``fields``, a dictionary that becomes keys of the JSON object. The id of the request
 that is being served, and its workspace, are added to every record, from any logger. Callers must not
@@ -25,7 +25,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, and the record's fields."""
+    """One JSON object per line: ``time``, ``level``, ``logger``, ``message``, and the record's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line; a traceback is in ``traceback``."""
@@ -54,7 +54,7 @@ class TextFormatter(logging.Formatter):
         return "  ".join([super().formatMessage(record), " ".join(pairs)]).rstrip()
 
 
-#: The loggers of libraries that log what they send and get.
+#: The loggers of libraries that log, at level DEBUG, what they send and receive.
 _TALKATIVE: Final = ("pymongo", "boto3", "botocore", "urllib3", "authlib")
 
 
@@ -63,10 +63,10 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
 
     Args:
         log_format: ``json`` or ``text``.
-        level: the least level that is logged, by name.
+        level: the name of the lowest level that is logged.
     """
     formatter = "logs.JSONFormatter" if log_format == "json" else "logs.TextFormatter"
-    # What these say when they debug has addresses, commands and headers, and with them secrets.
+    # Their DEBUG lines contain addresses, commands and headers, which may contain secrets.
     discreet = {name: {"level": "INFO"} for name in _TALKATIVE} if level == "DEBUG" else {}
     return {
         "version": 1,
@@ -79,7 +79,7 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
         "loggers": {
             **discreet,
             "gunicorn.error": {"level": "INFO" if discreet else level, "handlers": [], "propagate": True},
-            # Its lines have the query, which may carry a secret, and would be a second one a request.
+            # Its lines contain the query, which may contain a secret, and would be a second line per request.
             "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
         },
     }

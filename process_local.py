@@ -1,4 +1,4 @@
-"""What belongs to one process and can't cross a fork: connections, clients, locks."""
+"""Values that belong to one process and can't be used after a fork: connections, clients, locks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class _Slot(Generic[T]):
-    """The value of one process; the lock is the process's own, because a fork copies locks as they are."""
+    """The value of one process. Each process has its own lock, because a fork copies a held lock as held."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     value: T | None = None
@@ -22,11 +22,11 @@ class _Slot(Generic[T]):
 class ProcessLocal(Generic[T]):
     """A value that each process makes once, at first use.
 
-    After a fork the child makes its own. The parent's value is kept and not used in the child: closing
-    a connection there can end the parent's session.
+    After a fork, the child makes a separate value. It keeps the parent's value, without using or closing it:
+    closing a connection in the child can end the parent's session.
 
     Args:
-        make: makes the value; one thread at a time calls it, and again only if it raised.
+        make: makes the value. One thread at a time calls it. It is called again only if it raised.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -45,6 +45,6 @@ class ProcessLocal(Generic[T]):
             return slot.value
 
     def pop(self) -> T | None:
-        """Forgets the value of this process and returns it; None if there is none."""
+        """Removes the value of this process and returns it; None if there is none."""
         slot = self._slots.pop(os.getpid(), None)
         return slot.value if slot else None

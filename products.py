@@ -82,7 +82,7 @@ class NewProduct:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """The outcome of a deletion: the product as it was, and how many objects went with it."""
+    """The outcome of a deletion: the product as it was before, and the number of deleted objects."""
 
     product: Product
     objects: int
@@ -93,7 +93,7 @@ class Products:
 
     Args:
         storage, catalog: the stores of objects and records.
-        hosts: further spaces of own URLs, such as that of the other store before or after a migration.
+        hosts: further URL spaces of this server, such as that of the other store before or after a migration.
         on_left: called when the store fails to delete objects.
     """
 
@@ -149,8 +149,7 @@ class Products:
     ) -> Product:
         """Changes fields of a product and, with ``image_urls``, its whole list of images.
 
-        Hosted images that are in both lists keep what is known of them; those that are not in the
-        new one are removed.
+        A hosted image that is in both lists keeps its attributes. One that is not in the new list is removed.
 
         Raises:
             ProductNotFound, DuplicateModel, VersionMismatch, CatalogUnavailable
@@ -191,7 +190,7 @@ class Products:
         by_url = {image.url: image for image in product.images}
         by_key = {image.key: image for image in product.images if image.key}
         images: list[Image] = []
-        reasons: dict[str, None] = {}  # a set in order
+        reasons: dict[str, None] = {}  # an ordered set
         for url in urls:
             image = by_url.get(url) or by_key.get(self._key_of(url) or "") or Image(url=url)
             if image.key and image in images:
@@ -209,7 +208,7 @@ class Products:
         A URL of our own hosts is refused however it is spelt: docs/contract.md "Products".
 
         Args:
-            url: none of the product's images has it.
+            url: a URL that no image of the product has.
             product: None if the product does not exist yet.
         """
         if host_of(url) in self._own_hosts:
@@ -237,8 +236,8 @@ class Products:
         return Deleted(product, self._delete(self._keys_of(product)))
 
     def _keys_of(self, product: Product) -> Iterator[str]:
-        # Another extension is that of a write on its way, which must not fail because its file is missing:
-        # its upload will find that there is no product.
+        # A file with another extension belongs to a write in progress, which would fail without it. That
+        # upload deletes its object itself when the catalog reports that the product is gone.
         for info in self._storage.list(f"{product.workspace_id}/products/{product.id}/"):
             if info.key.rpartition(".")[2] in CONTENT_TYPES:
                 yield info.key

@@ -36,8 +36,8 @@ _HTTPS_URL: Final = re.compile(
     re.VERBOSE,
 )
 
-#: The authority of anything that a browser takes for a URL with a host: it reads ``\`` as ``/``, takes any
-#: number of them, and ignores tabs and line ends.
+#: Finds the authority in any text that a browser accepts as a URL with a host: a browser reads ``\`` as
+#: ``/``, accepts any number of them, and ignores tabs and line ends.
 _AUTHORITY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]*([^/\\?#]*)")
 _IGNORED: Final = re.compile(r"[\t\r\n]")
 _MAX_PORT: Final = 65535
@@ -64,7 +64,7 @@ def is_https_url(url: str) -> bool:
 def host_of(url: str) -> str | None:
     """The host that a browser would address for this URL, in one normal form; None if it has no host.
 
-    User name, password and port do not count.
+    User name, password and port are ignored.
     """
     match = _AUTHORITY.match(_IGNORED.sub("", url.strip("\x00\x20" + "".join(map(chr, range(1, 32))))))
     if match is None:
@@ -88,7 +88,7 @@ def _normal_name(host: str) -> str:
     text = _FULL_STOPS.sub(".", unicodedata.normalize("NFKC", text)).rstrip(".")
     text = ".".join(map(_unicode_label, text.split(".")))
     try:
-        # It reads the spellings of an IPv4 address that browsers read: 127.1, 0x7f.0.0.1, 2130706433.
+        # inet_aton reads the spellings of an IPv4 address that browsers read: 127.1, 0x7f.0.0.1, 2130706433.
         return socket.inet_ntoa(socket.inet_aton(text)) if text.isascii() else text
     except OSError:
         return text

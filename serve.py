@@ -23,7 +23,7 @@ def main() -> None:
         os.environ.pop("WEB_CONCURRENCY", None)
     folder = Path(__file__).resolve().parent
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", f"{folder}/gunicorn.conf.py", "--chdir", str(folder)]
-    os.execv(sys.executable, [*gunicorn, *sys.argv[1:], "wsgi:app"])  # noqa: S606  # no shell is wanted
+    os.execv(sys.executable, [*gunicorn, *sys.argv[1:], "wsgi:app"])  # noqa: S606  # no shell is needed
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ _POLL: Final = 0.0005
 def execute_when_free(
     connection: sqlite3.Connection, statement: str, timeout: float, values: Sequence[object] = ()
 ) -> sqlite3.Cursor:
-    """Executes a statement, again and again while SQLite answers at once that the database is busy.
+    """Executes a statement, and repeats it while SQLite reports immediately that the database is busy.
 
-    SQLite answers so, whatever its own ``busy_timeout``, while another connection changes the journal mode;
-    and for every lock where the ``busy_timeout`` is 0.
+    SQLite reports this without waiting while another connection changes the journal mode, whatever the
+    ``busy_timeout``, and for every lock if the ``busy_timeout`` is 0.
 
     Args:
         connection: in autocommit mode, or in a transaction that the statement ends.

@@ -1,9 +1,10 @@
-"""Turns: what a process has little of is given out fairly between workspaces, with bounded waiting.
+"""Turns: divides a scarce resource of a process fairly between workspaces, with bounded waiting.
 
-Three things are given out this way: the places of uploads (``UPLOADS``), the memory of decodes
-(``validators/decoding/memory.py``), and the work of making sizes (``sizes.py``). A request asks before it
-holds anything. Requests of one workspace are served in the order of their arrival, and the workspaces take
-turns (round robin), so a workspace with many waiting requests delays another by at most one of its own.
+Three resources are divided this way: the places of uploads (``UPLOADS``), the memory of decodes
+(``validators/decoding/memory.py``), and the work of making sizes (``sizes.py``). A request asks for its turn
+before it holds anything. Requests of one workspace are served in the order of their arrival, and the
+workspaces take turns (round robin), so a workspace with many waiting requests delays another by at most one
+of its requests.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from typing import Final
 
 from errors import DomainError, Unavailable
 
-#: How often a waiting request looks whether its client is still there, in seconds.
+#: How often a waiting request checks whether its client is still connected, in seconds.
 _LOOK: Final = 0.25
 
 
 class ServerBusy(Unavailable):
-    """The process has no turn to give within the time that a request may wait."""
+    """The process has too many requests, or no turn came within the time that a request may wait."""
 
     code = "server_busy"
     message = "Too many uploads at the moment. Try again later."
@@ -65,7 +66,7 @@ class Requester:
     is_gone: Callable[[], bool] = never
 
 
-#: The requester of the current thread's work. Validators know nothing of requests, but decodes take turns.
+#: The requester of the current thread's work. Decodes take turns, but validators know nothing about requests.
 REQUESTER: Final[ContextVar[Requester]] = ContextVar("requester", default=Requester())  # noqa: B039  # immutable
 
 
@@ -81,16 +82,16 @@ def asking_as(requester: Requester) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much is given out, and how many may wait.
+    """The bounds of the requests that hold a turn or wait for one.
 
     Attributes:
-        requests: the requests that may hold or wait, of all workspaces together.
-        own_requests: the same of one workspace.
-        own_turns: the turns that one workspace may hold at a time.
+        requests: the most requests of all workspaces that hold a turn or wait.
+        own_requests: the most requests of one workspace that hold a turn or wait.
+        own_turns: the most turns that one workspace holds at a time.
         seconds: the longest wait.
-        share: the part of the limit that the turns of one workspace may hold.
-        queue: for how many times the limit the requests of one workspace may wait. Few large requests may
-            wait then, and many small ones.
+        share: the part of the limit that the turns of one workspace may hold together.
+        queue: the total size of one workspace's waiting requests, in multiples of the limit. So few large
+            requests can wait, or many small ones.
     """
 
     requests: int
@@ -107,7 +108,7 @@ class _Waiter:
 
     Attributes:
         owner: the id of its workspace.
-        size, limit: what it takes, and the most that all may take together.
+        size, limit: the size that it takes, and the most that all requests may take together.
         opened: a lock that is released when the wait is over.
         refused: whether its place in the queue was given to another workspace.
     """
@@ -120,10 +121,10 @@ class _Waiter:
 
 
 class Turns:
-    """Gives out a quantity, such as bytes of memory, within a limit.
+    """Divides a quantity, such as bytes of memory, within a limit.
 
-    A request that alone exceeds the limit or its workspace's share gets its turn when nothing else is held
-    (by anyone, or by the workspace). A forked child starts with an empty account.
+    A request that alone exceeds the limit gets its turn when no other turn is held; one that alone exceeds
+    its workspace's share, when its workspace holds no other. In a forked child, nothing is held at first.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -146,18 +147,18 @@ class Turns:
 
     @property
     def held(self) -> int:
-        """What is given out at the moment."""
+        """The sum of the sizes that are held at the moment."""
         return self._held.total()
 
     @contextmanager
     def turn(self, size: int, limit: int) -> Iterator[None]:
         """Waits until ``size`` fits under ``limit``, and holds it while the block runs.
 
-        The request is that of ``REQUESTER``.
+        The turn is for the request in ``REQUESTER``.
 
         Raises:
-            ShareUsed: the workspace has too many requests that hold or wait.
-            ServerBusy: all workspaces together have, or the wait took too long.
+            ShareUsed: the workspace has too many requests that hold a turn or wait.
+            ServerBusy: all workspaces together have too many, or the wait took too long.
             ClientGone: the client closed the connection before the turn came.
         """
         requester = REQUESTER.get()
@@ -198,14 +199,18 @@ class Turns:
         self._queues.setdefault(waiter.owner, deque()).append(waiter)
 
     def _check_queue(self, waiter: _Waiter) -> None:
-        """Raises ShareUsed if the workspace waits for too much. The caller holds the lock."""
+        """Raises ShareUsed if the workspace's waiting requests are too large. The caller holds the lock."""
         queue = self._queues.get(waiter.owner, ())
         if waiter in queue and sum(other.size for other in queue) > self._bounds.queue * waiter.limit:
             self._forget(waiter)
             raise ShareUsed
 
     def _make_room(self, own: int) -> bool:
-        """Refuses the last waiting request of the workspace with the most, if it has more than ``own``."""
+        """Refuses a waiting request of the workspace with the most requests, for one that has ``own``.
+
+        Returns:
+            Whether it did: only if that workspace still has more than ``own`` requests afterwards.
+        """
         owner = max(self._queues, key=self._requests.__getitem__, default=None)
         if owner is None or self._requests[owner] <= own + 1:
             return False
@@ -241,8 +246,8 @@ class Turns:
     def _admit(self) -> None:
         """Gives turns to the requests that fit. The caller holds the lock.
 
-        A request that does not fit under the limit stops those behind it, so that small ones do not overtake
-        a large one for ever. One that exceeds its workspace's share stops only its own workspace.
+        A request that does not fit under the limit blocks those behind it, so that small ones do not overtake
+        a large one forever. One that exceeds its workspace's share blocks only its workspace.
         """
         for owner in self._order():
             waiter = self._queues[owner][0]
@@ -260,7 +265,7 @@ class Turns:
             waiter.opened.release()
 
     def _uses_share(self, waiter: _Waiter) -> bool:
-        """Whether the workspace of this request holds what one workspace may hold."""
+        """Whether the workspace of this request already holds as much as one workspace may hold."""
         own = self._held[waiter.owner]
         turns = self._requests[waiter.owner] - len(self._queues[waiter.owner])
         too_much = bool(own) and own + waiter.size > self._bounds.share * waiter.limit

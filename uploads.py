@@ -44,10 +44,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """The outcome of an upload: the product after it, and the URL of the image.
+    """The outcome of an upload: the product after the upload, and the URL of the image.
 
-    ``created`` is False if the product had an image of the same bytes and the client asked for that
-    one instead.
+    ``created`` is False if the product already had an image of the same bytes and the client asked for that
+    image in this case.
     """
 
     product: Product
@@ -86,7 +86,7 @@ class Uploads:
     def admit(self, workspace_id: str, product_id: str, *, skip_present: bool) -> Product:
         """Reads the product before the body of the request is read: an upload that can't succeed ends here.
 
-        A full product may already have the very image that ``skip_present`` asks about.
+        With ``skip_present``, a full product is admitted, because it may already have the image.
 
         Returns:
             The product, for ``add``.
@@ -102,7 +102,7 @@ class Uploads:
     def add(self, admitted: Product, upload: Upload, *, skip_present: bool) -> Added:
         """Validates an upload, stores it and appends it to the product.
 
-        With ``skip_present``, a product that has an image of the same bytes is left as it is.
+        With ``skip_present``, a product that has an image of the same bytes is not changed.
 
         Args:
             admitted: the product as ``admit`` returned it. It may have changed since: the append decides.
@@ -157,7 +157,7 @@ class Uploads:
             self._discard(image)
             raise
         created = appended.image is image
-        if not created:  # the same bytes came in by another request meanwhile
+        if not created:  # another request added the same bytes meanwhile
             self._discard(image)
         return Added(appended.product, appended.image.url, created)
 

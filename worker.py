@@ -34,7 +34,7 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
 
-#: The bytes that a worker may keep above its memory at the start, and the seconds between two looks at them.
+#: The bytes that a worker may keep above its memory at the start, and the seconds between two checks.
 _KEPT_BYTES: Final = 64 << 20
 _GIVE_BACK_SECONDS: Final = 5.0
 
@@ -42,13 +42,13 @@ _GIVE_BACK_SECONDS: Final = 5.0
 class _Heap:
     """glibc's heap of this process; without glibc, nothing changes.
 
-    By default glibc gives large buffers back to the kernel at once, and requests them again, page by page,
-    for the next picture. Blocks of up to 32 MiB stay in the heap instead: an upload of a WebP of 2 megapixels
+    By default glibc returns large buffers to the kernel immediately, and requests them again, page by page,
+    for the next picture. Here, blocks of up to 32 MiB stay in the heap: an upload of a WebP of 2 megapixels
     then takes about 34 ms of CPU time, and about 39 ms if only blocks of up to 8 MiB stay. glibc also keeps a
-    heap for each thread; here one heap serves all.
+    heap for each thread by default; here all threads share one heap.
 
-    Small blocks that live on keep free blocks below them in the heap. So every few seconds ``give_back``
-    gives the pages of free blocks back, wherever they are.
+    Small blocks that remain in use keep the free blocks below them in the heap. So every few seconds
+    ``give_back`` returns the pages of all free blocks to the kernel.
     """
 
     def __init__(self) -> None:
@@ -59,11 +59,11 @@ class _Heap:
         mallopt = getattr(libc, "mallopt", None)
         if mallopt is not None:
             mallopt(_M_ARENA_MAX, 1)
-            mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that glibc takes
+            mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest value that glibc accepts
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
     def give_back(self) -> None:
-        """Gives free pages back to the kernel if the process has many, at most once in some seconds."""
+        """Returns free pages to the kernel if the process is large, at most once every few seconds."""
         now = time.monotonic()
         if self._trim is None or now < self._due:
             return
@@ -73,7 +73,7 @@ class _Heap:
 
 
 def _resident() -> int:
-    """The memory of this process, in bytes: the resident set size, or 0 where the kernel does not tell it."""
+    """The memory of this process, in bytes: the resident set size; 0 if the kernel does not report it."""
     try:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * resource.getpagesize()
     except OSError:
@@ -90,10 +90,10 @@ class Logger(GunicornLogger):
 
 
 class RequestTimeout(errors.ParseException):
-    """A request did not arrive whole within its time."""
+    """A request did not arrive completely before its deadline."""
 
 
-#: What gunicorn's parser refuses before the application sees a request, by the first kind that fits.
+#: The answers to requests that fail before the application sees them: the first matching type decides.
 _REFUSALS: Final[tuple[tuple[type[BaseException], int, str], ...]] = (
     (RequestTimeout, 408, "Request timeout"),
     (errors.LimitRequestLine, 414, "URI too long"),
@@ -111,21 +111,21 @@ _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTION_PAUSE: Final = 0.1
 #: How long the head of a request may take to arrive, in seconds.
 HEAD_DEADLINE: Final = 10.0
-#: How long and for how many bytes a thread waits for the client to close after the last answer.
+#: How long, in seconds, and for how many bytes a thread waits for the client to close after the last answer.
 _LINGER: Final = 1.0
 _MOST_DRAINED: Final = 1 << 16
 #: The most bytes of a file that one call hands to the kernel.
 _MOST_SENT: Final = 1 << 20
-#: Linux reports a client that closed; elsewhere only a reset is noticed.
+#: The events of a closed connection. Only Linux reports that a client closed it without a reset.
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 #: The seconds between two warnings of refused connections.
 _WARNING_PAUSE: Final = 60.0
 
 
 class DeadlineSocket(socket.socket):
-    """A connection whose reads end at ``deadline``, all together, and whose answer has a deadline of its own.
+    """A connection with one deadline for all reads of a request, and a separate one for the answer.
 
-    The timeout of a socket applies to each call alone. A client that sends or reads single bytes slowly
+    The timeout of a socket applies to each call separately. A client that sends or reads single bytes slowly
     never exceeds it.
     """
 
@@ -133,23 +133,23 @@ class DeadlineSocket(socket.socket):
     #: How long the client may take to read the answer, in seconds.
     send_seconds = 60.0
     _send_deadline: float | None = None
-    #: gunicorn's main thread then finds nothing more to read. An exception there would make it count the
-    #: connection out twice.
+    #: If True, reads return no data. gunicorn's main thread may still read, and an exception there would make
+    #: it count the connection out twice.
     _is_over = False
     #: Called once, when the connection is closed.
     on_close: Callable[[], None] | None = None
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Reads what is there, or waits for it until the deadline.
+        """Reads the bytes that have arrived, or waits for some until the deadline.
 
         Raises:
-            RequestTimeout: nothing came.
+            RequestTimeout: nothing arrived.
         """
         if self._is_over:
             return b""
         left = self.deadline - time.monotonic()
         self._send_deadline = (
-            None  # an answer has its time from its first byte on, also after a "100 Continue"
+            None  # the time of an answer starts at its first byte, also after a "100 Continue"
         )
         try:
             self.settimeout(max(left, 0.001))
@@ -192,7 +192,7 @@ class DeadlineSocket(socket.socket):
         return sent
 
     def is_hung_up(self) -> bool:
-        """Whether the client has closed the connection, or its sending half of it, by what has arrived."""
+        """Whether the client is known to have closed the connection, or only its sending half."""
         state = select.poll()
         state.register(self, _HUNG_UP)
         return bool(state.poll(0))
@@ -249,7 +249,7 @@ def _answer(status: int, error: str, *headers: str) -> bytes:
 def _closable(app: WSGIApplication) -> WSGIApplication:
     """Gives ``app`` a function in ``environ["vetrina.close"]``, which ends the connection after the answer.
 
-    PEP 3333 allows an application no header ``Connection``, and gunicorn drops it.
+    PEP 3333 forbids an application to set the header ``Connection``, and gunicorn drops it.
     """
 
     def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -270,7 +270,7 @@ class Worker(ThreadWorker):
     _next_warning = 0.0  # of time.monotonic()
 
     def accept(self, listener: socket.socket) -> None:
-        """Accepts a connection; without a descriptor or memory for it, pauses and leaves it in the queue."""
+        """Accepts a connection. If a descriptor or memory is lacking, pauses and leaves it in the queue."""
         try:
             super().accept(listener)
         except OSError as error:
@@ -348,13 +348,13 @@ class Worker(ThreadWorker):
     def load_wsgi(self) -> None:
         """Loads the application, and lets it end the connection of a request (``_closable``)."""
         super().load_wsgi()
-        self.wsgi = _closable(self.wsgi)  # type: ignore[assignment,arg-type]  # its stubs state WSGI more narrowly
+        self.wsgi = _closable(self.wsgi)  # type: ignore[assignment,arg-type]  # gunicorn's stubs have narrower types
 
     def init_process(self) -> None:
         """Runs in the new process, before it has threads."""
         self._heap = _Heap()
-        self._connections: Counter[str] = Counter()  # used by the main thread alone, which opens and closes
-        # A setting is looked up dozens of times a request, each through a method of gunicorn's.
+        self._connections: Counter[str] = Counter()  # only the main thread uses it: it opens and closes
+        # gunicorn looks up dozens of settings per request, each through a method. Attributes are faster.
         vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
         super().init_process()
 
