@@ -9,9 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from app import make_catalog
+from catalog.base import Catalog
+from catalog.identity import Plan
+from config import Settings
+from tests.factories import issue_key, new_workspace
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
@@ -58,6 +64,17 @@ class Server:
             timeout=60,
             check=True,
         ).stdout.strip()
+
+    @contextmanager
+    def catalog(self) -> Iterator[Catalog]:
+        """The server's catalog, opened by this process."""
+        with closing(make_catalog(Settings.from_env(self.environ))) as catalog:
+            yield catalog
+
+    def issue_key(self, plan: Plan = Plan.ENTERPRISE) -> str:
+        """Makes a workspace. Returns an API key of it."""
+        with self.catalog() as catalog:
+            return issue_key(catalog, new_workspace(catalog, plan=plan))
 
     def wait_for_line(self, start: str) -> str:
         """Waits for a line of the log that starts with ``start``. Returns the line."""

@@ -25,8 +25,7 @@ def test_several_workers_store_in_a_bucket(moto: str, tmp_path: Path) -> None:
         "WEB_CONCURRENCY": "2",
     }
     with gunicorn(tmp_path, **environ) as server:
-        workspace = server.flask("workspace", "create", "Acme")
-        headers = {"Authorization": f"Bearer {server.flask('key', 'create', '--workspace', workspace)}"}
+        headers = {"Authorization": f"Bearer {server.issue_key()}"}
         body = {"name": "Pack", "model": "BP-1", "category": "batteries"}
         products = f"{server.url}/api/v1/products"
         product = requests.post(products, json=body, headers=headers, timeout=30).json()

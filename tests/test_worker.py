@@ -24,6 +24,7 @@ import requests
 from PIL import Image
 
 from tests.api.fixtures import FORM_TYPE, form
+from tests.factories import issue_key
 from tests.pictures import encoded, jpeg
 from tests.programs import require_program
 from tests.servers import Server, gunicorn
@@ -65,8 +66,7 @@ class Shop:
 
 
 def open_shop(server: Server) -> Shop:
-    workspace_id = server.flask("workspace", "create", "Acme")
-    return Shop(server, server.flask("key", "create", "--workspace", workspace_id))
+    return Shop(server, server.issue_key())
 
 
 @pytest.fixture(scope="module")
@@ -388,12 +388,12 @@ def test_of_two_deletions_of_the_same_picture_at_once_one_is_refused(shop: Shop,
 
 
 def test_a_key_that_a_command_revokes_is_refused_by_every_worker(shop: Shop, product_url: str) -> None:
-    workspace_id = shop.server.flask("workspace", "list").split()[0]
-    key = shop.server.flask("key", "create", "--workspace", workspace_id, "--label", "short-lived")
-    headers = {"Authorization": f"Bearer {key}"}
+    with shop.server.catalog() as catalog:
+        workspace = catalog.list_workspaces()[0]
+        headers = {"Authorization": f"Bearer {issue_key(catalog, workspace, 'short-lived')}"}
+        (credential,) = [key for key in catalog.list_api_keys(workspace.id) if key.label == "short-lived"]
     assert all(requests.get(product_url, headers=headers, timeout=10).status_code == 200 for _ in range(8))
-    (line,) = [line for line in shop.server.flask("key", "list").splitlines() if "short-lived" in line]
-    shop.server.flask("key", "revoke", line.split()[0])
+    shop.server.flask("key", "revoke", credential.id)
     assert all(requests.get(product_url, headers=headers, timeout=10).status_code == 401 for _ in range(8))
 
 
@@ -495,7 +495,7 @@ def test_the_memory_of_decoding_comes_back(tmp_path: Path) -> None:
         assert shop.upload(shop.new_product()).status_code == 201
         (worker,) = server.workers()
         rest = resident(worker)
-        for pictures in ([large_pictures()[0]] * 8, [large_pictures()[2]] * 8, large_pictures()[2:] * 8):
+        for pictures in ([large_pictures()[0]] * 6, [large_pictures()[2]] * 6, large_pictures()[2:] * 4):
             with ThreadPoolExecutor(24) as pool:
                 assert set(pool.map(lambda data: upload_in_turn(shop, data), pictures)) == {201}
             deadline = time.monotonic() + 15

@@ -162,8 +162,7 @@ def test_metrics_require_the_token_if_it_is_set(tmp_path: Path, authorization: s
 
 def test_the_counts_of_a_worker_that_has_ended_remain(tmp_path: Path) -> None:
     with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server:
-        workspace_id = server.flask("workspace", "create", "Acme")
-        headers = {"Authorization": f"Bearer {server.flask('key', 'create', '--workspace', workspace_id)}"}
+        headers = {"Authorization": f"Bearer {server.issue_key()}"}
         body = {"name": "A", "model": "1", "category": "toys"}
         product = requests.post(
             f"{server.url}/api/v1/products", json=body, headers=headers, timeout=10

@@ -129,8 +129,7 @@ def test_a_write_beyond_the_budget_is_not_done(
 @on_both_catalogs
 def test_the_count_is_shared_by_all_processes(tmp_path: Path, catalog_url: str) -> None:
     with gunicorn(tmp_path, WEB_CONCURRENCY="3", CATALOG_URL=catalog_url) as server:
-        workspace_id = server.flask("workspace", "create", "Acme", "--plan", "free")
-        headers = {"Authorization": f"Bearer {server.flask('key', 'create', '--workspace', workspace_id)}"}
+        headers = {"Authorization": f"Bearer {server.issue_key(Plan.FREE)}"}
 
         def call(_: int) -> tuple[int, int]:
             url = f"{server.url}{NOTHING}/images/0"

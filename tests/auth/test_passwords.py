@@ -21,15 +21,15 @@ def test_a_password_is_hashed_by_argon2id_with_a_salt() -> None:
     assert verify_password(second, PASSWORD)
 
 
-@pytest.mark.parametrize("wrong", ["", "Correct horse battery", PASSWORD + " ", "x" * 5000])
-def test_a_wrong_password_does_not_match(wrong: str) -> None:
-    assert not verify_password(hash_password(PASSWORD, EMAIL), wrong)
+def test_a_wrong_password_does_not_match() -> None:
+    password_hash = hash_password(PASSWORD, EMAIL)
+    for wrong in ("", "Correct horse battery", PASSWORD + " ", "x" * 5000):
+        assert not verify_password(password_hash, wrong)
 
 
 @pytest.mark.parametrize("password_hash", [None, "", "plain", PASSWORD])
 def test_no_password_matches_a_missing_or_malformed_hash(password_hash: str | None) -> None:
     assert not verify_password(password_hash, PASSWORD)
-    assert not verify_password(password_hash, "nobody's password")
 
 
 @pytest.mark.parametrize(

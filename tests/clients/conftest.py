@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +13,6 @@ import requests
 
 from catalog.base import Catalog
 from catalog.identity import Role, User
-from catalog.mongo import MongoCatalog
-from catalog.sqlite import SQLiteCatalog
 from tests.factories import issue_key, new_session, new_user, new_workspace
 from tests.mongo import MongoServer, database_uri
 from tests.servers import Server, gunicorn
@@ -35,9 +32,7 @@ def server(
 @pytest.fixture
 def catalog(server: Server) -> Iterator[Catalog]:
     """The catalog of the server."""
-    uri = server.environ["CATALOG_URL"]
-    path = Path(server.environ["DATA_DIR"]) / "vetrina.sqlite3"
-    with closing(MongoCatalog(uri) if uri else SQLiteCatalog(path)) as catalog:
+    with server.catalog() as catalog:
         yield catalog
 
 

@@ -17,8 +17,11 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, expect
 
+from auth.passwords import hash_password
+from catalog.identity import Plan, Role
 from tests.console.chromium import chromium
 from tests.console.conftest import PASSWORD
+from tests.factories import issue_key, new_user, new_workspace
 from tests.pictures import jpeg, png, webp
 from tests.servers import Server, gunicorn
 
@@ -56,11 +59,13 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with gunicorn(tmp_path_factory.mktemp("console"), WEB_CONCURRENCY="1") as server:
-        workspace_id = server.flask("workspace", "create", "Lumen", "--plan", "pro").split()[0]
-        key = server.flask("key", "create", "--workspace", workspace_id)
-        create = ["user", "create", EMAIL, "--workspace", workspace_id, "--role", "admin", "--password-stdin"]
-        server.flask(*create, stdin=PASSWORD)
-        yield Site(server, workspace_id, key)
+        with server.catalog() as catalog:
+            workspace = new_workspace(catalog, "Lumen", Plan.PRO)
+            key = issue_key(catalog, workspace)
+            new_user(
+                catalog, workspace, Role.ADMIN, email=EMAIL, password_hash=hash_password(PASSWORD, EMAIL)
+            )
+        yield Site(server, workspace.id, key)
 
 
 @pytest.fixture(scope="module")
