@@ -113,16 +113,20 @@ def make_catalog(settings: Settings) -> Catalog:
     return SQLiteCatalog(settings.sqlite_path)
 
 
+def transformations(settings: Settings, storage: StorageBackend) -> str:
+    """The public URL of the bucket if Cloudflare makes the sizes; empty if this server does."""
+    return settings.r2_public_url if storage.serves_objects and settings.r2_transformations else ""
+
+
 def make_sizes(settings: Settings, storage: StorageBackend, catalog: Catalog) -> Sizes:
     """The sizes of the images in ``storage``, as the settings say."""
-    by_cloudflare = storage.serves_objects and settings.r2_transformations
     return Sizes(
         storage,
         catalog,
         settings.image_sizes,
         # A store that serves its objects can't make a size, so requests for sizes come here first.
         urls=PublicUrls(settings.public_url + PREFIX) if storage.serves_objects else storage,
-        transformations=settings.r2_public_url if by_cloudflare else "",
+        transformations=transformations(settings, storage),
         max_memory=settings.max_decode_memory_in_flight,
         on_outcome=lambda outcome: SIZES.labels(outcome).inc(),
     )
@@ -317,7 +321,7 @@ def _add_commands(
         doctor_command(
             *(catalog, storage, budgets.can_count),
             memory_bound=memory_bound(settings),
-            served_here=not storage.serves_objects,
+            transformations=transformations(settings, storage),
         ),
         demo_command(catalog, settings.public_url, store_variables(settings)),
         version_command,

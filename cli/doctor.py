@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ import click
 
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
+from sizes import transformation_url
 from storage.base import ObjectNotFound, StorageBackend, StorageError
 
 #: The most seconds that the public URL may take.
@@ -77,12 +79,12 @@ def _read_back(storage: StorageBackend, key: str) -> None:
         raise _Wrong("the object that was just written has other bytes")
 
 
-def _fetch(url: str) -> None:
-    """Fetches the test object by its public URL, as any client does."""
+def _get(url: str) -> tuple[Message, bytes]:
+    """The headers of the answer to a GET, and the start of its body."""
     request = Request(url, headers=_HEADERS)  # noqa: S310  # the settings take http and https only
     try:
         with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
-            data = answer.read(len(_PICTURE) + 1)
+            return answer.headers, answer.read(len(_PICTURE) + 1)
     except HTTPError as error:
         error.close()
         raise _Wrong(f"{url} answers {error.code}") from None
@@ -90,8 +92,26 @@ def _fetch(url: str) -> None:
         raise _Wrong(f"{url} can't be reached: {error.reason}") from None
     except (OSError, HTTPException) as error:  # the answer is cut off, too slow, or not HTTP
         raise _Wrong(f"{url} can't be read: {error}") from None
+
+
+def _fetch(url: str) -> None:
+    """Fetches the test object by its public URL, as any client does."""
+    _, data = _get(url)
     if data != _PICTURE:
         raise _Wrong(f"{url} serves other bytes than the store has")
+
+
+def _transform(url: str) -> None:
+    """Fetches the test object in another width.
+
+    Cloudflare's answer has the header ``Cf-Resized``, which says ``err=`` if the transformation failed:
+    https://developers.cloudflare.com/images/reference/troubleshooting/.
+    """
+    resized = _get(url)[0].get("Cf-Resized")
+    if resized is None:
+        raise _Wrong(f"{url} is not transformed: enable transformations for the zone of R2_PUBLIC_URL")
+    if "err=" in resized:
+        raise _Wrong(f"{url} can't be transformed: {resized}")
 
 
 def _delete(storage: StorageBackend, key: str) -> None:
@@ -112,7 +132,7 @@ def _problem(check: Callable[[], None]) -> str:
     return ""
 
 
-def _examine_storage(storage: StorageBackend, *, served_here: bool) -> Iterator[tuple[str, str]]:
+def _examine_storage(storage: StorageBackend, transformations: str) -> Iterator[tuple[str, str]]:
     """Yields the name of each check of the store and its failure, if any."""
     # Not among the keys of products. If a crash leaves the object, the sweep removes it.
     key = f"doctor/{secrets.token_hex(16)}.png"
@@ -124,9 +144,12 @@ def _examine_storage(storage: StorageBackend, *, served_here: bool) -> Iterator[
             return
         yield "storage, read", _problem(lambda: _read_back(storage, key))
         problem = _problem(lambda: _fetch(storage.public_url(key)))
-        if problem and served_here:
+        if problem and not storage.serves_objects:
             problem += " (the server itself serves it, so it must be running)"
         yield "public URL", problem
+        if transformations:
+            url = transformation_url(transformations, 1, key)
+            yield "transformations", _problem(lambda: _transform(url))
         problem = _problem(lambda: _delete(storage, key))
         deleted = not problem
         yield "storage, delete", problem
@@ -142,7 +165,7 @@ def doctor_command(
     can_count: Callable[[], bool],
     *,
     memory_bound: int,
-    served_here: bool,
+    transformations: str,
 ) -> click.Command:
     """The command.
 
@@ -150,7 +173,7 @@ def doctor_command(
         catalog, storage: the configured stores.
         can_count: returns whether the storage of the limiter's counts can be reached.
         memory_bound: the most memory that the workers take together, in bytes.
-        served_here: whether this server serves the public URLs of the storage.
+        transformations: the public URL of the bucket if Cloudflare makes the sizes; empty: this server does.
     """
 
     @click.command("doctor")
@@ -164,7 +187,7 @@ def doctor_command(
         def results() -> Iterator[tuple[str, str]]:
             yield "catalog", _problem(catalog.check)
             yield "limits", "" if can_count() else _NOT_COUNTED
-            yield from _examine_storage(storage, served_here=served_here)
+            yield from _examine_storage(storage, transformations)
 
         failed = False
         for name, problem in results():

@@ -6,6 +6,9 @@ either, so only objects older than a grace period are removed. Beside a running 
 least the longest time that a request can take: an upload whose append waits for a lock has an object already.
 The store is listed before the catalog is asked. No key is used twice, so an old object without a reference
 never gets one.
+
+The sizes of a referenced image stay. Those of any other image are removed at any age, because a size is made
+only for an image that a product references (``sizes.py``).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import click
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable, ProductNotFound
 from cli.duration import Duration
+from sizes import stem_of, width_of
 from storage.base import ObjectInfo, StorageBackend, StorageUnavailable
 
 # The keys that this server writes. Other objects in the store are left alone.
@@ -32,11 +36,13 @@ _PROGRESS: Final = 1000
 
 
 def _referenced_keys(catalog: Catalog, workspace_id: str, product_id: str) -> frozenset[str]:
+    """The keys of the images of a product, and what their sizes' keys start with."""
     try:
         product = catalog.get_product(workspace_id, product_id)
     except ProductNotFound:
         return frozenset()
-    return frozenset(image.key for image in product.images if image.key)
+    keys = [image.key for image in product.images if image.key]
+    return frozenset([*keys, *map(stem_of, keys)])
 
 
 def _require_own_catalog(catalog: Catalog, infos: Iterable[ObjectInfo]) -> None:
@@ -57,7 +63,7 @@ def _require_own_catalog(catalog: Catalog, infos: Iterable[ObjectInfo]) -> None:
 
 
 def unreferenced(catalog: Catalog, storage: StorageBackend, older_than: datetime) -> Iterator[ObjectInfo]:
-    """The objects written before ``older_than`` that no product references.
+    """The objects written before ``older_than``, and the sizes of any age, that no product references.
 
     Raises:
         ClickException: the catalog belongs to another store.
@@ -65,12 +71,13 @@ def unreferenced(catalog: Catalog, storage: StorageBackend, older_than: datetime
     """
     infos = list(storage.list())
     _require_own_catalog(catalog, infos)
-    old = [info for info in infos if info.modified < older_than]
+    old = [info for info in infos if info.modified < older_than or width_of(info.key)]
     # Sorted by key, the objects of a product are neighbours, and the catalog is asked once for each product.
     referenced = lru_cache(maxsize=1)(lambda *ids: _referenced_keys(catalog, *ids))
     for number, info in enumerate(sorted(old, key=lambda info: info.key), 1):
         if match := _PRODUCT_KEY.fullmatch(info.key):
-            if info.key not in referenced(*match.groups()):
+            key = stem_of(info.key) if width_of(info.key) else info.key
+            if key not in referenced(*match.groups()):
                 yield info
         elif _DOCTOR_KEY.fullmatch(info.key):
             yield info

@@ -8,10 +8,11 @@ from click.testing import Result
 from flask.testing import FlaskCliRunner
 
 from app import create_app, make_storage
+from cli.doctor import _PICTURE
 from config import Settings
 from storage.base import StorageBackend, StorageUnavailable
 from tests.cli.conftest import r2_settings
-from tests.s3 import Answer, ScriptedS3, error, r2_storage, reset, scripted, success
+from tests.s3 import Answer, Handler, ScriptedS3, error, r2_storage, reset, scripted, success
 from tests.servers import free_port, gunicorn
 
 
@@ -158,6 +159,48 @@ def r2_storage_like(settings: Settings, website: ScriptedS3) -> StorageBackend:
     return r2_storage(
         settings.r2_endpoint_url, settings.r2_bucket, public_url=website.url, read_timeout=10, deadline=20
     )
+
+
+def resized(header: str | None) -> Answer:
+    """A website that has the test object, and transforms it with this header, or not at all."""
+
+    def answer(handler: Handler) -> None:
+        if not handler.path.startswith("/cdn-cgi/image/width=1,format=auto/doctor/"):
+            success(_PICTURE)(handler)
+        elif header is None:
+            success(b"<html>It works!</html>")(handler)
+        else:
+            success(b"a picture", Cf_Resized=header)(handler)
+
+    return answer
+
+
+def test_the_transformations_of_cloudflare_are_checked(r2: Settings) -> None:
+    with scripted(resized("internal=ok/m q=0 n=1+1 c=0+0 v=2026.1.1 l=100")) as website:
+        transforming = replace(r2, r2_public_url=website.url, r2_transformations=True)
+        result = doctor(transforming, r2_storage_like(r2, website))
+    assert lines(result)[4:6] == ["ok      public URL", "ok      transformations"]
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (None, "is not transformed: enable transformations for the zone of R2_PUBLIC_URL"),
+        ("err=9404", "can't be transformed: err=9404"),
+    ],
+)
+def test_transformations_that_do_not_work_are_reported(r2: Settings, header: str | None, reason: str) -> None:
+    with scripted(resized(header)) as website:
+        transforming = replace(r2, r2_public_url=website.url, r2_transformations=True)
+        result = doctor(transforming, r2_storage_like(r2, website))
+    (failed,) = [line for line in lines(result) if not line.startswith("ok")]
+    assert failed.startswith(
+        f"FAILED  transformations: {website.url}/cdn-cgi/image/width=1,format=auto/doctor/"
+    )
+    assert failed.endswith(reason)
+    assert result.exit_code == 1
+    assert list(make_storage(r2, "r2").list()) == []
 
 
 def test_an_object_with_other_bytes_is_reported_and_removed(

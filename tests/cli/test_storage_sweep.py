@@ -76,6 +76,37 @@ def test_a_referenced_object_stays_at_any_age(
     assert keys_of(storage) == {key}
 
 
+def test_the_sizes_of_a_referenced_image_stay(
+    runner: FlaskCliRunner, storage: StorageBackend, catalog: Catalog, product: Product, an_object: Make
+) -> None:
+    key = an_object()
+    reference(catalog, storage, product, key)
+    sizes = {an_object(name=f"{32 * '0'}_{width}w.webp") for width in (160, 999)}
+    result = runner.invoke(args=["storage", "sweep"])
+    assert (result.stdout, result.stderr) == ("", "removed 0 objects, 0 bytes\n")
+    assert keys_of(storage) == {key, *sizes}
+
+
+def test_the_sizes_of_an_image_go_with_it_at_any_age(
+    runner: FlaskCliRunner, storage: StorageBackend, catalog: Catalog, product: Product, an_object: Make
+) -> None:
+    kept = an_object(name=32 * "1" + ".png")
+    reference(catalog, storage, product, kept)
+    key = an_object()
+    sizes = [an_object(name=f"{32 * '0'}_{width}w.webp", hours=0) for width in (160, 320)]
+    result = runner.invoke(args=["storage", "sweep"])
+    assert result.stdout.splitlines() == [key, *sizes]
+    assert keys_of(storage) == {kept}
+
+
+def test_a_size_whose_image_is_gone_already_is_removed(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
+) -> None:
+    size = an_object(name=f"{32 * '0'}_160w.webp", hours=0)
+    assert runner.invoke(args=["storage", "sweep"]).stdout == f"{size}\n"
+    assert keys_of(storage) == set()
+
+
 def test_a_young_object_stays_because_an_upload_may_still_reference_it(
     runner: FlaskCliRunner, storage: StorageBackend, an_object: Make
 ) -> None:
