@@ -62,7 +62,7 @@ def _disk(settings: Settings) -> StorageBackend:
 
 
 def _r2(settings: Settings) -> StorageBackend:
-    # boto3 takes 0.2 s and 20 MB, which a server on disk saves.
+    # Importing boto3 takes 0.2 s and 20 MB, which a server on disk saves.
     from storage.r2 import R2Storage  # noqa: PLC0415  # see above
     from storage.r2.client import S3Settings  # noqa: PLC0415  # see above
 
@@ -103,7 +103,7 @@ def make_catalog(settings: Settings) -> Catalog:
         ConfigError: the driver can't read the connection string.
     """
     if settings.catalog_url.startswith("mongodb"):
-        # pymongo takes 0.2 s and 15 MB, which a server on SQLite saves.
+        # Importing pymongo takes 0.2 s and 15 MB, which a server on SQLite saves.
         from catalog.mongo import MongoCatalog  # noqa: PLC0415  # see above
 
         try:
@@ -124,7 +124,7 @@ def make_sizes(settings: Settings, storage: StorageBackend, catalog: Catalog) ->
         storage,
         catalog,
         settings.image_sizes,
-        # A store that serves its objects can't make a size, so requests for sizes come here first.
+        # A store that serves its objects can't make a size, so requests for sizes go to this server first.
         urls=PublicUrls(settings.public_url + PREFIX) if storage.serves_objects else storage,
         transformations=transformations(settings, storage),
         max_memory=settings.max_decode_memory_in_flight,

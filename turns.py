@@ -49,7 +49,7 @@ class ClientGone(DomainError):
 
 
 def never() -> bool:
-    """The answer of a requester without a connection to whether its client is gone."""
+    """``is_gone`` of a requester that has no connection."""
     return False
 
 
@@ -265,7 +265,7 @@ class Turns:
             waiter.opened.release()
 
     def _uses_share(self, waiter: _Waiter) -> bool:
-        """Whether the workspace of this request already holds as much as one workspace may hold."""
+        """Whether a turn for this request would exceed what its workspace may hold."""
         own = self._held[waiter.owner]
         turns = self._requests[waiter.owner] - len(self._queues[waiter.owner])
         too_much = bool(own) and own + waiter.size > self._bounds.share * waiter.limit
@@ -280,8 +280,8 @@ class Turns:
                 return
 
 
-#: The bytes of the bodies that a process holds, of all uploads and of those of one workspace. A form is
-#: parsed into a second copy, and the stored file may be a third.
+#: The most bytes of upload bodies that a process holds. A form is parsed into a second copy, and the stored
+#: file may be a third.
 BODIES: Final = 160_000_000
 #: A worker has 200 threads (gunicorn.conf.py): uploads leave at least 72 to all other requests. A slow sender
 #: holds its place until its deadline, so a place for a small body costs little and there are many.

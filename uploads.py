@@ -178,7 +178,7 @@ class Uploads:
     def _discard(self, image: Image, *, with_sizes: bool = False) -> None:
         """Deletes the object of an unreferenced image. If that fails, the sweep removes it later.
 
-        An image that no product has had yet has no sizes, so they are not looked for.
+        Without ``with_sizes``, no product ever had the image, so it has no sizes to delete.
         """
         if image.key is None:
             return

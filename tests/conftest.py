@@ -45,10 +45,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_rules() -> Iterator[None]:
-    """Keeps the functions that build URLs, which Werkzeug compiles for every rule of every application.
+    """Caches the functions that build URLs, which Werkzeug compiles for every rule of every application.
 
-    Most tests make an application, and two thirds of its time are these compilations. They depend on the rule
-    alone.
+    Most tests make an application, and these compilations take two thirds of that time. Their results depend
+    on the rule alone.
     """
     compile_builder = Rule._compile_builder  # docs/upgrading.md lists it
     compiled: dict[tuple[object, ...], Callable[..., tuple[str, str]]] = {}

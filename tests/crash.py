@@ -1,7 +1,7 @@
 """An upload or a removal in a process that kills itself: run as ``python -m tests.crash``.
 
 Arguments: the step at which the process sends itself SIGKILL, the id of the workspace, the id of the product.
-The environment names real stores. The kill happens right before or right after one of their real steps.
+The environment names real stores. The process kills itself just before or just after one of their steps.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def in_the_transaction() -> None:
         connection.execute("CREATE TEMP TRIGGER dies AFTER UPDATE ON main.products BEGIN SELECT die(); END")
         return connection
 
-    setattr(sqlite3, "connect", connect_and_die)  # noqa: B010  # mypy knows what it is
+    setattr(sqlite3, "connect", connect_and_die)  # noqa: B010  # mypy refuses an assignment
 
 
 UPLOAD_STEPS: Final[dict[str, Callable[[StorageBackend, Catalog], None]]] = {

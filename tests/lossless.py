@@ -1,6 +1,6 @@
 """Lossless WebP bitstreams of a given structure, written bit by bit: RFC 9649 section 3.
 
-Encoders produce small pictures. These bitstreams make decoders do what no encoder requires.
+Encoders write bitstreams that are cheap to decode. These bitstreams make a decoder take much more memory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _LENGTH_ORDER: Final = (17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13
 
 
 class BitWriter:
-    """Bits, the lowest of each byte first."""
+    """Writes bits to bytes. The first bit is the lowest of its byte."""
 
     def __init__(self) -> None:
         self._text: list[str] = []
@@ -23,7 +23,7 @@ class BitWriter:
             self._text.append(f"{value:0{count}b}"[::-1])
 
     def code(self, code: int, length: int) -> None:
-        """A prefix code, whose first bit is its highest."""
+        """Writes a prefix code. Its highest bit comes first."""
         if length:
             self._text.append(f"{code:0{length}b}")
 
@@ -37,13 +37,13 @@ class BitWriter:
 
 
 def single(out: BitWriter, symbol: int = 0) -> None:
-    """A code of one symbol, 0 or 1, whose symbols take no bits."""
+    """Writes the definition of a code with one symbol, 0 or 1, which takes no bits in the data."""
     out.bits(0b001, 3)
     out.bits(symbol, 1)
 
 
 def flat(out: BitWriter, length: int) -> None:
-    """A code whose first 2^length symbols have codes of this length."""
+    """Writes the definition of a code whose first 2^length symbols have codes of this length."""
     out.bits(0, 1)
     number = _LENGTH_ORDER.index(length) + 1
     out.bits(number - 4, 4)
@@ -55,7 +55,7 @@ def flat(out: BitWriter, length: int) -> None:
 
 
 def entropy_image(out: BitWriter, groups: Sequence[int], *, with_cache: bool = False) -> None:
-    """An image whose pixels have these numbers in red and green."""
+    """Writes an entropy image, whose pixels have these group numbers in red and green."""
     out.bits(int(with_cache), 1)
     if with_cache:
         out.bits(1, 4)
@@ -70,7 +70,7 @@ def entropy_image(out: BitWriter, groups: Sequence[int], *, with_cache: bool = F
 
 
 def uniform_image(out: BitWriter) -> None:
-    """A small image whose pixels are all zero."""
+    """Writes a small image whose pixels are all zero."""
     out.bits(0, 1)
     for _ in range(5):
         single(out)
@@ -91,12 +91,12 @@ def stream(
 
     Args:
         width, height: in pixels.
-        groups: the number of the group of each block of pixels; none for one group without entropy image.
+        groups: the group number of each block of pixels; empty for one group without an entropy image.
         block_bits: the size of a block, 2 to 9.
         cache_bits: the size of the color cache, 0 or 1 to 11.
-        green_length: of the codes for green in each group; 0 for a single symbol.
+        green_length: the length of the codes for green in each group; 0 for a single symbol.
         transforms: types of transforms: 0 predictor, 1 color, 2 subtract green, 3 color indexing.
-        colors: of the color indexing transform.
+        colors: the number of colors of the color indexing transform.
     """
     out = BitWriter()
     coded_width = width

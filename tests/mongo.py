@@ -1,6 +1,6 @@
 """A MongoDB server for tests, and a proxy between it and its clients.
 
-The server is SecantusDB, which speaks MongoDB's wire protocol over WiredTiger, in a process of its own.
+The server is SecantusDB, which speaks MongoDB's wire protocol over WiredTiger, in a separate process.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Fault:
     Attributes:
         answer: whether the answer is lost, after the server has executed the command. If not, the
             request is lost.
-        hangs: whether the connection then stays open and silent. If not, it is closed.
+        hangs: whether the connection then stays open without traffic. If not, it is closed.
     """
 
     command: bytes

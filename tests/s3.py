@@ -95,7 +95,7 @@ class Received:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Reads a request whole, then calls the scripted answer with itself."""
+    """Reads a complete request, then passes itself to the scripted answer."""
 
     protocol_version = "HTTP/1.1"
     server: _Server

@@ -88,7 +88,7 @@ def test_every_setting_comes_from_its_variable() -> None:
     settings = Settings.from_env(environ)
     assert settings == Settings(
         data_dir=Path("/srv/vetrina"),
-        host="0.0.0.0",  # noqa: S104
+        host="0.0.0.0",  # noqa: S104  # nothing is bound
         port=9000,
         public_url="https://images.example.com",
         storage_backend="disk",
@@ -105,7 +105,7 @@ def test_every_setting_comes_from_its_variable() -> None:
         keep_metadata="rights",
         log_level="DEBUG",
         log_format="text",
-        metrics_token="not-a-real-token",  # noqa: S106
+        metrics_token="not-a-real-token",  # noqa: S106  # a test value
         demo=True,
         web_concurrency=4,
         request_deadline=30,
@@ -124,8 +124,8 @@ def test_every_setting_comes_from_its_variable() -> None:
         r2_checksum="md5",
         r2_bucket="product-images",
         r2_access_key_id="not-a-key-id",
-        r2_secret_access_key="not-a-secret",  # noqa: S106
-        r2_session_token="not-a-session-token",  # noqa: S106
+        r2_secret_access_key="not-a-secret",  # noqa: S106  # a test value
+        r2_session_token="not-a-session-token",  # noqa: S106  # a test value
         r2_public_url="https://r2.example.com",
         r2_transformations=True,
         image_sizes=(320, 640),

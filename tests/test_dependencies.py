@@ -1,4 +1,4 @@
-"""Private parts of dependencies that no other test would miss: see docs/upgrading.md."""
+"""Private parts of dependencies whose change no other test would notice: see docs/upgrading.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_settings_of_gunicorn_can_be_attributes() -> None:
     before = {name: getattr(config, name) for name in config.settings}
     vars(config).update({name: setting.get() for name, setting in config.settings.items()})
     assert {name: getattr(config, name) for name in config.settings} == before
-    vars(config)["keepalive"] = 77  # an attribute, and not the setting, is what gunicorn reads
+    vars(config)["keepalive"] = 77  # gunicorn reads the attribute, not the setting
     assert config.keepalive == 77
 
 

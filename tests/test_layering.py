@@ -40,7 +40,7 @@ ROOMS = {
 #: What every module may import.
 EVERYWHERE = {"errors"}
 
-#: The modules of the catalog that do not depend on its kind.
+#: The modules of the catalog that do not depend on the kind of store.
 CATALOG = {
     "catalog.base",
     "catalog.attempts",

@@ -80,7 +80,7 @@ def test_a_database_that_is_gone_and_comes_back(
     catalog.close()
     aside = settings.sqlite_path.with_suffix(".aside")
     settings.sqlite_path.rename(aside)
-    settings.sqlite_path.mkdir()  # what can't be opened
+    settings.sqlite_path.mkdir()  # SQLite can't open a folder
     assert_unavailable(upload(product))
     assert client.get(url.removeprefix(PUBLIC_URL), buffered=True).status_code == 200
     settings.sqlite_path.rmdir()

@@ -41,7 +41,7 @@ def test_a_size_is_upright(pillow_format: str, orientation: int) -> None:
     image = opened(resize(data, 20)).convert("RGB")
     assert image.size == ((20, 10) if orientation < 5 else (20, 40))
     corners = [
-        max(range(3), key=lambda channel, at=at: image.getpixel(at)[channel])  # type: ignore[misc,index]
+        max(range(3), key=lambda channel, at=at: image.getpixel(at)[channel])  # type: ignore[misc,index]  # a tuple
         for at in ((2, 2), (17, 2), (2, image.height - 3))
     ]
     # The first pixel of a row and the first row, by orientation: the corners of the stored picture.

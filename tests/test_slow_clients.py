@@ -55,7 +55,7 @@ def test_many_slow_clients_are_disconnected_and_block_no_other_client(shop: Shop
             assert shop.upload(other).status_code == 201
             assert time.monotonic() - asked < 2
             for connection in heads + bodies:
-                connection.sendall(b"x")  # of the heads it goes into the path
+                connection.sendall(b"x")  # in an incomplete head, it extends the path
             time.sleep(0.2)
         assert [read_answer(connection) for connection in heads + bodies] == [TIMEOUT] * 100
         assert [connection.recv(1) for connection in heads + bodies] == [b""] * 100

@@ -1,4 +1,4 @@
-"""Turns: first the decodes of one workspace, then turns between workspaces."""
+"""Turns: the decodes of one workspace, then the turns between workspaces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE = 20
 
 
 class Decode:
-    """A decode in a thread of its own, which holds its memory until ``finish`` is called."""
+    """A decode in a separate thread, which holds its memory until ``finish`` is called."""
 
     def __init__(self, memory: Turns, size: int, started: list[int], owner: str) -> None:
         self._memory = memory
@@ -168,7 +168,7 @@ def test_a_forked_process_starts_with_an_empty_account(memory: Turns) -> None:
 
 @contextmanager
 def requests_of(workspace_id: str, gone: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Asks for turns in the name of this workspace while the block runs."""
+    """Makes this workspace the requester of turns while the block runs."""
     token = REQUESTER.set(Requester(workspace_id, gone))
     try:
         yield
@@ -177,7 +177,7 @@ def requests_of(workspace_id: str, gone: Callable[[], bool] = lambda: False) -> 
 
 
 def refusal(turns: Turns, workspace_id: str, size: int = 1) -> type[DomainError] | None:
-    """Asks for a turn, which is refused or ends at once."""
+    """Asks for a turn and ends it at once. Returns the type of the refusal; None if the turn was given."""
     try:
         with requests_of(workspace_id), turns.turn(size, LIMIT):
             return None
@@ -202,7 +202,7 @@ def test_a_workspace_with_many_waiting_decodes_delays_another_by_one_of_them(
 def test_a_workspace_that_has_used_its_share_does_not_stop_another() -> None:
     turns = Turns(Bounds(requests=9, own_requests=9, own_turns=9, seconds=0.1, share=0.5))
     with requests_of("anna"), turns.turn(40, LIMIT):
-        assert refusal(turns, "anna", 11) is ServerBusy  # it waited in vain
+        assert refusal(turns, "anna", 11) is ServerBusy  # no turn came in time
         assert refusal(turns, "anna", 10) is None
         assert refusal(turns, "bert", 50) is None
 

@@ -213,7 +213,7 @@ def test_an_endless_chunked_body_is_cut_at_the_limit(shop: Shop, product_url: st
         while True:
             yield bytes(1 << 16)
 
-    # Its sender finds the connection closed, after a bounded time; some then look for the answer.
+    # The sender finds the connection closed after a bounded time. Some senders then read the answer.
     with suppress(requests.ConnectionError):
         response = requests.post(
             f"{product_url}/images",
@@ -481,7 +481,7 @@ def large_pictures() -> list[bytes]:
 
 
 def upload_in_turn(shop: Shop, data: bytes) -> int:
-    """Uploads a picture, and tries again while its workspace has too much under way. Returns the status."""
+    """Uploads a picture, and tries again while its workspace has too many uploads. Returns the status."""
     product, deadline = shop.new_product(), time.monotonic() + 60
     while (status := shop.upload(product, data).status_code) == 429:
         assert time.monotonic() < deadline
