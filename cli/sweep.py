@@ -4,8 +4,8 @@ A crash between the two writes of an upload, or after the first write of a remov
 product references (``uploads.py`` lists the cases). The object of an upload in flight has no reference
 either, so only objects older than a grace period are removed. Beside a running server this period must be at
 least the longest time that a request can take: an upload whose append waits for a lock has an object already.
-The store is listed before the catalog is asked. No key is used twice, so an old object without a reference
-never gets one.
+An object is listed before the catalog is asked about it. No key is used twice, so an old object without a
+reference never gets one.
 
 The sizes of a referenced image stay. Those of any other image are removed at any age, because a size is made
 only for an image that a product references (``sizes.py``).
@@ -14,7 +14,8 @@ only for an image that a product references (``sizes.py``).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -25,14 +26,14 @@ from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable, ProductNotFound
 from cli.duration import Duration
 from sizes import stem_of, width_of
-from storage.base import ObjectInfo, StorageBackend, StorageUnavailable
+from storage.base import ObjectInfo, ObjectLocked, StorageBackend, StorageUnavailable
 
 # The keys that this server writes. Other objects in the store are left alone.
 _PRODUCT_KEY: Final = re.compile(r"([0-9a-f]{24})/products/([0-9a-f]{24})/images/[^/]+")
 _DOCTOR_KEY: Final = re.compile(r"doctor/[^/]+")
 
 #: The number of objects between two lines of progress.
-_PROGRESS: Final = 1000
+_PROGRESS: Final = 10_000
 
 
 def _referenced_keys(catalog: Catalog, workspace_id: str, product_id: str) -> frozenset[str]:
@@ -45,44 +46,87 @@ def _referenced_keys(catalog: Catalog, workspace_id: str, product_id: str) -> fr
     return frozenset([*keys, *map(stem_of, keys)])
 
 
-def _require_own_catalog(catalog: Catalog, infos: Iterable[ObjectInfo]) -> None:
-    """Checks that the catalog has a workspace whose images are stored, unless nothing is stored.
+def _require_own_catalog(catalog: Catalog, storage: StorageBackend, stored: str) -> None:
+    """Checks that the catalog has a workspace whose images are stored.
 
     With an empty catalog, or with that of another server, every object would look unreferenced. A missing
     CATALOG_URL must not cost all images.
 
+    Args:
+        catalog, storage: to compare.
+        stored: the id of a workspace whose images are stored.
+
     Raises:
         ClickException: the catalog has none of the stored workspaces.
     """
-    stored = {match[1] for info in infos if (match := _PRODUCT_KEY.fullmatch(info.key))}
-    if stored and stored.isdisjoint(workspace.id for workspace in catalog.list_workspaces()):
+    known = [workspace.id for workspace in catalog.list_workspaces()]
+    if stored not in known and not any(_has_images(storage, workspace_id) for workspace_id in known):
         raise click.ClickException(
             "The catalog has none of the workspaces whose images are stored: check CATALOG_URL. "
             "Nothing was removed."
         )
 
 
-def unreferenced(catalog: Catalog, storage: StorageBackend, older_than: datetime) -> Iterator[ObjectInfo]:
-    """The objects written before ``older_than``, and the sizes of any age, that no product references.
+def _has_images(storage: StorageBackend, workspace_id: str) -> bool:
+    return any(_PRODUCT_KEY.fullmatch(info.key) for info in storage.list(f"{workspace_id}/products/"))
 
-    Raises:
-        ClickException: the catalog belongs to another store.
-        CatalogUnavailable, StorageUnavailable
+
+def _product_of(info: ObjectInfo) -> tuple[str, str] | None:
+    """The ids of the workspace and the product that an object belongs to; None if it belongs to none."""
+    match = _PRODUCT_KEY.fullmatch(info.key)
+    return (match[1], match[2]) if match else None
+
+
+@dataclass
+class Sweep:
+    """One run over the objects of a store.
+
+    The objects are read in the order of their keys, so the memory that a run takes does not depend on their
+    number.
+
+    Attributes:
+        examined: the number of objects until now.
+        after: the key of the last object that is done with. A run can go on after it.
     """
-    infos = list(storage.list())
-    _require_own_catalog(catalog, infos)
-    old = [info for info in infos if info.modified < older_than or width_of(info.key)]
-    # Sorted by key, the objects of a product are neighbours, and the catalog is asked once for each product.
-    referenced = lru_cache(maxsize=1)(lambda *ids: _referenced_keys(catalog, *ids))
-    for number, info in enumerate(sorted(old, key=lambda info: info.key), 1):
-        if match := _PRODUCT_KEY.fullmatch(info.key):
-            key = stem_of(info.key) if width_of(info.key) else info.key
-            if key not in referenced(*match.groups()):
+
+    catalog: Catalog
+    storage: StorageBackend
+    older_than: datetime
+    after: str = ""
+    examined: int = 0
+
+    def unreferenced(self) -> Iterator[ObjectInfo]:
+        """The objects written before ``older_than``, and the sizes of any age, that no product references.
+
+        Raises:
+            ClickException: the catalog belongs to another store.
+            CatalogUnavailable, StorageUnavailable
+        """
+        is_own_catalog = False
+        # In the order of keys the objects of a product are neighbours: the catalog is asked once for each.
+        referenced = lru_cache(maxsize=1)(lambda *ids: _referenced_keys(self.catalog, *ids))
+        for info in self.storage.list(after=self.after):
+            product = _product_of(info)
+            if product and not is_own_catalog:
+                _require_own_catalog(self.catalog, self.storage, product[0])
+                is_own_catalog = True
+            is_old = info.modified < self.older_than
+            if product and (is_old or width_of(info.key)):
+                name = stem_of(info.key) if width_of(info.key) else info.key
+                if name not in referenced(*product) and (
+                    # The image of a young size may be younger than the last look-up.
+                    is_old or name not in _referenced_keys(self.catalog, *product)
+                ):
+                    yield info
+            elif is_old and _DOCTOR_KEY.fullmatch(info.key):
                 yield info
-        elif _DOCTOR_KEY.fullmatch(info.key):
-            yield info
-        if number % _PROGRESS == 0:
-            click.echo(f"{number} of {len(old)} objects examined", err=True)
+            self._note(info.key)
+
+    def _note(self, key: str) -> None:
+        self.after = key
+        self.examined += 1
+        if self.examined % _PROGRESS == 0:
+            click.echo(f"{self.examined} objects examined, up to {key}", err=True)
 
 
 def _require_longer_than_a_request(older_than: timedelta, longest_request: timedelta) -> None:
@@ -97,6 +141,42 @@ def _require_longer_than_a_request(older_than: timedelta, longest_request: timed
             "An upload in flight can be older than --older-than, and its object would be removed. "
             f"Give at least {least}m, or stop the server and add --offline."
         )
+
+
+@dataclass
+class _Removed:
+    """What a run has removed, and what it could not remove."""
+
+    objects: int = 0
+    size: int = 0
+    locked: int = 0
+
+    @property
+    def summary(self) -> str:
+        locked = f"; {self.locked} are locked" if self.locked else ""
+        return f"{self.objects} objects, {self.size} bytes{locked}"
+
+    def remove(self, run: Sweep, *, dry_run: bool) -> None:
+        """Removes, or only lists, what the run finds.
+
+        Raises:
+            ClickException: a store is unavailable.
+        """
+        try:
+            for info in run.unreferenced():
+                try:
+                    if not dry_run:
+                        run.storage.delete(info.key)
+                except ObjectLocked as error:
+                    click.echo(str(error), err=True)
+                    self.locked += 1
+                    continue
+                click.echo(info.key)
+                self.objects += 1
+                self.size += info.size
+        except (CatalogUnavailable, StorageUnavailable) as error:
+            go_on = f". Go on with --after {run.after}" if run.after else ""
+            raise click.ClickException(f"stopped after {self.objects} objects: {error}{go_on}") from None
 
 
 def sweep_command(
@@ -121,21 +201,26 @@ def sweep_command(
     )
     @click.option("--dry-run", is_flag=True, help="List the objects without removing them.")
     @click.option("--offline", is_flag=True, help="The server is stopped: any --older-than is safe.")
-    def sweep(older_than: timedelta, dry_run: bool, offline: bool) -> None:  # noqa: FBT001  # click passes them so
+    @click.option(
+        "--after", default="", metavar="KEY", help="Go on after this key: an earlier run has come so far."
+    )
+    def sweep(
+        older_than: timedelta,
+        dry_run: bool,  # noqa: FBT001  # click passes it so
+        offline: bool,  # noqa: FBT001
+        after: str,
+    ) -> None:
         """Remove stored objects that no product references. The server may be running."""
         if not (dry_run or offline):
             _require_longer_than_a_request(older_than, longest_request())
-        count = size = 0
+        run = Sweep(catalog, storage, datetime.now(UTC) - older_than, after)
         try:
-            for info in unreferenced(catalog, storage, datetime.now(UTC) - older_than):
-                if not dry_run:
-                    storage.delete(info.key)
-                click.echo(info.key)
-                count, size = count + 1, size + info.size
-        except (CatalogUnavailable, StorageUnavailable) as error:
-            raise click.ClickException(f"stopped after {count} objects: {error}") from None
+            removed = _Removed()
+            removed.remove(run, dry_run=dry_run)
         finally:
             catalog.close()
-        click.echo(f"{'would remove' if dry_run else 'removed'} {count} objects, {size} bytes", err=True)
+        click.echo(f"{'would remove' if dry_run else 'removed'} {removed.summary}", err=True)
+        if removed.locked:
+            raise SystemExit(1)
 
     return sweep

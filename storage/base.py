@@ -168,8 +168,10 @@ class StorageBackend(UrlSpace, Protocol):
             StorageUnavailable: the object may or may not exist.
         """
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """The objects whose keys start with ``prefix``, in any order.
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+        """The objects whose keys start with ``prefix`` and come after ``after``, in the order of their keys.
+
+        A listing takes no memory for what it has returned, so it can be longer than the memory is large.
 
         The remains of an interrupted ``put`` are listed too, under keys that can be deleted and not opened.
         Files whose names are not valid keys are not listed.

@@ -151,16 +151,37 @@ class DiskStorage(PublicUrls):
         except OSError as error:
             raise StorageUnavailable(f"can't delete {key}: {error.strerror}") from error
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         # All matching keys are below the deepest folder that the prefix names completely.
-        start = f"{self._root}/{prefix.rpartition('/')[0]}"
-        for folder, _, names in os.walk(start):
-            for name in names:
-                path = Path(folder, name)
-                key = path.relative_to(self._root).as_posix()
-                if key.startswith(prefix) and is_key(key):
-                    with suppress(FileNotFoundError):  # deleted since the folder was read
-                        yield self._info(key, path.stat())
+        folder = prefix[: prefix.rfind("/") + 1]
+        for key in self._keys_below(folder, after):
+            if key > after and key.startswith(prefix) and is_key(key):
+                with suppress(FileNotFoundError):  # deleted since the folder was read
+                    yield self._info(key, os.stat(f"{self._root}/{key}"))
+
+    def _keys_below(self, folder: str, after: str) -> Iterator[str]:
+        """The paths of all files below a folder, in order, except in folders that precede ``after``.
+
+        Args:
+            folder: relative to the root; empty, or with a slash at its end.
+            after: a key.
+        """
+        try:
+            with os.scandir(f"{self._root}/{folder}") as entries:
+                # A folder's name has its slash, so that the order is that of the keys.
+                names = sorted(
+                    entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "") for entry in entries
+                )
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise StorageUnavailable(f"can't list {folder}: {error.strerror}") from error
+        for name in names:
+            path = folder + name
+            if not name.endswith("/"):
+                yield path
+            elif path > after or after.startswith(path):
+                yield from self._keys_below(path, after)
 
     def check(self) -> None:
         try:

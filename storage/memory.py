@@ -36,8 +36,9 @@ class MemoryStorage(PublicUrls):
     def delete(self, key: str) -> None:
         self._objects.pop(check_key(key), None)
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        return iter([info for key, (info, _) in list(self._objects.items()) if key.startswith(prefix)])
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+        keys = sorted(key for key in list(self._objects) if key.startswith(prefix) and key > after)
+        return iter([stored[0] for key in keys if (stored := self._objects.get(key))])
 
     def check(self) -> None:
         """Memory is always available."""

@@ -159,9 +159,11 @@ class R2Storage(PublicUrls):
                 lambda client: client.delete_object(Bucket=self._bucket, Key=key),
             )
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """See StorageBackend. Each page has its own deadline."""
         request: ListObjectsV2RequestTypeDef = {"Bucket": self._bucket, "Prefix": prefix}
+        if after:
+            request["StartAfter"] = after
 
         def attempt(client: S3Client) -> tuple[Iterable[ObjectInfo], str | None]:
             page = client.list_objects_v2(**request)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable
 from catalog.identity import Workspace
 from catalog.sqlite import SQLiteCatalog
+from cli.sweep import Sweep
 from config import Settings
-from storage.base import StorageBackend, StorageUnavailable
+from storage.base import ObjectInfo, ObjectLocked, StorageBackend, StorageUnavailable
+from storage.memory import MemoryStorage
 from tests.factories import new_product, new_workspace
 from tests.storage.contract import keys_of, put
 
@@ -260,13 +264,98 @@ def test_a_store_that_is_down_is_an_error_and_nothing_is_removed(
 
 
 def test_a_long_run_prints_its_progress(
-    runner: FlaskCliRunner, an_object: Make, monkeypatch: pytest.MonkeyPatch
+    runner: FlaskCliRunner, product: Product, an_object: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cli.sweep._PROGRESS", 2)
     for name in range(5):
         an_object(name=f"{name:032x}.png")
     lines = runner.invoke(args=["storage", "sweep", "--dry-run"]).stderr.splitlines()
-    assert lines[:2] == ["2 of 5 objects examined", "4 of 5 objects examined"]
+    last = "{}/products/{}/images/{:032x}.png"
+    ids = (product.workspace_id, product.id)
+    assert lines[:2] == [
+        f"2 objects examined, up to {last.format(*ids, 1)}",
+        f"4 objects examined, up to {last.format(*ids, 3)}",
+    ]
+
+
+def test_a_run_that_stopped_goes_on_where_it_was(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [an_object(name=f"{name:032x}.png") for name in range(4)]
+    delete = storage.delete
+
+    def fail_at_the_third(key: str) -> None:
+        if key == keys[2]:
+            raise StorageUnavailable("no answer")
+        delete(key)
+
+    monkeypatch.setattr(storage, "delete", fail_at_the_third)
+    result = runner.invoke(args=["storage", "sweep"])
+    assert (result.exit_code, result.stdout.splitlines()) == (1, keys[:2])
+    assert result.stderr == f"Error: stopped after 2 objects: no answer. Go on with --after {keys[1]}\n"
+    monkeypatch.setattr(storage, "delete", delete)
+    result = runner.invoke(args=["storage", "sweep", "--after", keys[2]])
+    assert result.stdout.splitlines() == keys[3:]
+    assert keys_of(storage) == {keys[2]}
+
+
+def test_a_locked_object_stays_and_the_others_go(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [an_object(name=f"{name:032x}.png") for name in range(3)]
+    delete = storage.delete
+
+    def refuse_the_second(key: str) -> None:
+        if key == keys[1]:
+            raise ObjectLocked(f"can't delete {key}: a lock keeps the object")
+        delete(key)
+
+    monkeypatch.setattr(storage, "delete", refuse_the_second)
+    result = runner.invoke(args=["storage", "sweep"])
+    assert (result.exit_code, result.stdout.splitlines()) == (1, [keys[0], keys[2]])
+    assert result.stderr.splitlines() == [
+        f"can't delete {keys[1]}: a lock keeps the object",
+        "removed 2 objects, 10 bytes; 1 are locked",
+    ]
+
+
+def test_a_workspace_that_is_gone_does_not_make_the_catalog_another_one(
+    runner: FlaskCliRunner, an_object: Make
+) -> None:
+    an_object(hours=1)
+    gone = an_object(folder=f"{24 * '0'}/products/{24 * '1'}/images")
+    assert runner.invoke(args=["storage", "sweep"]).stdout == f"{gone}\n"
+
+
+class _Many(MemoryStorage):
+    """A store with many objects, three for each product, that exist only while they are listed."""
+
+    def __init__(self, workspace: Workspace, objects: int) -> None:
+        super().__init__("https://cdn.example.com")
+        self._workspace = workspace
+        self._count = objects
+
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+        for number in range(self._count):
+            folder = f"{self._workspace.id}/products/{number // 3:024x}/images"
+            yield ObjectInfo(
+                f"{folder}/{number:032x}.png", 5, datetime(2026, 1, 1, tzinfo=UTC), f"{number:x}"
+            )
+
+
+def test_the_memory_of_a_run_does_not_grow_with_the_number_of_objects(
+    catalog: Catalog, workspace: Workspace, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "get_product", lambda *_: product)
+    many = 30_000  # of which a list in memory takes 12 MB
+    run = Sweep(catalog, _Many(workspace, many), datetime.now(UTC))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in run.unreferenced()) == many
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 def test_an_empty_store_is_no_error(runner: FlaskCliRunner, settings: Settings) -> None:

@@ -161,6 +161,23 @@ class StorageContract:
     def test_a_prefix_without_objects_lists_nothing(self, storage: StorageBackend) -> None:
         assert list(storage.list("6650a1b2c3d4e5f6a7b8c9d0/products/")) == []
 
+    def test_it_lists_in_the_order_of_the_keys_and_goes_on_after_one(self, storage: StorageBackend) -> None:
+        # The order of the folders "a" and "a-b" is not that of the keys below them.
+        keys = sorted(
+            [*(new_key() for _ in range(3)), "a/x.png", "a-b/x.png", "a-b/y/x.png", "a.png", "a0/x.png"]
+        )
+        for key in keys:
+            put(storage, key, b"123")
+        assert [info.key for info in storage.list()] == keys
+        for position, key in enumerate(keys):
+            assert [info.key for info in storage.list(after=key)] == keys[position + 1 :]
+        assert [info.key for info in storage.list("a", after="a-b/y")] == [
+            "a-b/y/x.png",
+            "a.png",
+            "a/x.png",
+            "a0/x.png",
+        ]
+
     def test_a_public_url_names_its_key(self, storage: StorageBackend) -> None:
         key = new_key()
         url = storage.public_url(key)
