@@ -1,16 +1,20 @@
 """``flask --app wsgi storage migrate``: copies all images from one store to the other.
 
-The images of a product are copied and compared first. Then all its URLs change in one step, if the product
-still has the version that was read. If an image was uploaded or removed meanwhile, the product is read again,
-so that no change is lost. A crash in between leaves copies without a reference, which the next run writes
-again. Copies of images that were removed meanwhile are removed by the sweep.
+Several products are migrated at once. The images of a product are copied and compared first. Then all its
+URLs change in one step, if the product still has the version that was read. If an image was uploaded or
+removed meanwhile, the product is read again, so that no change is lost. A crash in between leaves copies
+without a reference, which the next run writes again. Copies of images that were removed meanwhile are removed
+by the sweep.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
@@ -26,6 +30,9 @@ _SOURCES: Final = {"disk": "r2", "r2": "disk"}
 
 #: How long the migration of one product is retried on conflicts with concurrent changes, in seconds.
 _PATIENCE: Final = 60.0
+
+#: A job holds up to two pictures of 5 MB in memory.
+_MOST_JOBS: Final = 64
 
 
 class Migration:
@@ -44,6 +51,13 @@ class Migration:
         self.copied = 0
         self.changed = 0
         self.failed = 0
+        self._counting = threading.Lock()
+
+    def _count(self, *, copied: int = 0, changed: int = 0, failed: int = 0) -> None:
+        with self._counting:
+            self.copied += copied
+            self.changed += changed
+            self.failed += failed
 
     def _due_keys(self, product: Product) -> list[str]:
         return [
@@ -66,25 +80,43 @@ class Migration:
         self._source.check()
         self._target.check()
 
-    def run(self) -> Iterator[tuple[int, str]]:
+    def run(self, jobs: int) -> Iterator[tuple[int, str]]:
         """Migrates; yields for each product the number of its finished images and its failure, or "".
 
-        A product that fails does not stop the others, unless a whole store is unavailable.
+        A product that fails does not stop the others, unless a whole store is unavailable. Then the products
+        that are under way are finished or fail, and no other is begun.
+
+        Args:
+            jobs: the number of products that are migrated at once.
 
         Raises:
             StorageUnavailable, CatalogUnavailable: a store is unavailable.
         """
-        for product in self._catalog.iter_products():
-            if due := self._due_keys(product):
-                problem = ""
-                try:
-                    if missing := self._migrate(product):
-                        problem = f"product {product.id}: not found: {', '.join(missing)}"
-                except StorageUnavailable as error:
-                    self.check()
-                    problem = f"product {product.id}: {error}"
-                self.failed += bool(problem)
-                yield len(due), problem
+        running: deque[Future[tuple[int, str]]] = deque()
+        with ThreadPoolExecutor(jobs, "migrate") as pool:
+            try:
+                for product in self._catalog.iter_products():
+                    if self._due_keys(product):
+                        running.append(pool.submit(self._try, product))
+                    if len(running) > jobs:
+                        yield running.popleft().result()
+                while running:
+                    yield running.popleft().result()
+            finally:
+                for waiting in running:
+                    waiting.cancel()
+
+    def _try(self, product: Product) -> tuple[int, str]:
+        """Migrates a product; returns the number of its finished images and its failure, or ""."""
+        problem = ""
+        try:
+            if missing := self._migrate(product):
+                problem = f"product {product.id}: not found: {', '.join(missing)}"
+        except StorageUnavailable as error:
+            self.check()
+            problem = f"product {product.id}: {error}"
+        self._count(failed=bool(problem))
+        return len(self._due_keys(product)), problem
 
     def _migrate(self, product: Product) -> list[str]:
         """Migrates a product, and returns the keys of its images that neither store has."""
@@ -102,7 +134,7 @@ class Migration:
                         {"images": images},
                         expected_version=product.version,
                     )
-                    self.changed += 1
+                    self._count(changed=1)
                 # A missing image may have been removed meanwhile.
                 product = self._catalog.get_product(product.workspace_id, product.id, for_change=True)
             except VersionMismatch:
@@ -143,7 +175,7 @@ class Migration:
             copy = b""
         if hashlib.sha256(copy).digest() != digest:
             raise StorageUnavailable(f"the copy of {key} differs from the original")
-        self.copied += 1
+        self._count(copied=1)
         return True
 
     def _is_there_already(self, key: str, size: int | None) -> bool:
@@ -166,10 +198,10 @@ def _require_size(key: str, size: int, known: int | None) -> None:
         raise StorageUnavailable(f"{key} has {size} bytes, and should have {known}")
 
 
-def _run(migration: Migration, images: int) -> None:
+def _run(migration: Migration, images: int, jobs: int) -> None:
     migration.check()
     with click.progressbar(length=images, label="Copying", file=sys.stderr) as bar:
-        for count, problem in migration.run():
+        for count, problem in migration.run(jobs):
             if problem:
                 click.echo(f"\n{problem}", err=True)
             bar.update(count)
@@ -181,7 +213,14 @@ def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBacke
     @click.command("migrate")
     @click.option("--to", "target", type=click.Choice(list(_SOURCES)), required=True, help="The new store.")
     @click.option("--dry-run", is_flag=True, help="Only count the images that have to be copied.")
-    def migrate(target: str, dry_run: bool) -> None:  # noqa: FBT001  # click passes it so
+    @click.option(
+        "--jobs",
+        type=click.IntRange(1, _MOST_JOBS),
+        default=8,
+        show_default=True,
+        help="Migrate so many products at once.",
+    )
+    def migrate(target: str, dry_run: bool, jobs: int) -> None:  # noqa: FBT001  # click passes it so
         """Copy all images to the other store, and point their products to the copies.
 
         Each copy is read back and compared before its product is changed. Nothing is removed. Finished
@@ -195,7 +234,7 @@ def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBacke
             if dry_run:
                 click.echo(f"{images} images of {products} products have to be copied to {target}.")
                 return
-            _run(migration, images)
+            _run(migration, images, jobs)
         except (CatalogUnavailable, StorageUnavailable) as error:
             click.echo(f"\nStopped: {error}. Run it again to go on.", err=True)
             stopped = True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -252,10 +253,36 @@ def test_a_store_that_goes_down_meanwhile_stops_the_migration(
         monkeypatch.setattr(disk, "check", fail)
 
     before_the_next(monkeypatch, catalog, "update_product", go_down)
-    result = migrate()
+    result = migrate("--to", "r2", "--jobs", "1")
     assert result.exit_code == 1
     assert result.stdout == "1 images copied to r2, 1 products changed, 0 failed.\n"
     assert result.stderr.endswith("Stopped: the disk is gone. Run it again to go on.\n")
+
+
+def test_several_products_are_migrated_at_once(
+    migrate: Migrate,
+    catalog: Catalog,
+    disk: StorageBackend,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    products = [new_product(catalog, workspace, images=(stored_image(disk),)) for _ in range(9)]
+    together = threading.Barrier(3)
+    original = R2Storage.put
+
+    def put_together(storage: R2Storage, key: str, data: bytes, *, sha256: bytes) -> None:
+        together.wait(30)  # breaks unless three uploads are under way
+        original(storage, key, data, sha256=sha256)
+
+    monkeypatch.setattr(R2Storage, "put", put_together)
+    result = migrate("--to", "r2", "--jobs", "3")
+    assert (result.exit_code, result.stdout) == (0, "9 images copied to r2, 9 products changed, 0 failed.\n")
+    assert {current(catalog, product).version for product in products} == {2}
+
+
+@pytest.mark.parametrize("jobs", ["0", "65", "many"])
+def test_the_number_of_jobs_has_a_limit(runner: FlaskCliRunner, jobs: str) -> None:
+    assert runner.invoke(args=["storage", "migrate", "--to", "r2", "--jobs", jobs]).exit_code == 2
 
 
 def test_a_catalog_that_is_down_stops_the_migration(
