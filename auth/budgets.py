@@ -1,4 +1,4 @@
-"""Rate limits: writes a day by plan, and failed authentications a minute by network.
+"""Rate limits: writes per day by plan, and failed authentications per minute by network.
 
 flask-limiter's storage keeps the counts, and all processes of a deployment share it. While it is down each
 process counts on its own: ``auth/counters/__init__.py``.
@@ -22,10 +22,10 @@ from catalog.base import Catalog
 from catalog.identity import Plan
 from errors import DomainError
 
-#: Writes a UTC day: docs/contract.md "Plans". Other plans have no limit.
+#: Writes per UTC day: docs/contract.md "Plans". Other plans have no limit.
 DAILY_WRITES: Final = {Plan.FREE: 100, Plan.BASIC: 200}
 
-#: Refreshes of one OAuth grant. An app needs one an hour, and more if it runs in several processes.
+#: Refreshes of one OAuth grant. An app needs one per hour, and more if it runs in several processes.
 _REFRESHES: Final = RateLimitItemPerHour(300)
 
 #: How much looser the limit of sign-ins by user is than the one by network.
@@ -44,7 +44,7 @@ def utc_now() -> datetime:
 
 
 class BudgetSpent(DomainError):
-    """The workspace's writes of the day are spent."""
+    """The workspace has used all its writes of the day."""
 
     code = "budget_spent"
     message = "Daily write limit reached. It resets at midnight UTC."
@@ -67,7 +67,7 @@ class TooManyFailures(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """The budget of a workspace: its writes a day, the remaining ones, and the end of the day."""
+    """The budget of a workspace: its writes per day, those that remain today, and the end of the day."""
 
     limit: int
     remaining: int
@@ -75,7 +75,7 @@ class BudgetState:
 
 
 class Budgets:
-    """Counts what is limited, and refuses what is over its limit.
+    """Counts the actions that have a limit, and refuses an action beyond its limit.
 
     Args:
         catalog: knows the plan of a workspace.
@@ -191,11 +191,11 @@ class Budgets:
         return plan
 
     def _hit(self, item: RateLimitItem, *identifiers: str) -> int:
-        """Counts one hit. Returns how many are left after it: less than 0 if it is one too many."""
+        """Counts one hit. Returns how many hits are left; less than 0 if this one exceeds the limit."""
         return item.amount - self._counters.hit(item, *identifiers)
 
     def _limit(self, item: RateLimitItem, *identifiers: str) -> None:
-        """Counts one hit. Raises TooManyFailures if it is one too many."""
+        """Counts one hit. Raises TooManyFailures if it exceeds the limit."""
         if self._hit(item, *identifiers) < 0:
             raise TooManyFailures(_RETRY_AFTER)
 

@@ -91,7 +91,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """A tenant; ids and keys call it a company.
+    """A tenant. The names of ids and the keys of objects call it a company.
 
     Attributes:
         max_products, max_images, max_bytes: its quota: see ``Usage``. None is no limit.

@@ -169,7 +169,7 @@ def scripted(*answers: Answer, port: int = 0, tls: ssl.SSLContext | None = None)
         thread.join()
         server.server_close()
         for connection in script.connections:
-            with suppress(OSError):  # it is closed already
+            with suppress(OSError):  # the connection is already closed
                 connection.shutdown(socket.SHUT_RDWR)
 
 

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def cases(steps: Iterable[str]) -> list[tuple[str, str]]:
-    """Each step on SQLite, and the steps of the catalog also on MongoDB."""
+    """Each step on SQLite, and the steps that every catalog has also on MongoDB."""
     both = [step for step in steps if step in OF_EVERY_CATALOG]
     return [*(("sqlite", step) for step in steps), *(("mongodb", step) for step in both)]
 

@@ -111,7 +111,7 @@ def test_a_refusal_says_when_to_come_back(attacker: Shop) -> None:
     with ExitStack() as stack:
         while (answer := attacker.upload(url)).status_code != 429:
             assert time.monotonic() < deadline
-            for _ in range(16):  # senders that send nothing hold the places, each for DEADLINE seconds
+            for _ in range(16):  # clients that send no body each hold a place for DEADLINE seconds
                 stack.enter_context(connect(attacker.server, upload_head(attacker, url, 1000)))
     assert (answer.json(), answer.headers["Retry-After"]) == (OWN_SHARE, "2")
 

@@ -71,7 +71,7 @@ def nginx(folder: Path, server: Server, port: int, authority: trustme.CA) -> Ite
     (folder / "site.conf").write_text(site)
     (folder / "nginx.conf").write_text(MAIN.format(folder=folder))
     program = require_program("nginx")
-    # As root nginx would run its workers as another user, who may not read the test's folder.
+    # If root starts nginx, its workers run as another user by default, who can't read the test's folder.
     user = ["-g", "user root;"] if os.geteuid() == 0 else []
     process = subprocess.Popen([program, "-p", str(folder), "-c", str(folder / "nginx.conf"), *user])
     try:
