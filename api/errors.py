@@ -146,17 +146,23 @@ _PLAIN: Final = {"missing": "Required", "extra_forbidden": "Unknown field"}
 
 
 def _invalid_json(error: ValidationError) -> Response:
-    field_errors: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False, include_input=False):
         if problem["type"] == "json_invalid":
             return error_response(400, "Request body is not valid JSON")
         if not problem["loc"]:
             return error_response(400, "Request body must be a JSON object")
+    return _domain_error(invalid_fields(error))
+
+
+def invalid_fields(error: ValidationError) -> InvalidFields:
+    """The sentences about each field of a JSON object that a schema refuses."""
+    field_errors: dict[str, list[str]] = {}
+    for problem in error.errors(include_url=False, include_input=False):
         reasons = field_errors.setdefault(str(problem["loc"][0]), [])
         reason = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         if reason not in reasons:
             reasons.append(reason)
-    return _domain_error(InvalidFields(field_errors))
+    return InvalidFields(field_errors)
 
 
 def _http_error(error: HTTPException) -> Response:

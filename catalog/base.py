@@ -230,6 +230,9 @@ class Catalog(Identities, Protocol):
             ProductNotFound: also if another workspace has the product.
         """
 
+    def find_product(self, workspace_id: str, model: str) -> Product | None:
+        """The product of exactly this model; None if the workspace has none."""
+
     def iter_products(self) -> Iterator[Product]:
         """All products of all workspaces, by id, for commands that process the whole catalog.
 

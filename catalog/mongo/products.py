@@ -61,6 +61,11 @@ class MongoProducts:
             raise ProductNotFound
         return PRODUCT.decode(document)
 
+    def find_product(self, workspace_id: str, model: str) -> Product | None:
+        with self._mongo.call() as database:
+            document = database.products.find_one({"companyId": workspace_id, "model": model}, WITHOUT_SEARCH)
+        return None if document is None else PRODUCT.decode(document)
+
     def iter_products(self) -> Iterator[Product]:
         last = ""
         while True:

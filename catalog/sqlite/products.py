@@ -43,6 +43,13 @@ class SQLiteProducts:
         with self._file.read() as connection:
             return _current(connection, workspace_id, product_id)
 
+    def find_product(self, workspace_id: str, model: str) -> Product | None:
+        with self._file.read() as connection:
+            row = connection.execute(
+                "SELECT * FROM products WHERE workspace_id = ? AND model = ?", (workspace_id, model)
+            ).fetchone()
+        return None if row is None else PRODUCT.decode(row)
+
     def iter_products(self) -> Iterator[Product]:
         last = ""
         while True:

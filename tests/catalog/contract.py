@@ -210,6 +210,14 @@ class CatalogContract:
         new_product(catalog, new_workspace(catalog), model="BP-48V")
         new_product(catalog, workspace, model="bp-48v")
 
+    def test_a_product_is_found_by_exactly_its_model(self, catalog: Catalog, workspace: Workspace) -> None:
+        product = new_product(catalog, workspace, model="BP-48V")
+        other = new_product(catalog, new_workspace(catalog), model="BP-48V")
+        assert catalog.find_product(workspace.id, "BP-48V") == product
+        assert catalog.find_product(other.workspace_id, "BP-48V") == other
+        for model in ("bp-48v", "BP-48", "BP-48V ", "", "BP\0", "BP%"):
+            assert catalog.find_product(workspace.id, model) is None
+
     def test_a_product_needs_a_workspace(self, catalog: Catalog, workspace: Workspace) -> None:
         with pytest.raises(WorkspaceNotFound):
             catalog.create_product(replace(a_product(workspace), workspace_id=new_id()))
