@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from click import ClickException
 from flask import Flask
+from pydantic import ValidationError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api.cors import allow_browsers
 from api.docs import docs_blueprint
-from api.errors import register_errors
+from api.errors import invalid_fields, register_errors
 from api.health import health_blueprint
 from api.home import home_blueprint
 from api.idempotency import IdempotencyKeys
@@ -24,6 +25,7 @@ from api.metrics import LIMITER_ERRORS, SIZES, STORE_ERRORS, metrics_blueprint, 
 from api.oauth import oauth_blueprint
 from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
+from api.schemas import ProductCreate
 from auth.bearer import BearerAuth
 from auth.budgets import Budgets, add_rate_limit_headers
 from auth.counters import Counters, make_limiter
@@ -39,6 +41,9 @@ from cli.cleanup import cleanup_command
 from cli.client import client_commands
 from cli.demo import demo_command
 from cli.doctor import doctor_command
+from cli.export import export_command
+from cli.import_folder import import_folder_command
+from cli.imports import import_commands
 from cli.key import key_commands
 from cli.storage import storage_commands
 from cli.user import user_commands
@@ -48,7 +53,8 @@ from config import ConfigError, Settings
 from console.blueprint import console_blueprint
 from console.consent import consent_blueprint
 from console.rendering import Pages
-from products import Products
+from moving.intake import Services
+from products import NewProduct, Products
 from sizes import Sizes
 from storage.base import PublicUrls, StorageBackend, UrlSpace
 from storage.disk import DiskStorage
@@ -266,6 +272,8 @@ def create_app(
     app.register_blueprint(health_blueprint(storage, catalog))
     app.register_blueprint(metrics_blueprint(settings.metrics_token))
     _add_commands(app, settings, storage, catalog, budgets)
+    app.cli.add_command(export_command(catalog, storage))
+    _add_moving(app, Services(catalog, products, uploads, *_checks_of_imports(app, budgets)))
     return app
 
 
@@ -327,3 +335,27 @@ def _add_commands(
         version_command,
     ):
         app.cli.add_command(command)
+
+
+def _checks_of_imports(
+    app: Flask, budgets: Budgets
+) -> tuple[Callable[[Mapping[str, object]], NewProduct], Callable[[str], None]]:
+    """What imports have in common with the API: the schema of a product, and the budget of writes."""
+
+    def new_product(fields: Mapping[str, object]) -> NewProduct:
+        with app.app_context():
+            try:
+                return ProductCreate.model_validate(fields).new_product()
+            except ValidationError as error:
+                raise invalid_fields(error) from None
+
+    def spend_write(workspace_id: str) -> None:
+        with app.app_context():
+            budgets.spend_write(workspace_id)
+
+    return new_product, spend_write
+
+
+def _add_moving(app: Flask, services: Services) -> None:
+    """Registers the commands that bring products in."""
+    app.cli.add_command(import_commands(services, import_folder_command))

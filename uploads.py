@@ -145,6 +145,14 @@ class Uploads:
         )
         return self._append(admitted, image, skip_present=skip_present)
 
+    def check(self, upload: Upload) -> None:
+        """Validates an upload without storing it.
+
+        Raises:
+            Rejected: the upload is not an acceptable image.
+        """
+        validate(upload, self._limits)
+
     def _append(self, admitted: Product, image: Image, *, skip_present: bool) -> Added:
         try:
             with self._stage("append"):

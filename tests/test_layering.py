@@ -22,6 +22,7 @@ ROOMS = {
     "resizing",
     "sizes",
     "logs",
+    "moving",
     "worker",
     "errors",
     "process_local",
@@ -75,6 +76,7 @@ ALLOWED: dict[str, set[str]] = {
     "key_locks": {"process_local"},
     "display_sizes": {"validators", "storage.base", *CATALOG},
     "references": set(),
+    "moving": {"moving", "products", "uploads", "turns", "storage.base", "validators.base", *CATALOG},
     "resizing": {"validators", "PIL"},
     "api": {
         *{"api", "auth", "uploads", "products", "sizes", "storage.base", *CATALOG},
@@ -101,7 +103,7 @@ ALLOWED: dict[str, set[str]] = {
     "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
     "cli": {
         *{"cli", "auth.tokens", "auth.passwords", "display_sizes", "sizes", *CATALOG, "storage.base"},
-        *{"click", "version"},
+        *{"moving", "click", "tqdm", "version"},
     },
     "validators": {
         *("validators", "process_local", "turns"),

@@ -1,0 +1,162 @@
+"""``flask --app wsgi import``: products and pictures from elsewhere. What its commands share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, Self
+
+import click
+from tqdm import tqdm
+
+from catalog.base import Catalog
+from catalog.errors import CatalogUnavailable, WorkspaceNotFound
+from moving.intake import Services
+from moving.items import OF_PRODUCTS, Action, Item, Step, Stopped
+from moving.run import Run
+from storage.base import StorageUnavailable
+
+#: How many products are imported at once.
+PARALLEL: Final = 4
+
+#: The exit status of a program that Ctrl-C ends, as shells have it.
+_INTERRUPTED: Final = 130
+
+_WORDS: Final = {
+    Action.MADE: "made",
+    Action.CHANGED: "changed",
+    Action.HERE: "here already",
+    Action.ADDED: "added",
+    Action.PRESENT: "here already",
+    Action.LINKED: "external URL",
+    Action.DOWNLOAD: "to be downloaded",
+    Action.REFUSED: "refused",
+    Action.LEFT_OUT: "left out",
+}
+
+workspace_option: Final[Callable[[Any], Any]] = click.option(
+    "--workspace", "workspace_id", required=True, metavar="ID", help="The workspace that gets the products."
+)
+dry_run_option: Final[Callable[[Any], Any]] = click.option(
+    "--dry-run", is_flag=True, help="Print what would happen, and write nothing."
+)
+
+
+def _line(step: Step) -> str:
+    """A problem as one line."""
+    place = " ".join(filter(None, (step.name or step.model,)))
+    return f"{place}: {_WORDS[step.action]}: {step.reason}"
+
+
+class Session:
+    """One run of an import command: its progress, its report and its exit status.
+
+    Args:
+        services: the parts of the application.
+        workspace_id: that the items are for.
+        dry_run: whether the steps are printed as a table and nothing is written.
+
+    Raises:
+        ClickException: the workspace does not exist.
+    """
+
+    def __init__(self, services: Services, workspace_id: str, *, dry_run: bool) -> None:
+        self._catalog: Catalog = services.catalog
+        self._dry_run = dry_run
+        self._steps: list[Step] = []
+        self._order: dict[str, int] = {}
+        self._bar: tqdm[Any] | None = None
+        self._failed = False
+        try:
+            self.run = Run(services, workspace_id, dry_run=dry_run, on_step=self._show, parallel=PARALLEL)
+        except WorkspaceNotFound:
+            raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._catalog.close()
+
+    def bring(self, items: Iterable[Item], *, pictures: int, problems: Sequence[Step] = ()) -> None:
+        """Imports the items, prints the summary, and ends the program if something was not imported.
+
+        Args:
+            items: the items.
+            pictures: how many pictures they have, for the bar.
+            problems: what is known before as not importable.
+        """
+        status = 0
+        self._bar = tqdm(total=pictures, unit=" pictures", disable=None, file=sys.stderr, dynamic_ncols=True)
+        try:
+            for problem in problems:
+                self.run.note(problem)
+            self.run.bring(self._in_order(items))
+        except (Stopped, CatalogUnavailable, StorageUnavailable) as error:
+            status = self._stop(f"Stopped: {str(error).rstrip('.')}. Run it again to go on.", 1)
+        except KeyboardInterrupt:
+            status = self._stop("Interrupted. Run it again to go on.", _INTERRUPTED)
+        finally:
+            self._bar.close()
+        if self._dry_run:
+            self._print_table()
+        click.echo(self._summary())
+        if status := status or int(bool(self.run.counts[Action.REFUSED])):
+            raise SystemExit(status)
+
+    def _stop(self, sentence: str, status: int) -> int:
+        tqdm.write(sentence, file=sys.stderr)
+        return status
+
+    def _show(self, step: Step) -> None:
+        if self._dry_run:
+            self._steps.append(step)
+        elif step.reason:
+            tqdm.write(_line(step), file=sys.stderr)
+        if self._bar is not None and step.action not in OF_PRODUCTS and step.model and step.name:
+            self._bar.update()
+
+    def _in_order(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, whose order the table keeps."""
+        for number, item in enumerate(items):
+            self._order.setdefault(item.model, number)
+            yield item
+
+    def _print_table(self) -> None:
+        steps = sorted(self._steps, key=lambda step: self._order.get(step.model, -1))
+        rows = [("PRODUCT", "PICTURE", "WHAT WOULD HAPPEN")]
+        for step in steps:
+            what = _WORDS[step.action]
+            rows.append((step.model or "-", step.name, f"{what}: {step.reason}" if step.reason else what))
+        widths = [min(40, max(len(row[column]) for row in rows)) for column in (0, 1)]
+        for product, picture, what in rows:
+            click.echo(f"{product:<{widths[0]}}  {picture:<{widths[1]}}  {what}")
+
+    def _summary(self) -> str:
+        counts = self.run.counts
+        products = (
+            f"{counts[Action.MADE]} made, {counts[Action.CHANGED]} changed, {counts[Action.HERE]} unchanged"
+        )
+        pictures = f"{counts[Action.ADDED]} added, {counts[Action.PRESENT]} here already"
+        for action in (Action.DOWNLOAD, Action.LINKED, Action.REFUSED, Action.LEFT_OUT):
+            if counts[action]:
+                pictures += f", {counts[action]} {_WORDS[action]}"
+        end = " Nothing was written." if self._dry_run else ""
+        return f"Products: {products}. Pictures: {pictures}.{end}"
+
+
+def import_commands(services: Services, *commands: Callable[[Services], click.Command]) -> click.Group:
+    """The group of the import commands.
+
+    Args:
+        services: the parts of the application.
+        commands: make the commands.
+    """
+
+    @click.group("import")
+    def group() -> None:
+        """Bring products and pictures in."""
+
+    for make in commands:
+        group.add_command(make(services))
+    return group

@@ -1,0 +1,203 @@
+"""Writes the products of a workspace into a folder: ``products.json``, ``products.csv`` and the pictures.
+
+The pictures of a product are in a folder that is named for its model, as an import of a folder expects. A
+file ``INCOMPLETE`` marks the folder until everything is written.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from catalog.base import Catalog, Image, Product
+from catalog.errors import ProductNotFound
+from moving import manifest
+from moving.items import Stopped
+from moving.names import is_clutter, normal
+from storage.base import ObjectNotFound, StorageBackend
+
+#: The file that marks a folder whose export has not ended.
+INCOMPLETE: Final = "INCOMPLETE"
+CSV_NAME: Final = "products.csv"
+
+#: What no common file system allows in a name, and what a shell or a URL may misread.
+_UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]')
+#: Names that Windows reserves for devices, with any extension.
+_RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+_MAX_NAME: Final = 100
+
+
+class Names:
+    """Gives each model a file name that no other has, on file systems that ignore case too."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def of(self, model: str) -> str:
+        """The name: the model itself if it can be one."""
+        plain = _UNSAFE.sub("_", normal(model)).strip(" .")
+        while len(plain.encode()) > _MAX_NAME:
+            plain = plain[:-1]
+        plain = plain.rstrip(" .")
+        if not plain or is_clutter(plain) or _RESERVED.fullmatch(plain):
+            plain = f"_{plain}"
+        name, number = plain, 1
+        while name.casefold() in self._used:
+            number += 1
+            name = f"{plain}~{number}"
+        self._used.add(name.casefold())
+        return name
+
+
+class Export:
+    """Exports the products of one workspace, archived ones too.
+
+    Args:
+        catalog, storage: the stores of records and objects.
+        workspace_id: of the products.
+        target: the folder, which is made. It must be empty, or have an export that did not end.
+
+    Attributes:
+        products, pictures, size: what was written; ``size`` in bytes of the pictures.
+
+    Raises:
+        WorkspaceNotFound, CatalogUnavailable
+    """
+
+    def __init__(self, catalog: Catalog, storage: StorageBackend, workspace_id: str, target: Path) -> None:
+        self._catalog = catalog
+        self._storage = storage
+        self._target = target
+        catalog.get_workspace(workspace_id)
+        # In the order of their ids, the oldest first, so that an import makes them in this order.
+        self._products = [item for item in catalog.iter_products() if item.workspace_id == workspace_id]
+        self.products = self.pictures = self.size = 0
+
+    @property
+    def picture_count(self) -> int:
+        """The number of pictures that are to be written."""
+        return sum(image.key is not None for product in self._products for image in product.images)
+
+    def run(self) -> Iterator[str]:
+        """Writes the folder. Yields for each picture its problem, or an empty text.
+
+        Raises:
+            Stopped: the folder can't be used.
+            OSError: a file can't be written.
+            StorageUnavailable
+        """
+        self._prepare()
+        names = Names()
+        written: list[tuple[Product, list[dict[str, object]]]] = []
+        for read in self._products:
+            product = self._current(read)
+            if product is None:
+                continue
+            images: list[dict[str, object]] = []
+            for problem, entry in self._write_images(product, names.of(product.model)):
+                images += [entry] if entry else []
+                if problem is not None:
+                    yield problem
+            written.append((product, images))
+            self.products += 1
+        _write_csv(self._target / CSV_NAME, written)
+        manifest.dump(
+            self._target / manifest.NAME,
+            [manifest.product_entry(product, images) for product, images in written],
+        )
+        (self._target / INCOMPLETE).unlink()
+
+    def _current(self, product: Product) -> Product | None:
+        """The product as it is now; None if it was deleted meanwhile."""
+        try:
+            return self._catalog.get_product(product.workspace_id, product.id)
+        except ProductNotFound:
+            return None
+
+    def _prepare(self) -> None:
+        self._target.mkdir(parents=True, exist_ok=True)
+        present = [path for path in self._target.iterdir() if not is_clutter(path.name)]
+        if present and not (self._target / INCOMPLETE).is_file():
+            raise Stopped(f"{self._target} is not empty")
+        for path in present:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        (self._target / INCOMPLETE).write_text("This export has not ended. Run it again.\n")
+
+    def _write_images(
+        self, product: Product, folder: str
+    ) -> Iterator[tuple[str | None, dict[str, object] | None]]:
+        """Writes the pictures of a product; yields the problem and the entry of each image.
+
+        The problem is None for an external image, which has no file.
+        """
+        for number, image in enumerate(product.images, 1):
+            if image.key is None:
+                yield None, {"url": image.url}
+                continue
+            name = f"{folder}/{folder}_{number}.{image.key.rpartition('.')[2]}"
+            try:
+                with self._storage.open(image.key) as stored:
+                    data = stored.stream.read()
+            except ObjectNotFound:
+                current = self._current(product)
+                if current is None or image.url not in current.image_urls:  # it was removed meanwhile
+                    continue
+                yield f"{product.model}: the stored picture {image.key} does not exist", None
+                continue
+            path = self._target / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+            self.pictures += 1
+            self.size += len(data)
+            yield _damage(product, image, data), _image_entry(name, image, data)
+
+
+def _damage(product: Product, image: Image, data: bytes) -> str:
+    """What is wrong with the stored bytes; empty if nothing is."""
+    if image.size in (None, len(data)):
+        return ""
+    return f"{product.model}: {image.key} has {len(data)} bytes, and should have {image.size}"
+
+
+def _image_entry(name: str, image: Image, data: bytes) -> dict[str, object]:
+    return {
+        "file": name,
+        "url": image.url,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "contentType": image.content_type,
+        "width": image.width,
+        "height": image.height,
+    }
+
+
+def _write_csv(path: Path, written: Sequence[tuple[Product, Sequence[Mapping[str, object]]]]) -> None:
+    """Writes the table that shops and ``import csv`` read: UTF-8 with a byte order mark, for spreadsheets.
+
+    For each image there is its URL and, if it was stored here, its file, which an import prefers.
+    """
+    most = max((len(images) for _, images in written), default=0)
+    columns = ["model", "name", "category", "description"]
+    for number in range(1, most + 1):
+        columns += [f"imageUrl{number}", f"imageFile{number}"]
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        table = csv.DictWriter(file, columns, restval="")
+        table.writeheader()
+        for product, images in written:
+            row: dict[str, object] = {
+                "model": product.model,
+                "name": product.name,
+                "category": product.category,
+                "description": product.description or "",
+            }
+            for number, image in enumerate(images, 1):
+                row[f"imageUrl{number}"] = image["url"]
+                row[f"imageFile{number}"] = image.get("file", "")
+            table.writerow(row)

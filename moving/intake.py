@@ -1,0 +1,148 @@
+"""What an import writes through: the products and uploads of the server, or a dry run that writes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from catalog.base import Catalog, Image, Product, ProductChanges, ProductQuery
+from catalog.ids import new_id, now
+from errors import DomainError, Unavailable
+from moving.items import Stopped
+from products import NewProduct, Products
+from turns import ServerBusy, ShareUsed
+from uploads import Uploads
+from validators.base import Upload
+
+#: How often an upload that finds no turn is tried.
+_ATTEMPTS: Final = 30
+
+
+class Intake(Protocol):
+    """Where an import finds and puts products and pictures."""
+
+    def find(self, model: str) -> Product | None:
+        """The product of exactly this model."""
+
+    def similar(self, model: str) -> str | None:
+        """Another model of the workspace that differs in case only."""
+
+    def create(self, new: NewProduct) -> Product:
+        """Creates a product."""
+
+    def change(
+        self, product: Product, changes: ProductChanges, image_urls: Sequence[str] | None = None
+    ) -> Product:
+        """Changes the product if it is still at the version that ``product`` has."""
+
+    def add(self, product: Product, upload: Upload) -> Product:
+        """Validates and appends a picture that the product does not have.
+
+        Raises:
+            Rejected: the picture is not acceptable.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of the application that an import needs.
+
+    Attributes:
+        new_product: validates the fields of a product, by their names in JSON; raises InvalidFields.
+        spend_write: counts a write in the daily budget of a workspace; raises a DomainError if it is spent.
+    """
+
+    catalog: Catalog
+    products: Products
+    uploads: Uploads
+    new_product: Callable[[Mapping[str, object]], NewProduct]
+    spend_write: Callable[[str], None]
+
+    def intake(self, workspace_id: str, *, dry_run: bool) -> Intake:
+        """Where an import of a workspace puts things.
+
+        Raises:
+            WorkspaceNotFound
+        """
+        self.catalog.get_workspace(workspace_id)
+        return DryRun(self, workspace_id) if dry_run else ServerIntake(self, workspace_id)
+
+
+class ServerIntake:
+    """Writes through the same code as the API, within the plan and the quota of the workspace."""
+
+    def __init__(self, services: Services, workspace_id: str) -> None:
+        self._services = services
+        self._catalog = services.catalog
+        self._workspace_id = workspace_id
+
+    def find(self, model: str) -> Product | None:
+        return self._catalog.find_product(self._workspace_id, model)
+
+    def similar(self, model: str) -> str | None:
+        query = ProductQuery(search=model, show_archived=True, limit=100)
+        found = self._catalog.list_products(self._workspace_id, query).items
+        same = (item.model for item in found if item.model.casefold() == model.casefold())
+        return next((other for other in same if other != model), None)
+
+    def create(self, new: NewProduct) -> Product:
+        self._spend_write()
+        return self._services.products.create(self._workspace_id, new)
+
+    def change(
+        self, product: Product, changes: ProductChanges, image_urls: Sequence[str] | None = None
+    ) -> Product:
+        self._spend_write()
+        return self._services.products.change(
+            self._workspace_id, product.id, changes, image_urls=image_urls, expected_version=product.version
+        )
+
+    def add(self, product: Product, upload: Upload) -> Product:
+        self._spend_write()
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._services.uploads.add(product, upload, skip_present=True).product
+            except (ServerBusy, ShareUsed) as busy:
+                time.sleep(busy.retry_after or 1)
+        raise Stopped(ServerBusy.message)
+
+    def _spend_write(self) -> None:
+        try:
+            self._services.spend_write(self._workspace_id)
+        except Unavailable:
+            raise
+        except DomainError as spent:
+            raise Stopped(spent.message) from None
+
+
+class DryRun(ServerIntake):
+    """Reads from the server, validates every picture, and keeps what would change in memory only."""
+
+    def create(self, new: NewProduct) -> Product:
+        created_at = now()
+        return Product(
+            id=new_id(),
+            workspace_id=self._workspace_id,
+            name=new.name,
+            model=new.model,
+            category=new.category,
+            created_at=created_at,
+            updated_at=created_at,
+        )
+
+    def change(
+        self, product: Product, changes: ProductChanges, image_urls: Sequence[str] | None = None
+    ) -> Product:
+        changed = replace(product, **changes)
+        if image_urls is None:
+            return changed
+        known = {image.url: image for image in product.images}
+        return replace(changed, images=tuple(known.get(url, Image(url=url)) for url in image_urls))
+
+    def add(self, product: Product, upload: Upload) -> Product:
+        self._services.uploads.check(upload)
+        digest = upload.sha256.hex()
+        image = Image(url=f"new:{digest}", key=f"new/{digest}", sha256=digest)
+        return replace(product, images=(*product.images, image))

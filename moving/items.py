@@ -1,0 +1,99 @@
+"""What an import consists of: items, the steps that an import reports, and the errors that end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+
+class PictureUnreadable(Exception):
+    """A picture can't be read or downloaded. The message is one sentence."""
+
+
+class Stopped(Exception):
+    """The import can't go on. The message is one sentence. A later run continues where it ended."""
+
+
+def _nothing() -> bytes:
+    raise AssertionError  # a reference is not read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One picture of an item.
+
+    Attributes:
+        name: what reports call it: a path or a URL.
+        read: returns the bytes; may raise PictureUnreadable or Stopped.
+        url: the external URL that the product keeps if the picture can't be stored; None if it has none.
+        sha256: the hex digest of the bytes, if it is known before they are read.
+        remote: whether ``read`` downloads. A dry run does not download.
+        reference: whether only ``url`` is to be in the product, and nothing is to be stored.
+    """
+
+    name: str
+    read: Callable[[], bytes] = _nothing
+    url: str | None = None
+    sha256: str | None = None
+    remote: bool = False
+    reference: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One product that is to be imported, with its pictures in order.
+
+    Attributes:
+        model: the product's model; the workspace has at most one product of a model.
+        fields: fields of the product by their names in JSON, which an existing product gets too.
+        defaults: fields that only a new product gets.
+        archived: whether the product is to be archived; None: it stays as it is.
+        pictures: in the order of the product's images.
+        derived: whether the model was derived from a file name, whose case may be wrong.
+        ordered: whether the order of the pictures is restored even if this run adds none.
+    """
+
+    model: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    archived: bool | None = None
+    pictures: Sequence[Picture] = ()
+    derived: bool = False
+    ordered: bool = False
+
+
+class Action(StrEnum):
+    """What happens to a product or to a picture, and the name by which reports count it."""
+
+    MADE = "made"
+    CHANGED = "changed"
+    HERE = "here"
+    ADDED = "added"
+    PRESENT = "present"
+    LINKED = "linked"
+    DOWNLOAD = "download"
+    REFUSED = "refused"
+    LEFT_OUT = "left out"
+
+
+#: The actions on products. The others are about pictures.
+OF_PRODUCTS: Final = (Action.MADE, Action.CHANGED, Action.HERE)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that an import has done, or would do.
+
+    Attributes:
+        model: of the product; empty if it is not known.
+        name: of the picture, or of the product's place in the source; empty for the product itself.
+        action: what happens.
+        reason: why something is refused or left out.
+    """
+
+    model: str
+    name: str
+    action: Action
+    reason: str = ""
