@@ -66,9 +66,12 @@ class WebpStructure(Structure):
 
     Attributes:
         pictures: the coded pictures, in order.
+        picture_bytes: an upper bound of the memory that decoding any one picture takes, without the canvases
+            and the file, in bytes.
     """
 
     pictures: Sequence[CodedPicture]
+    picture_bytes: int
     _data: bytes
     _pieces: list[Piece]
 
@@ -342,6 +345,7 @@ class _Walk:
             digital_source_type=self._xmp.statements().digital_source_type,
             orientation=self._exif_keeper.orientation,
             pictures=self._pictures,
+            picture_bytes=self._picture_bytes + _DECODER_BYTES,
             _data=self._data,
             _pieces=self._pieces,
         )

@@ -1,0 +1,166 @@
+"""A picture in another width: upright, in sRGB, without metadata, as WebP.
+
+The stored picture is decoded at the smallest scale that suffices, resampled in bands of rows, and then
+converted to sRGB, so that the conversion takes the time that the small picture needs. The first frame of an
+animation stands for all of them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from PIL import Image
+
+from errors import DomainError
+from resizing import jpeg, png, webp
+from resizing.colors import in_srgb
+from resizing.pixels import Decoded, scaled
+from validators.base import Limits, Rejected
+from validators.containers.jpeg import JpegStructure, read_jpeg
+from validators.containers.png import PngStructure, read_png
+from validators.containers.structure import Structure
+from validators.containers.webp import WebpStructure, read_webp
+
+QUALITY: Final = 80
+#: The effort of libwebp's encoder, 0 to 6: see docs/performance.md "Sizes".
+EFFORT: Final = 4
+#: The most pixels that a side of a WebP has: RFC 6386 section 9.1.
+MAX_SIDE: Final = 16_383
+
+# The files were accepted under the limits of their time, so those of today do not apply.
+_ANY: Final = 2**62
+_NO_LIMITS: Final = Limits(
+    max_pixels=_ANY, max_decode_bytes=_ANY, max_jpeg_scans=_ANY, max_chunks=_ANY, keep_metadata="none"
+)
+
+_READERS: Final[tuple[tuple[bytes, Callable[[bytes, Limits], Structure]], ...]] = (
+    (b"\xff\xd8", read_jpeg),
+    (b"\x89PNG", read_png),
+    (b"RIFF", read_webp),
+)
+
+#: What turns a picture upright, by its orientation: Exif (CIPA DC-008) section 4.6.5.1.6.
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+#: What the encoder takes for a pixel: the picture in two colour spaces, its state, and copies before it.
+_BYTES_FOR_OUTPUT: Final = 24
+#: The same for every picture: code, tables, the bands, and a colour conversion.
+_BYTES_FOR_ALL: Final = 24 << 20
+
+
+class NotResizable(DomainError):
+    """The file is not a picture that can be read, or it has no size of this width."""
+
+    code = "not_resizable"
+    message = "Image can't be resized"
+
+
+def sizes_of(width: int, height: int, widths: Iterable[int]) -> list[tuple[int, int]]:
+    """The width and height, in pixels, of each size that a picture has, in ascending order.
+
+    Args:
+        width, height: of the picture as a viewer sees it, in pixels.
+        widths: those that a size may have. Widths that are not smaller than the picture's are left out, and
+            those at which the picture is too tall for a WebP.
+    """
+    sizes = [(narrow, max(1, round(height * narrow / width))) for narrow in sorted(set(widths))]
+    return [size for size in sizes if 0 < size[0] < width and max(size) <= MAX_SIDE]
+
+
+def memory(data: bytes, width: int) -> int:
+    """An upper bound of the bytes of memory that ``resize`` takes, besides ``data`` itself.
+
+    Raises:
+        NotResizable: see ``resize``.
+    """
+    structure = _read(data)
+    size = _stored_size(structure, width)
+    decoding = _decoding_memory(structure, data, size)
+    return decoding + len(data) + _BYTES_FOR_OUTPUT * size[0] * size[1] + _BYTES_FOR_ALL
+
+
+def resize(data: bytes, width: int) -> bytes:
+    """Makes a picture that is ``width`` pixels wide from a stored one.
+
+    Args:
+        data: a PNG, JPEG or WebP that the validators have accepted.
+        width: in pixels; one of ``sizes_of``.
+
+    Returns:
+        A WebP file; its height is that of ``sizes_of``.
+
+    Raises:
+        NotResizable: the file can't be decoded, or has no size of this width.
+        MemoryError: there is not enough memory.
+    """
+    structure = _read(data)
+    picture = in_srgb(*_scaled(structure, data, _stored_size(structure, width)))
+    if structure.orientation in _UPRIGHT:
+        picture = picture.transpose(_UPRIGHT[structure.orientation])
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=QUALITY, method=EFFORT)
+    return file.getvalue()
+
+
+def _read(data: bytes) -> Structure:
+    """Raises NotResizable if the file is malformed."""
+    for signature, read in _READERS:
+        if data.startswith(signature):
+            try:
+                return read(data, _NO_LIMITS)
+            except Rejected as error:
+                raise NotResizable(f"malformed: {error}") from error
+    raise NotResizable("neither PNG, JPEG nor WebP")
+
+
+def _stored_size(structure: Structure, width: int) -> tuple[int, int]:
+    """The size of the result before it is turned upright. Raises NotResizable if there is no such size."""
+    for narrow, low in sizes_of(*structure.display_size, [width]):
+        is_turned = structure.display_size != (structure.width, structure.height)
+        return (low, narrow) if is_turned else (narrow, low)
+    raise NotResizable(f"a picture of {structure.display_size} pixels has no size of width {width}")
+
+
+def _decoding_memory(structure: Structure, data: bytes, size: tuple[int, int]) -> int:
+    match structure:
+        case JpegStructure():
+            return jpeg.decoding_memory(structure, size)
+        case PngStructure():
+            return png.decoding_memory(structure)
+        case WebpStructure():
+            return webp.decoding_memory(structure, data, size)
+    raise TypeError(structure)
+
+
+def _decoded(structure: Structure, data: bytes, size: tuple[int, int]) -> Decoded:
+    match structure:
+        case JpegStructure():
+            return jpeg.decoded_jpeg(structure, size)
+        case PngStructure():
+            return png.decoded_png(structure)
+        case WebpStructure():
+            return webp.decoded_webp(structure, data, size)
+    raise TypeError(structure)
+
+
+def _scaled(structure: Structure, data: bytes, size: tuple[int, int]) -> tuple[Image.Image, bytes | None]:
+    """The picture in another size, and its profile. What was decoded is freed when this returns.
+
+    Raises:
+        NotResizable: the decoder refuses the file.
+    """
+    try:
+        decoded = _decoded(structure, data, size)
+        return scaled(decoded.rows, decoded.extent, size), decoded.profile
+    except (OSError, SyntaxError, ValueError) as error:
+        raise NotResizable(f"the decoder fails: {error}") from error

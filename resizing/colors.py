@@ -1,0 +1,49 @@
+"""Converts a picture to sRGB, by LittleCMS."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+from PIL import Image, ImageCms
+
+#: The colour spaces of profiles (ICC.1:2022 section 7.2.6) and Pillow's modes that they describe.
+_PROFILE_MODES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_STRAIGHT: Final = {"La": "LA", "RGBa": "RGBA"}
+_OPAQUE: Final = (255, 255)
+
+
+def in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Converts a picture to sRGB.
+
+    Args:
+        picture: in a mode of ``resizing.pixels.Rows``.
+        profile: of its samples; None for sRGB. One that is damaged, or of another colour space than the
+            samples, is ignored, as browsers do.
+
+    Returns:
+        The picture as ``RGB``, or as ``RGBA`` if some pixel is not opaque.
+    """
+    alpha = None
+    if picture.mode in _STRAIGHT:
+        picture = picture.convert(_STRAIGHT[picture.mode])
+        alpha = picture.getchannel("A")
+        picture = picture.convert("L" if picture.mode == "LA" else "RGB")
+    converted = (profile and _converted(picture, profile)) or picture.convert("RGB")
+    if alpha and alpha.getextrema() != _OPAQUE:
+        converted.putalpha(alpha)
+    return converted
+
+
+def _converted(picture: Image.Image, profile: bytes) -> Image.Image | None:
+    """The picture converted from the space of a profile; None if the profile can't be used."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = _PROFILE_MODES.get(source.profile.xcolor_space)
+        if mode == "RGB" and picture.mode == "L":
+            picture = picture.convert("RGB")
+        if mode != picture.mode:
+            return None
+        return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None

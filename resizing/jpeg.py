@@ -1,0 +1,64 @@
+"""Decodes a JPEG at the smallest scale that suffices.
+
+libjpeg decodes at any multiple of 1/8, and leaves out what the scale does not show. Pillow offers 1, 1/2, 1/4
+and 1/8 only, so the decoder is called through simplejpeg.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+import simplejpeg
+from PIL import Image
+
+from resizing.pixels import Decoded, Samples
+from validators.containers.jpeg import JpegStructure
+
+_EIGHTHS: Final = 8
+_MODES: Final = {1: ("L", "GRAY"), 3: ("RGB", "RGB"), 4: ("CMYK", "CMYK")}
+#: Bytes for a column of the picture: the decoder's rows, for each component.
+_COLUMN_BYTES: Final = 256
+
+
+def _eighths(structure: JpegStructure, size: tuple[int, int]) -> int:
+    """The smallest number of eighths of its size at which the picture is not smaller than ``size``."""
+    for eighths in range(1, _EIGHTHS):
+        if all(
+            _part(side, eighths) >= wanted
+            for side, wanted in zip((structure.width, structure.height), size, strict=True)
+        ):
+            return eighths
+    return _EIGHTHS
+
+
+def _part(side: int, eighths: int) -> int:
+    return -(-side * eighths // _EIGHTHS)
+
+
+def decoding_memory(structure: JpegStructure, size: tuple[int, int]) -> int:
+    """An upper bound of the memory that ``decoded_jpeg`` takes, in bytes."""
+    eighths = _eighths(structure, size)
+    pixels = _part(structure.width, eighths) * _part(structure.height, eighths)
+    coefficients = structure.coefficient_bytes if len(structure.coded) > 1 else 0
+    columns = structure.components * _COLUMN_BYTES * structure.width
+    return structure.components * pixels + coefficients + columns
+
+
+def decoded_jpeg(structure: JpegStructure, size: tuple[int, int]) -> Decoded:
+    """Decodes a picture to no less than ``size``.
+
+    Raises:
+        ValueError, OSError, SyntaxError: the decoder refuses the file.
+    """
+    file = structure.stripped
+    with Image.open(io.BytesIO(file), formats=["JPEG"]) as image:  # reads no more than the segments
+        profile = image.info.get("icc_profile")
+    mode, name = _MODES[structure.components]
+    eighths = _eighths(structure, size)
+    wanted = (_part(structure.width, eighths), _part(structure.height, eighths))
+    samples = simplejpeg.decode_jpeg(file, name, min_height=wanted[1], min_width=wanted[0], strict=False)
+    height, width = samples.shape[:2]
+    extent = (structure.width * eighths / _EIGHTHS, structure.height * eighths / _EIGHTHS)
+    data = memoryview(samples).cast("B")
+    return Decoded(Samples((width, height), mode, data), extent, profile)

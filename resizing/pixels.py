@@ -1,0 +1,142 @@
+"""Resamples a decoded picture in bands of rows, so that only a band is ever in the resampler's format."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from PIL import Image
+
+#: A picture is first averaged down by a whole factor, to no less than this many times the wanted size: see
+#: docs/performance.md "Sizes".
+REDUCING_GAP: Final = 2.0
+_FILTER: Final = Image.Resampling.BICUBIC
+#: The rows on each side of a pixel that the filter reads, for each row between two pixels.
+_FILTER_SUPPORT: Final = 2.0
+#: The bytes of a band, about.
+_BAND_BYTES: Final = 2 << 20
+
+
+class Rows(Protocol):
+    """A decoded picture.
+
+    Attributes:
+        size: its width and height in pixels.
+        mode: of its bands: ``L``, ``RGB``, ``CMYK``, or ``La`` and ``RGBa``, which are premultiplied:
+            transparent pixels then have no colour that could appear beside them.
+    """
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    @property
+    def mode(self) -> str: ...
+
+    def band(self, top: int, bottom: int) -> Image.Image:
+        """Returns the rows from ``top`` up to ``bottom``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A decoded picture as the bytes of its rows, without padding."""
+
+    size: tuple[int, int]
+    mode: str
+    data: memoryview
+
+    def band(self, top: int, bottom: int) -> Image.Image:
+        row = len(self.data) // self.size[1]
+        rows = self.data[top * row : bottom * row]
+        raw = "CMYK;I" if self.mode == "CMYK" else self.mode  # JPEGs have inverted inks
+        size = (self.size[0], bottom - top)
+        return Image.frombuffer(self.mode, size, rows, "raw", raw, 0, 1)  # type: ignore[arg-type]  # any buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A decoded picture on a larger, transparent canvas: the first frame of an animation.
+
+    Attributes:
+        size: of the canvas, in pixels.
+        left, top: the place of the picture on the canvas, in pixels.
+    """
+
+    rows: Rows
+    size: tuple[int, int]
+    left: int
+    top: int
+
+    @property
+    def mode(self) -> str:
+        return "La" if self.rows.mode in {"L", "La"} else "RGBa"
+
+    def band(self, top: int, bottom: int) -> Image.Image:
+        canvas = Image.new(self.mode, (self.size[0], bottom - top))
+        first, last = max(top - self.top, 0), min(bottom - self.top, self.rows.size[1])
+        if first < last:
+            rows = self.rows.band(first, last)
+            if rows.mode != self.mode:
+                rows = rows.convert(f"{rows.mode}A").convert(self.mode)
+            canvas.paste(rows, (self.left, self.top + first - top))
+        return canvas
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a decoder returns.
+
+    Attributes:
+        rows: the picture.
+        extent: how much of the picture has content, from its left upper corner, in pixels: a decoder that
+            scales rounds the size of its result up.
+        profile: an ICC profile that says which colours the samples are; None for sRGB.
+    """
+
+    rows: Rows
+    extent: tuple[float, float]
+    profile: bytes | None
+
+
+def scaled(rows: Rows, extent: tuple[float, float], size: tuple[int, int]) -> Image.Image:
+    """Resamples the part ``extent`` of a picture to ``size``, in the mode of the picture."""
+    factors = (
+        max(1, int(extent[0] / size[0] / REDUCING_GAP)),
+        max(1, int(extent[1] / size[1] / REDUCING_GAP)),
+    )
+    if factors == (1, 1):
+        return _resampled(rows, extent, size)
+    reduced = _reduced(rows, factors)
+    box = (0.0, 0.0, extent[0] / factors[0], extent[1] / factors[1])
+    return reduced.resize(size, _FILTER, box)
+
+
+def _band_rows(width: int) -> int:
+    return max(1, _BAND_BYTES // (4 * width))
+
+
+def _reduced(rows: Rows, factors: tuple[int, int]) -> Image.Image:
+    """The picture averaged down by whole factors."""
+    width, height = rows.size
+    across, down = factors
+    reduced = Image.new(rows.mode, (-(-width // across), -(-height // down)))
+    step = max(1, _band_rows(width) // down) * down
+    for top in range(0, height, step):
+        band = rows.band(top, min(top + step, height))
+        reduced.paste(band.reduce(factors), (0, top // down))
+    return reduced
+
+
+def _resampled(rows: Rows, extent: tuple[float, float], size: tuple[int, int]) -> Image.Image:
+    result = Image.new(rows.mode, size)
+    ratio = extent[1] / size[1]
+    support = math.ceil(_FILTER_SUPPORT * max(1.0, ratio)) + 1
+    step = max(1, int(max(_band_rows(rows.size[0]), 4 * support) / ratio))
+    for top in range(0, size[1], step):
+        bottom = min(top + step, size[1])
+        first = max(0, int(top * ratio) - support)
+        last = min(rows.size[1], math.ceil(bottom * ratio) + support)
+        box = (0.0, top * ratio - first, extent[0], min(bottom * ratio - first, last - first))
+        part = rows.band(first, last).resize((size[0], bottom - top), _FILTER, box)
+        result.paste(part, (0, top))
+    return result
