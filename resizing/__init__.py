@@ -16,7 +16,7 @@ from PIL import Image
 from errors import DomainError
 from resizing import jpeg, png, webp
 from resizing.colors import in_srgb
-from resizing.pixels import Decoded, scaled
+from resizing.pixels import Decoded, Outline, resampling_memory, scaled
 from validators.base import Limits, Rejected
 from validators.containers.jpeg import JpegStructure, read_jpeg
 from validators.containers.png import PngStructure, read_png
@@ -24,7 +24,7 @@ from validators.containers.structure import Structure
 from validators.containers.webp import WebpStructure, read_webp
 
 QUALITY: Final = 80
-#: The effort of libwebp's encoder, 0 to 6: see docs/performance.md "Sizes".
+#: The effort of libwebp's encoder, 0 to 6.
 EFFORT: Final = 4
 #: The most pixels that a side of a WebP has: RFC 6386 section 9.1.
 MAX_SIDE: Final = 16_383
@@ -52,10 +52,12 @@ _UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 
-#: What the encoder takes for a pixel: the picture in two colour spaces, its state, and copies before it.
-_BYTES_FOR_OUTPUT: Final = 24
-#: The same for every picture: code, tables, the bands, and a colour conversion.
-_BYTES_FOR_ALL: Final = 24 << 20
+#: The most that the encoder takes for a pixel, in bytes, and for its alpha channel. It depends on
+#: the content: noise takes the most.
+_ENCODER_BYTES: Final = 28
+_ALPHA_ENCODER_BYTES: Final = 20
+#: The same for every picture: tables, a colour conversion, and loaded pages of code.
+_FIXED_BYTES: Final = 6 << 20
 
 
 class NotResizable(DomainError):
@@ -85,8 +87,11 @@ def memory(data: bytes, width: int) -> int:
     """
     structure = _read(data)
     size = _stored_size(structure, width)
-    decoding = _decoding_memory(structure, data, size)
-    return decoding + len(data) + _BYTES_FOR_OUTPUT * size[0] * size[1] + _BYTES_FOR_ALL
+    decoded = _outline(structure, data, size)
+    resampling = decoded.memory + resampling_memory(decoded.size, size)
+    encoding = size[0] * size[1] * (_ENCODER_BYTES + (_ALPHA_ENCODER_BYTES if decoded.has_alpha else 0))
+    # The decoded picture is freed before the encoder starts.
+    return len(data) + max(resampling, encoding) + _FIXED_BYTES
 
 
 def resize(data: bytes, width: int) -> bytes:
@@ -131,14 +136,14 @@ def _stored_size(structure: Structure, width: int) -> tuple[int, int]:
     raise NotResizable(f"a picture of {structure.display_size} pixels has no size of width {width}")
 
 
-def _decoding_memory(structure: Structure, data: bytes, size: tuple[int, int]) -> int:
+def _outline(structure: Structure, data: bytes, size: tuple[int, int]) -> Outline:
     match structure:
         case JpegStructure():
-            return jpeg.decoding_memory(structure, size)
+            return jpeg.outline(structure, size)
         case PngStructure():
-            return png.decoding_memory(structure)
+            return png.outline(structure)
         case WebpStructure():
-            return webp.decoding_memory(structure, data, size)
+            return webp.outline(structure, data, size)
     raise TypeError(structure)
 
 

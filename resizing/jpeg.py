@@ -12,7 +12,7 @@ from typing import Final
 import simplejpeg
 from PIL import Image
 
-from resizing.pixels import Decoded, Samples
+from resizing.pixels import Decoded, Outline, Samples
 from validators.containers.jpeg import JpegStructure
 
 _EIGHTHS: Final = 8
@@ -36,13 +36,14 @@ def _part(side: int, eighths: int) -> int:
     return -(-side * eighths // _EIGHTHS)
 
 
-def decoding_memory(structure: JpegStructure, size: tuple[int, int]) -> int:
-    """An upper bound of the memory that ``decoded_jpeg`` takes, in bytes."""
+def outline(structure: JpegStructure, size: tuple[int, int]) -> Outline:
+    """What ``decoded_jpeg`` returns for the same arguments."""
     eighths = _eighths(structure, size)
-    pixels = _part(structure.width, eighths) * _part(structure.height, eighths)
+    decoded = _part(structure.width, eighths), _part(structure.height, eighths)
     coefficients = structure.coefficient_bytes if len(structure.coded) > 1 else 0
     columns = structure.components * _COLUMN_BYTES * structure.width
-    return structure.components * pixels + coefficients + columns
+    memory = structure.components * decoded[0] * decoded[1] + coefficients + columns
+    return Outline(decoded, has_alpha=False, memory=memory)
 
 
 def decoded_jpeg(structure: JpegStructure, size: tuple[int, int]) -> Decoded:

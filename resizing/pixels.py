@@ -8,14 +8,15 @@ from typing import Final, Protocol
 
 from PIL import Image
 
-#: A picture is first averaged down by a whole factor, to no less than this many times the wanted size: see
-#: docs/performance.md "Sizes".
+#: A picture is first averaged down by a whole factor, to no less than this many times the wanted size.
 REDUCING_GAP: Final = 2.0
 _FILTER: Final = Image.Resampling.BICUBIC
 #: The rows on each side of a pixel that the filter reads, for each row between two pixels.
 _FILTER_SUPPORT: Final = 2.0
 #: The bytes of a band, about.
-_BAND_BYTES: Final = 2 << 20
+_BAND_BYTES: Final = 1 << 20
+#: The copies of a band in different formats that exist at a time.
+_BAND_COPIES: Final = 4
 
 
 class Rows(Protocol):
@@ -98,12 +99,62 @@ class Decoded:
     profile: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What is known of a decoded picture before it is decoded.
+
+    Attributes:
+        size: its width and height in pixels.
+        has_alpha: whether pixels can be transparent.
+        memory: an upper bound of the memory that decoding takes, the result included, in bytes.
+    """
+
+    size: tuple[int, int]
+    has_alpha: bool
+    memory: int
+
+
+def resampling_memory(decoded: tuple[int, int], size: tuple[int, int]) -> int:
+    """An upper bound of the memory that ``scaled`` takes for a picture of a size, in bytes."""
+    factors = _factors(decoded, size)
+    if factors == (1, 1):
+        step, rows = _resampled_rows(decoded, size[1])
+        return 4 * (size[0] * size[1] + _BAND_COPIES * decoded[0] * rows + 2 * size[0] * (rows + step))
+    reduced = (-(-decoded[0] // factors[0])) * (-(-decoded[1] // factors[1]))
+    rows = min(_reduced_rows(decoded[0], factors[1]), decoded[1])
+    enlarged = size[0] * -(-decoded[1] // factors[1])  # after the pass over columns
+    return 4 * (size[0] * size[1] + reduced + max(_BAND_COPIES * decoded[0] * rows, enlarged))
+
+
+def _factors(extent: tuple[float, float], size: tuple[int, int]) -> tuple[int, int]:
+    """The whole factors by which a picture is first averaged down."""
+    across, down = (
+        max(1, int(side / wanted / REDUCING_GAP)) for side, wanted in zip(extent, size, strict=True)
+    )
+    return across, down
+
+
+def _reduced_rows(width: int, factor: int) -> int:
+    """The rows of a band that is averaged down: a multiple of the factor."""
+    return max(1, _band_rows(width) // factor) * factor
+
+
+def _resampled_rows(decoded: tuple[int, int], height: int) -> tuple[int, int]:
+    """The most rows of a band that is resampled: those of the result, and those that they are made from."""
+    ratio = decoded[1] / height
+    support = _support(ratio)
+    step = max(1, int(max(_band_rows(decoded[0]), 4 * support) / ratio))
+    return step, min(decoded[1], math.ceil(step * ratio) + 2 * support + 1)
+
+
+def _support(ratio: float) -> int:
+    """The rows before and after a band that the filter reads."""
+    return math.ceil(_FILTER_SUPPORT * max(1.0, ratio)) + 1
+
+
 def scaled(rows: Rows, extent: tuple[float, float], size: tuple[int, int]) -> Image.Image:
     """Resamples the part ``extent`` of a picture to ``size``, in the mode of the picture."""
-    factors = (
-        max(1, int(extent[0] / size[0] / REDUCING_GAP)),
-        max(1, int(extent[1] / size[1] / REDUCING_GAP)),
-    )
+    factors = _factors(extent, size)
     if factors == (1, 1):
         return _resampled(rows, extent, size)
     reduced = _reduced(rows, factors)
@@ -120,7 +171,7 @@ def _reduced(rows: Rows, factors: tuple[int, int]) -> Image.Image:
     width, height = rows.size
     across, down = factors
     reduced = Image.new(rows.mode, (-(-width // across), -(-height // down)))
-    step = max(1, _band_rows(width) // down) * down
+    step = _reduced_rows(width, down)
     for top in range(0, height, step):
         band = rows.band(top, min(top + step, height))
         reduced.paste(band.reduce(factors), (0, top // down))
@@ -130,8 +181,8 @@ def _reduced(rows: Rows, factors: tuple[int, int]) -> Image.Image:
 def _resampled(rows: Rows, extent: tuple[float, float], size: tuple[int, int]) -> Image.Image:
     result = Image.new(rows.mode, size)
     ratio = extent[1] / size[1]
-    support = math.ceil(_FILTER_SUPPORT * max(1.0, ratio)) + 1
-    step = max(1, int(max(_band_rows(rows.size[0]), 4 * support) / ratio))
+    support = _support(ratio)
+    step = _resampled_rows(rows.size, size[1])[0]
     for top in range(0, size[1], step):
         bottom = min(top + step, size[1])
         first = max(0, int(top * ratio) - support)

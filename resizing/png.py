@@ -10,7 +10,7 @@ from typing import Final
 
 from PIL import Image, ImageChops
 
-from resizing.pixels import Decoded, Placed, Rows
+from resizing.pixels import Decoded, Outline, Placed, Rows
 from resizing.profiles import Chromaticities, Curve, profile_of_code_points, rgb_profile
 from validators.containers.icc import inflate_profile
 from validators.containers.ihdr import COLOR_TYPES, PALETTE
@@ -188,14 +188,18 @@ def _profile(colors: dict[bytes, bytes]) -> bytes | None:
     return rgb_profile(chromaticities, Curve(_ONE / gamma))
 
 
-def decoding_memory(structure: PngStructure) -> int:
-    """An upper bound of the memory that ``decoded_png`` takes, in bytes."""
-    header = structure.header
+def outline(structure: PngStructure) -> Outline:
+    """What ``decoded_png`` returns for the same structure."""
+    header, canvas = structure.header, (structure.width, structure.height)
+    first = _first_picture(structure.stripped, canvas)
+    is_transparent = b"tRNS" in first.colors
     channels = COLOR_TYPES[header.color][0]
     bytes_per_pixel = 4 if channels > 1 else 2 if header.depth == _DEEP else 1
-    if header.depth == _DEEP and header.color == _COLOR:
+    if header.depth == _DEEP and header.color == _COLOR and is_transparent:
         bytes_per_pixel *= 2
-    return bytes_per_pixel * header.width * header.height + 4 * header.row_bytes(header.width)
+    memory = bytes_per_pixel * first.size[0] * first.size[1] + 4 * header.row_bytes(header.width)
+    has_alpha = is_transparent or header.color not in {_GREY, _COLOR, PALETTE} or first.size != canvas
+    return Outline(canvas, has_alpha, memory + len(structure.stripped))
 
 
 def decoded_png(structure: PngStructure) -> Decoded:

@@ -12,11 +12,11 @@ from typing import Final
 
 from PIL import _webp
 
-from resizing.pixels import Decoded, Placed, Rows, Samples
+from resizing.pixels import Decoded, Outline, Placed, Rows, Samples
 from validators.containers.webp import CodedPicture, WebpStructure
 from validators.containers.webp_chunks import ALPHA, LOSSLESS, LOSSY, Chunks, encoded
 
-#: The decoder scales a picture to this many times the wanted size: see docs/performance.md "Sizes".
+#: The decoder scales a picture to this many times the wanted size.
 _GAP: Final = 1.5
 
 #: The version of the structures below: libwebp refuses to fill in others than its own.
@@ -166,10 +166,15 @@ def _first_size(structure: WebpStructure, wanted: tuple[int, int]) -> tuple[int,
     return first.width, first.height
 
 
-def decoding_memory(structure: WebpStructure, data: bytes, wanted: tuple[int, int]) -> int:
-    """An upper bound of the memory that ``decoded_webp`` takes, in bytes."""
-    width, height = _first_size(structure, wanted)
-    return 4 * width * height + structure.picture_bytes + len(data)
+def outline(structure: WebpStructure, data: bytes, wanted: tuple[int, int]) -> Outline:
+    """What ``decoded_webp`` returns for the same arguments."""
+    first, canvas = structure.pictures[0], (structure.width, structure.height)
+    size = _first_size(structure, wanted)
+    has_alpha = _has_alpha(first, data)
+    memory = (4 if has_alpha else 3) * size[0] * size[1] + structure.picture_bytes + len(data)
+    if (first.width, first.height) != canvas:
+        return Outline(canvas, has_alpha=True, memory=memory)
+    return Outline(size, has_alpha, memory)
 
 
 def decoded_webp(structure: WebpStructure, data: bytes, wanted: tuple[int, int]) -> Decoded:

@@ -77,7 +77,7 @@ ALLOWED: dict[str, set[str]] = {
     "display_sizes": {"validators", "storage.base", *CATALOG},
     "references": set(),
     "moving": {"moving", "products", "uploads", "turns", "storage.base", "validators.base", *CATALOG},
-    "resizing": {"validators", "PIL"},
+    "resizing": {"resizing", "validators", "PIL", "simplejpeg"},
     "api": {
         *{"api", "auth", "uploads", "products", "sizes", "storage.base", *CATALOG},
         *{"validators.base", "validators.presence", "validators.size"},
