@@ -39,7 +39,7 @@ from catalog.base import Catalog, Image
 from catalog.errors import CatalogError, ProductNotFound
 from errors import Unavailable
 from key_locks import KeyLocks
-from resizing import memory, resize, sizes_of
+from resizing import encoding_memory, memory, resize, sizes_of
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable, UrlSpace
 from turns import Bounds, ClientGone, Requester, ServerBusy, ShareUsed, Turns, asking_as, never
 from validators.decoding.memory import DECODE_MEMORY
@@ -179,15 +179,19 @@ class Sizes:
     def of(self, image: Image) -> list[Size]:
         """The sizes of an image, in ascending width: those that are narrower than the image.
 
+        A size that is too high for a WebP, or takes too much memory to encode, is left out.
+
         An image on another server has none. Neither has one whose record does not say how a viewer turns it
         (``display_sizes.py``): its width may be its height.
         """
         if image.key is None or image.orientation is None or not image.width or not image.height:
             return []
         stem = stem_of(image.key)
+        has_alpha = image.content_type != "image/jpeg"  # it may have
         return [
             self._size(image.key, f"{stem}_{width}w.webp", width, height)
             for width, height in sizes_of(image.width, image.height, self.widths)
+            if encoding_memory(width, height, has_alpha=has_alpha) <= self._max_memory
         ]
 
     def _size(self, image_key: str, key: str, width: int, height: int) -> Size:

@@ -89,9 +89,14 @@ def memory(data: bytes, width: int) -> int:
     size = _stored_size(structure, width)
     decoded = _outline(structure, data, size)
     resampling = decoded.memory + resampling_memory(decoded.size, size)
-    encoding = size[0] * size[1] * (_ENCODER_BYTES + (_ALPHA_ENCODER_BYTES if decoded.has_alpha else 0))
     # The decoded picture is freed before the encoder starts.
-    return len(data) + max(resampling, encoding) + _FIXED_BYTES
+    encoding = encoding_memory(*size, has_alpha=decoded.has_alpha)
+    return len(data) + max(resampling + _FIXED_BYTES, encoding)
+
+
+def encoding_memory(width: int, height: int, *, has_alpha: bool) -> int:
+    """An upper bound of the bytes of memory that the encoder takes for a size of ``width`` × ``height``."""
+    return width * height * (_ENCODER_BYTES + (_ALPHA_ENCODER_BYTES if has_alpha else 0)) + _FIXED_BYTES
 
 
 def resize(data: bytes, width: int) -> bytes:

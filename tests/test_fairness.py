@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import socket
@@ -10,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,49 @@ def test_uploads_that_wait_hold_no_body(attacker: Shop, other: Shop) -> None:
         for thread in threads:
             thread.join()
     assert most - before < 200_000_000  # 60 bodies take 300 MB, and their copies take another 300 MB
+
+
+# --- sizes
+
+
+def size_requests(shop: Shop, count: int, data: bytes) -> list[bytes]:
+    """The requests for all sizes of ``count`` new images of a new product."""
+    product = shop.new_product()
+    for _ in range(count):
+        assert shop.upload(product, data).status_code == 201
+    urls = [size["url"] for image in shop.product(product)["images"] for size in image["sizes"]]
+    paths = [url.removeprefix(shop.server.url) for url in urls]
+    return [head(path, "Connection: close", method="GET") for path in paths]
+
+
+def status_of(connection: socket.socket) -> int:
+    with closing(http.client.HTTPResponse(connection)) as answer:
+        answer.begin()
+        answer.read()
+        return answer.status
+
+
+def test_a_flood_of_first_requests_for_sizes_delays_nobody_else(attacker: Shop, other: Shop) -> None:
+    flood = size_requests(attacker, 20, encoded(picture(64, 48).resize((1200, 900)), "JPEG"))
+    assert len(flood) == 60
+    (own, *_) = size_requests(other, 1, encoded(picture(400, 300), "JPEG"))
+    with ExitStack() as stack:
+        attack = [stack.enter_context(connect(attacker.server, request)) for request in flood]
+        begun = time.monotonic()
+        assert status_of(stack.enter_context(connect(other.server, own))) == 200
+        assert time.monotonic() - begun < PROMPT
+        assert_served(other)
+        with ThreadPoolExecutor(len(attack)) as pool:
+            statuses = Counter(pool.map(status_of, attack))
+    assert set(statuses) <= {200, 503}
+    assert statuses[200] >= 32  # those that had a place
+    deadline = time.monotonic() + 60
+    for request in flood:
+        status = 0
+        while status != 200:
+            assert time.monotonic() < deadline
+            with connect(attacker.server, request) as again:
+                status = status_of(again)
 
 
 # --- connections

@@ -29,7 +29,7 @@ from tests.api.test_metrics import Samples, difference, samples
 from tests.conftest import PUBLIC_URL, Tenant
 from tests.factories import client_with
 from tests.faults import fail_with
-from tests.pictures import jpeg
+from tests.pictures import encoded, jpeg
 
 PICTURE = jpeg(400, 300)
 NOT_FOUND = (404, {"error": "Not found"})
@@ -122,6 +122,22 @@ def test_an_image_has_no_size_of_its_own_width_or_of_a_larger_one(
     upload(product, jpeg(width, 90))
     body: Any = client.get(f"/api/v1/products/{product['_id']}").json
     assert body["images"][0]["sizes"] == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "widths"),
+    [
+        ((2100, 2000), [160, 320, 640, 1280, 2048]),
+        ((2100, 4200), [160, 320, 640, 1280]),  # the encoder takes 48 bytes a pixel
+        ((200, 20_500), []),  # a WebP has at most 16,383 rows
+    ],
+)
+def test_a_size_that_is_too_large_to_make_is_left_out(
+    product: dict[str, Any], upload: Post, client: FlaskClient, shape: tuple[int, int], widths: list[int]
+) -> None:
+    assert upload(product, encoded(Image.new("L", shape), "PNG"), "image/png").status_code == 201
+    body: Any = client.get(f"/api/v1/products/{product['_id']}").json
+    assert [size["width"] for size in body["images"][0]["sizes"]] == widths
 
 
 def test_an_image_elsewhere_has_no_sizes(new_product: NewProduct) -> None:
