@@ -21,7 +21,7 @@ from api.home import home_blueprint
 from api.idempotency import IdempotencyKeys
 from api.images import images_blueprint
 from api.media import PREFIX, media_blueprint, redirects_blueprint
-from api.metrics import LIMITER_ERRORS, SIZES, STORE_ERRORS, metrics_blueprint, stage
+from api.metrics import LIMITER_ERRORS, PURGES, SIZES, STORE_ERRORS, metrics_blueprint, stage
 from api.oauth import oauth_blueprint
 from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
@@ -55,7 +55,8 @@ from console.consent import consent_blueprint
 from console.rendering import Pages
 from moving.intake import Services
 from products import NewProduct, Products
-from sizes import Sizes
+from purging import PurgedStorage, Purges
+from sizes import Sizes, transformation_url
 from storage.base import PublicUrls, StorageBackend, UrlSpace
 from storage.disk import DiskStorage
 from turns import BODIES
@@ -224,6 +225,27 @@ def picture_origins(settings: Settings) -> list[str]:
     return [f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, bases) if parts.netloc]
 
 
+def make_purges(settings: Settings, catalog: Catalog) -> Purges | None:
+    """The queue of what Cloudflare must drop from its cache; None if the settings name no zone."""
+    if not settings.cloudflare_zone_id:
+        return None
+    # Importing urllib3 takes time, which a server without a CDN saves.
+    from cloudflare import Cloudflare  # noqa: PLC0415  # see above
+
+    cdn = Cloudflare(
+        settings.cloudflare_api_url, settings.cloudflare_zone_id, settings.cloudflare_purge_token
+    )
+    return Purges(catalog, cdn, on_outcome=lambda outcome, count: PURGES.labels(outcome).inc(count))
+
+
+def public_urls(settings: Settings, storage: StorageBackend, key: str) -> list[str]:
+    """All URLs at which a CDN can have an object, except redirects."""
+    urls = [storage.public_url(key)]
+    if bucket := transformations(settings, storage):
+        urls += [transformation_url(bucket, width, key) for width in settings.image_sizes]
+    return urls
+
+
 def create_app(
     settings: Settings | None = None,
     *,
@@ -242,6 +264,8 @@ def create_app(
     settings = settings or Settings.from_env()
     storage = storage or make_storage(settings, settings.storage_backend)
     catalog = catalog or make_catalog(settings)
+    if purges := make_purges(settings, catalog):
+        storage = PurgedStorage(storage, purges, partial(public_urls, settings, storage))
     on_left = STORE_ERRORS.labels("storage").inc
     uploads = Uploads(
         *(storage, catalog, make_limits(settings)),
@@ -256,6 +280,8 @@ def create_app(
     budgets = make_budgets(app, settings, catalog)
     last_used = app.extensions["last_used"] = LastUsed(catalog)
     app.before_request(Cleanup(catalog).run_if_due)
+    if purges:
+        app.before_request(purges.run_if_due)
     auth = BearerAuth(catalog, budgets, last_used)
     idempotency = IdempotencyKeys(catalog)
     products = Products(storage, catalog, hosts=hosts(settings), on_left=on_left)
@@ -270,8 +296,10 @@ def create_app(
     app.register_blueprint(home_blueprint())
     app.register_blueprint(docs_blueprint())
     app.register_blueprint(health_blueprint(storage, catalog))
-    app.register_blueprint(metrics_blueprint(settings.metrics_token))
-    _add_commands(app, settings, storage, catalog, budgets)
+    app.register_blueprint(
+        metrics_blueprint(settings.metrics_token, catalog.purge_backlog if purges else None)
+    )
+    _add_commands(app, settings, storage, catalog, budgets, purges=purges)
     app.cli.add_command(export_command(catalog, storage))
     _add_moving(app, Services(catalog, products, uploads, *_checks_of_imports(app, budgets)))
     return app
@@ -309,8 +337,14 @@ def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budg
     app.register_blueprint(console_blueprint(catalog, sessions, budgets, pages))
 
 
-def _add_commands(
-    app: Flask, settings: Settings, storage: StorageBackend, catalog: Catalog, budgets: Budgets
+def _add_commands(  # noqa: PLR0913  # what the commands need
+    app: Flask,
+    settings: Settings,
+    storage: StorageBackend,
+    catalog: Catalog,
+    budgets: Budgets,
+    *,
+    purges: Purges | None,
 ) -> None:
     def storage_named(backend: str) -> StorageBackend:
         try:
@@ -323,13 +357,14 @@ def _add_commands(
         key_commands(catalog),
         user_commands(catalog),
         client_commands(catalog),
-        cleanup_command(catalog, UNUSED_KEPT_FOR),
+        cleanup_command(catalog, UNUSED_KEPT_FOR, purges),
         catalog_commands(catalog),
         storage_commands(catalog, storage, storage_named, partial(longest_request, settings)),
         doctor_command(
             *(catalog, storage, budgets.can_count),
             memory_bound=memory_bound(settings),
             transformations=transformations(settings, storage),
+            purges=purges,
         ),
         demo_command(catalog, settings.public_url, store_variables(settings)),
         version_command,

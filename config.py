@@ -278,6 +278,22 @@ class Settings:
     r2_public_url: str = _setting(
         "", _http_url, "the custom domain of the bucket; image URLs are `$R2_PUBLIC_URL/<key>`"
     )
+    cloudflare_zone_id: str = _setting(
+        "",
+        _matching("[0-9a-f]{32}", "a zone id, 32 digits and letters a to f"),
+        "the Cloudflare zone of the pictures' host, and a token with the permission *Cache Purge*: deleted "
+        "pictures are purged from Cloudflare's cache",
+    )
+    cloudflare_purge_token: str = _setting(
+        "",
+        _matching("[A-Za-z0-9._~+/=-]+", "an API token"),
+        "",
+        group="CLOUDFLARE_ZONE_ID",
+        secret=True,
+    )
+    cloudflare_api_url: str = _setting(
+        "https://api.cloudflare.com/client/v4", _http_url, "the start of the URLs of Cloudflare's API"
+    )
     media_accel_prefix: str = _setting(
         "",
         _path_prefix,
@@ -403,6 +419,12 @@ class Settings:
                 "R2_JURISDICTION is part of the endpoint that R2_ACCOUNT_ID names: set R2_ACCOUNT_ID, and "
                 "leave R2_ENDPOINT_URL empty."
             )
+        for given, missing in (
+            ("cloudflare_zone_id", "cloudflare_purge_token"),
+            ("cloudflare_purge_token", "cloudflare_zone_id"),
+        ):
+            if getattr(self, given) and not getattr(self, missing):
+                raise ConfigError(f"{missing.upper()} is missing: {given.upper()} needs it.")
         if self.storage_backend == "r2":
             self.require_r2()
 

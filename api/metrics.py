@@ -26,6 +26,9 @@ from prometheus_client.registry import Collector
 from werkzeug.exceptions import HTTPException
 
 from auth.bearer import Unauthenticated
+from catalog.errors import CatalogError
+from catalog.ids import now
+from catalog.purges import Backlog
 from version import VERSION
 
 P = ParamSpec("P")
@@ -57,6 +60,7 @@ SIZES: Final = Counter(
 STORE_ERRORS: Final = Counter(
     "vetrina_store_errors_total", "Requests that failed because a store was unavailable.", ["store"]
 )
+PURGES: Final = Counter("vetrina_purges_total", "URLs by the outcome of their purge.", ["outcome"])
 LIMITER_ERRORS: Final = Counter(
     "vetrina_limiter_errors_total",
     "Counts that a process made on its own because the limiter's storage was unavailable.",
@@ -111,12 +115,36 @@ def _count_request(response: Response) -> Response:
     return response
 
 
-def metrics_blueprint(token: str) -> Blueprint:
+class PurgeBacklog(Collector):
+    """Gauges of the queue of purges, read from the catalog when they are asked for."""
+
+    def __init__(self, backlog: Callable[[], Backlog]) -> None:
+        self._backlog = backlog
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            backlog = self._backlog()
+        except CatalogError:
+            return  # its own metrics tell that it is down
+        age = (now() - backlog.oldest).total_seconds() if backlog.oldest else 0
+        yield GaugeMetricFamily(
+            "vetrina_purges_waiting", "URLs that Cloudflare has still to drop.", value=backlog.length
+        )
+        yield GaugeMetricFamily(
+            "vetrina_purges_oldest_seconds", "Seconds since the oldest of them was queued.", value=max(age, 0)
+        )
+
+
+def metrics_blueprint(token: str, backlog: Callable[[], Backlog] | None = None) -> Blueprint:
     """``GET /metrics``, and the counting of every request.
 
     Args:
         token: if it is not empty, ``/metrics`` requires it as a bearer token.
+        backlog: returns the length of the queue of purges; None if nothing is purged.
     """
+    own = CollectorRegistry()
+    if backlog:
+        own.register(PurgeBacklog(backlog))
     blueprint = Blueprint("metrics", __name__)
     blueprint.after_app_request(_count_request)
 
@@ -125,7 +153,8 @@ def metrics_blueprint(token: str) -> Blueprint:
         sent = request.headers.get("Authorization", "")
         if token and not hmac.compare_digest(sent.encode(), f"Bearer {token}".encode()):
             raise Unauthenticated(token_sent=bool(sent))
-        return Response(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
+        text = generate_latest(_registry()) + generate_latest(own)
+        return Response(text, content_type=CONTENT_TYPE_LATEST)
 
     return blueprint
 

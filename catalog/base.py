@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol, TypedDict
 
 from catalog.identity import Identities, Usage
+from catalog.purges import PurgeQueue
 
 #: The most images of a product, external URLs included: docs/contract.md "Upload one image".
 MAX_IMAGES: Final = 20
@@ -203,7 +204,7 @@ class IdempotencyClaim:
     answer: StoredAnswer | None = None
 
 
-class Catalog(Identities, Protocol):
+class Catalog(Identities, PurgeQueue, Protocol):
     """A store of records.
 
     Every method may raise CatalogUnavailable. A method that writes raises OutcomeUnknown instead if the write

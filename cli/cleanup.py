@@ -13,6 +13,7 @@ from catalog.base import Catalog
 from catalog.expiry import remove_all_expired
 from catalog.ids import now
 from cli.store_errors import Command
+from purging import CdnError, Purges
 
 _KINDS: Final = {
     "idempotencyKeys": "Idempotency-Keys",
@@ -22,28 +23,44 @@ _KINDS: Final = {
 }
 
 
-def cleanup_command(catalog: Catalog, unused_clients_kept_for: timedelta) -> click.Command:
+def cleanup_command(
+    catalog: Catalog, unused_clients_kept_for: timedelta, purges: Purges | None = None
+) -> click.Command:
     """The command.
 
     Args:
         catalog: that has the records.
         unused_clients_kept_for: how long a self-registered client is kept without a grant.
+        purges: the queue of purges; None if nothing is purged.
     """
 
     @click.command("cleanup", cls=Command)
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
     def cleanup(as_json: bool) -> None:  # noqa: FBT001  # click passes it so
-        """Remove everything that has expired, and print how much. The server may be running."""
+        """Remove everything that has expired, and print how much. The server may be running.
+
+        Deleted pictures that are due are purged from Cloudflare's cache, if CLOUDFLARE_ZONE_ID is set.
+        """
         total: Counter[str] = Counter()
+        problem = ""
         try:
             for counts in remove_all_expired(catalog):
                 total = counts
             total["unusedClients"] = catalog.delete_unused_clients(now() - unused_clients_kept_for)
+            if purges:
+                try:
+                    total["purgedUrls"] = purges.run()
+                except CdnError as error:
+                    problem = f"Cloudflare's cache was not purged: {error}"
         finally:
             catalog.close()
         if as_json:
             click.echo(json.dumps(total))
         else:
             click.echo("removed " + ", ".join(f"{total[kind]} {words}" for kind, words in _KINDS.items()))
+            if "purgedUrls" in total:
+                click.echo(f"purged {total['purgedUrls']} URLs")
+        if problem:
+            raise click.ClickException(problem)
 
     return cleanup

@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
@@ -19,8 +20,13 @@ import click
 
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
+from catalog.ids import now
+from purging import CdnError, Purges
 from sizes import transformation_url
 from storage.base import ObjectNotFound, StorageBackend, StorageError
+
+#: A URL that waits longer for its purge is a sign that purges fail.
+_LONG_WAIT: Final = timedelta(minutes=10)
 
 #: The most seconds that the public URL may take.
 TIMEOUT: Final = 5.0
@@ -159,13 +165,32 @@ def _examine_storage(storage: StorageBackend, transformations: str) -> Iterator[
                 storage.delete(key)
 
 
-def doctor_command(
+def _examine_cdn(purges: Purges, url: str) -> str:
+    """Purges the URL of an object that does not exist; returns the failure, if any."""
+    try:
+        purges.cdn.purge([url])
+    except CdnError as error:
+        return str(error)
+    return ""
+
+
+def _backlog_line(catalog: Catalog) -> str:
+    """A warning if URLs wait for their purge for long; empty if none does."""
+    backlog = catalog.purge_backlog()
+    if backlog.oldest is None or now() - backlog.oldest < _LONG_WAIT:
+        return ""
+    minutes = int((now() - backlog.oldest).total_seconds() / 60)
+    return f"warning CDN: {backlog.length} URLs wait to be purged, the oldest for {minutes} minutes"
+
+
+def doctor_command(  # noqa: PLR0913  # each part of the server that is checked
     catalog: Catalog,
     storage: StorageBackend,
     can_count: Callable[[], bool],
     *,
     memory_bound: int,
     transformations: str,
+    purges: Purges | None = None,
 ) -> click.Command:
     """The command.
 
@@ -174,6 +199,7 @@ def doctor_command(
         can_count: returns whether the storage of the limiter's counts can be reached.
         memory_bound: the most memory that the workers take together, in bytes.
         transformations: the public URL of the bucket if Cloudflare makes the sizes; empty: this server does.
+        purges: the queue of purges; None if nothing is purged.
     """
 
     @click.command("doctor")
@@ -188,12 +214,18 @@ def doctor_command(
             yield "catalog", _problem(catalog.check)
             yield "limits", "" if can_count() else _NOT_COUNTED
             yield from _examine_storage(storage, transformations)
+            if purges:
+                url = storage.public_url(f"doctor/{secrets.token_hex(16)}.png")
+                yield "CDN", _examine_cdn(purges, url)
 
         failed = False
         for name, problem in results():
             click.echo(f"FAILED  {name}: {problem}" if problem else f"ok      {name}")
             failed = failed or bool(problem)
         click.echo(_memory_line(memory_bound))
+        with suppress(CatalogUnavailable):  # it is a FAILED line already
+            if purges and (warning := _backlog_line(catalog)):
+                click.echo(warning)
         if failed:
             raise SystemExit(1)
 

@@ -109,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.script.requests.append(Received(self.command, self.path, headers, body))
         self.server.script.next_answer()(self)
 
-    do_GET = do_PUT = do_HEAD = do_DELETE = _answer  # noqa: N815  # http.server's names
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer  # noqa: N815  # http.server's names
 
     def log_message(self, *_: object) -> None:
         pass

@@ -81,6 +81,9 @@ def test_every_setting_comes_from_its_variable() -> None:
         "R2_SECRET_ACCESS_KEY": "not-a-secret",
         "R2_SESSION_TOKEN": "not-a-session-token",
         "R2_PUBLIC_URL": "https://r2.example.com/",
+        "CLOUDFLARE_ZONE_ID": 32 * "0",
+        "CLOUDFLARE_PURGE_TOKEN": "not-a-token",
+        "CLOUDFLARE_API_URL": "http://127.0.0.1:8080/client/v4/",
         "R2_TRANSFORMATIONS": "1",
         "IMAGE_SIZES": "640, 320,640",
     }
@@ -127,6 +130,9 @@ def test_every_setting_comes_from_its_variable() -> None:
         r2_secret_access_key="not-a-secret",  # noqa: S106  # a test value
         r2_session_token="not-a-session-token",  # noqa: S106  # a test value
         r2_public_url="https://r2.example.com",
+        cloudflare_zone_id=32 * "0",
+        cloudflare_purge_token="not-a-token",  # noqa: S106
+        cloudflare_api_url="http://127.0.0.1:8080/client/v4",
         r2_transformations=True,
         image_sizes=(320, 640),
     )

@@ -15,6 +15,7 @@ from catalog.mongo.expiry import MongoExpiry
 from catalog.mongo.idempotency import IDEMPOTENCY_INDEXES, MongoIdempotencyKeys
 from catalog.mongo.identity import IDENTITY_INDEXES, MongoIdentities
 from catalog.mongo.products import PRODUCT_INDEXES, MongoProducts
+from catalog.mongo.purges import PURGE_INDEXES, MongoPurges
 from catalog.mongo.quotas import MongoQuotas
 from catalog.mongo.search import remove_obsolete, update_products
 
@@ -25,10 +26,13 @@ _INDEXES: Final = {
     "idempotencyKeys": IDEMPOTENCY_INDEXES,
     **IDENTITY_INDEXES,
     "products": PRODUCT_INDEXES,
+    "purges": PURGE_INDEXES,
 }
 
 
-class MongoCatalog(MongoProducts, MongoIdentities, MongoQuotas, MongoIdempotencyKeys, MongoExpiry):
+class MongoCatalog(
+    MongoProducts, MongoIdentities, MongoQuotas, MongoIdempotencyKeys, MongoExpiry, MongoPurges
+):
     """A catalog in the database that ``uri`` names; its collections are created at first use.
 
     Args:

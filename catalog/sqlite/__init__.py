@@ -11,6 +11,7 @@ from catalog.sqlite.expiry import SQLiteExpiry
 from catalog.sqlite.idempotency import SQLiteIdempotencyKeys
 from catalog.sqlite.identity import SQLiteIdentities
 from catalog.sqlite.products import SQLiteProducts
+from catalog.sqlite.purges import SQLitePurges
 from catalog.sqlite.quotas import SQLiteQuotas
 
 #: How long a write waits for the writes of its process, and then for those of other processes, in seconds.
@@ -18,7 +19,9 @@ from catalog.sqlite.quotas import SQLiteQuotas
 BUSY_TIMEOUT: Final = 4.0
 
 
-class SQLiteCatalog(SQLiteProducts, SQLiteIdentities, SQLiteQuotas, SQLiteIdempotencyKeys, SQLiteExpiry):
+class SQLiteCatalog(
+    SQLiteProducts, SQLiteIdentities, SQLiteQuotas, SQLiteIdempotencyKeys, SQLiteExpiry, SQLitePurges
+):
     """A catalog in the SQLite file at ``path``; the file and its folder are created at first use.
 
     Args:

@@ -292,6 +292,25 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX credentials_by_kind_and_expiry ON credentials (kind, expires_at)",
         "DROP INDEX credentials_by_expiry",
     ),
+    (
+        # The URLs that a CDN must drop: catalog/purges.py.
+        """
+        CREATE TABLE purges (
+            url TEXT PRIMARY KEY,
+            queued_at INTEGER NOT NULL,
+            due_at INTEGER NOT NULL,
+            attempts INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX purges_by_due ON purges (due_at)",
+        """
+        CREATE TABLE leases (
+            name TEXT PRIMARY KEY,
+            holder TEXT NOT NULL,
+            ends_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
 )
 
 

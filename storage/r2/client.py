@@ -14,9 +14,9 @@ from botocore.config import Config
 from botocore.exceptions import HTTPClientError
 from botocore.parsers import ResponseParserError
 
+from http_deadline import POOLS, SLOWEST_TRANSFER, Deadline
 from process_local import ProcessLocal
 from storage.base import ObjectLocked, StorageUnavailable
-from storage.r2.deadline import POOLS, SLOWEST_TRANSFER, Deadline
 from storage.r2.failures import FAILURES, is_lock, is_not_found, is_passing, reason
 
 if TYPE_CHECKING:

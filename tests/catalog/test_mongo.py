@@ -22,6 +22,7 @@ from tests.catalog.contract import CatalogContract
 from tests.catalog.expiry_contract import ExpiryContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
+from tests.catalog.purge_contract import PurgeContract
 from tests.catalog.quota_contract import QuotaContract
 from tests.factories import (
     a_client,
@@ -50,7 +51,9 @@ def catalog(uri: str) -> Iterator[MongoCatalog]:
         yield catalog
 
 
-class TestMongoCatalog(CatalogContract, IdentitiesContract, IdempotencyKeysContract, ExpiryContract):
+class TestMongoCatalog(
+    CatalogContract, IdentitiesContract, IdempotencyKeysContract, ExpiryContract, PurgeContract
+):
     @pytest.fixture
     def catalog(self, uri: str) -> Iterator[MongoCatalog]:
         with closing(MongoCatalog(uri)) as catalog:

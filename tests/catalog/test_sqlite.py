@@ -24,6 +24,7 @@ from tests.catalog.contract import CatalogContract
 from tests.catalog.expiry_contract import ExpiryContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
+from tests.catalog.purge_contract import PurgeContract
 from tests.catalog.quota_contract import QuotaContract
 from tests.factories import a_product, externals, hosted_image, new_product, new_workspace
 from tests.faults import while_another_process_creates
@@ -41,7 +42,9 @@ def catalog(path: Path) -> Iterator[SQLiteCatalog]:
     catalog.close()
 
 
-class TestSQLiteCatalog(CatalogContract, IdentitiesContract, IdempotencyKeysContract, ExpiryContract):
+class TestSQLiteCatalog(
+    CatalogContract, IdentitiesContract, IdempotencyKeysContract, ExpiryContract, PurgeContract
+):
     @pytest.fixture
     def catalog(self, path: Path) -> Iterator[SQLiteCatalog]:
         catalog = SQLiteCatalog(path)

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
+from catalog.purges import Backlog
 from tests.programs import require_program
 from version import VERSION
 
@@ -153,9 +154,12 @@ def test_promtool_accepts_every_query_of_the_dashboard(tmp_path: Path) -> None:
 
 
 def test_alerts_and_dashboard_use_metrics_that_the_server_has() -> None:
-    import api.metrics  # noqa: F401, PLC0415  # registers the metrics
+    from api.metrics import PurgeBacklog  # noqa: PLC0415  # registers the metrics
 
-    known = set(re.findall(r"^# TYPE (\w+)", generate_latest().decode(), re.MULTILINE))
+    of_purges = CollectorRegistry()
+    of_purges.register(PurgeBacklog(lambda: Backlog(0, None)))
+    text = (generate_latest() + generate_latest(of_purges)).decode()
+    known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
     known |= {f"{name}{suffix}" for name in known for suffix in ("_bucket", "_sum", "_count")}
     rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
     queries = dashboard_queries() + [rule["expr"] for group in rules for rule in group["rules"]]
