@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from click import ClickException
-from flask import Flask
+from flask import Flask, Response
 from pydantic import ValidationError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -297,7 +297,9 @@ def create_app(
     app.register_blueprint(docs_blueprint())
     app.register_blueprint(health_blueprint(storage, catalog))
     app.register_blueprint(
-        metrics_blueprint(settings.metrics_token, catalog.purge_backlog if purges else None)
+        metrics_blueprint(
+            settings.metrics_token, budgets.count_failure, catalog.purge_backlog if purges else None
+        )
     )
     _add_commands(app, settings, storage, catalog, budgets, purges=purges)
     app.cli.add_command(export_command(catalog, storage))
@@ -320,6 +322,14 @@ def _configure(app: Flask, settings: Settings) -> None:
     register_request_log(app)
     register_errors(app, settings.public_url)
     app.after_request(add_rate_limit_headers)
+    if settings.public_url.startswith("https:"):
+        app.after_request(_require_https)
+
+
+def _require_https(response: Response) -> Response:
+    """Tells browsers to use https for this host for a year: RFC 6797 section 6.1."""
+    response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    return response
 
 
 def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budgets) -> None:

@@ -395,7 +395,10 @@ class Settings:
         "`json`, one object a line for machines, or `text`, for people (`make run`)",
     )
     metrics_token: str = _setting(
-        "", str, "the bearer token that `GET /metrics` requires; empty: it requires none", secret=True
+        "",
+        str,
+        "the bearer token that `GET /metrics` requires; empty: it answers requests from this machine alone",
+        secret=True,
     )
     demo: bool = _setting(
         False,

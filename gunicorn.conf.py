@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
 import logging
 import os
 import resource
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 
 from click import ClickException
@@ -19,6 +16,7 @@ from gunicorn.arbiter import Arbiter
 from config import ConfigError, Settings
 from errors import DomainError
 from logs import logging_config
+from metrics_folder import make_metrics_folder, memory
 from version import VERSION
 from worker import Logger, Worker
 
@@ -59,6 +57,13 @@ graceful_timeout = 30
 # connections sooner (deploy/nginx.conf does), or it sends a request into a connection that is being closed.
 keepalive = 5
 
+# No peer may name another path or scheme than that of its request: PUBLIC_URL has no path, and the
+# application trusts as many proxies as TRUSTED_PROXY_HOPS says. gunicorn would obey SCRIPT_NAME from this
+# machine and drop it from others. Here it keeps the header from all, so that the worker can refuse it.
+forwarded_allow_ips = "*"
+forwarder_headers = "SCRIPT_NAME,PATH_INFO"
+secure_scheme_headers: dict[str, str] = {}
+
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
@@ -72,19 +77,10 @@ logger_class = Logger
 logconfig_dict = logging_config(_settings.log_format, _settings.log_level)
 
 
-def _remove(folder: str, process: int) -> None:
-    """Removes the folder, unless this is a fork of the process that created it."""
-    if os.getpid() == process:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 # Each worker counts in separate files, and any worker can add up all of them. prometheus_client reads the
 # variable when the application imports it. The files are mapped into memory: writing to a page for which a
 # full disk has no room ends the process, so the files are kept in memory where that is possible.
-_memory = "/dev/shm"  # noqa: S108  # mkdtemp() makes a private folder in it
-_metrics = tempfile.mkdtemp(prefix="vetrina-metrics-", dir=_memory if os.access(_memory, os.W_OK) else None)
-atexit.register(_remove, _metrics, os.getpid())
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(make_metrics_folder(memory()))
 
 _BIND_ERRORS = {
     errno.EADDRINUSE: "port {port} is in use by another process: set PORT to a free one.",

@@ -32,7 +32,6 @@ from catalog.base import Catalog
 from catalog.errors import CatalogError
 from catalog.ids import now
 from catalog.purges import Purge
-from errors import DomainError
 from storage.base import ObjectInfo, StorageBackend, StorageUnavailable, StoredObject
 
 #: The URLs of one request to the CDN. Cloudflare takes 100:
@@ -65,8 +64,8 @@ _LOG_PAUSE: Final = 60.0
 log = logging.getLogger(__name__)
 
 
-class CdnError(DomainError):
-    """The CDN did not purge; the message is for the operator."""
+class CdnError(Exception):
+    """The CDN did not purge; the message is for the operator. No client is told of it."""
 
 
 class CdnRefused(CdnError):

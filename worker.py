@@ -93,6 +93,14 @@ class RequestTimeout(errors.ParseException):
     """A request did not arrive completely before its deadline."""
 
 
+class AmbiguousRequest(errors.ParseException):
+    """A request does not say which host it is for, or one of its headers names another path."""
+
+
+#: Headers that would become variables of CGI (RFC 3875 section 4.1): they say where the application is.
+_FORBIDDEN: Final = {"SCRIPT_NAME", "PATH_INFO"}
+
+
 #: The answers to requests that fail before the application sees them: the first matching type decides.
 _REFUSALS: Final[tuple[tuple[type[BaseException], int, str], ...]] = (
     (RequestTimeout, 408, "Request timeout"),
@@ -334,7 +342,14 @@ class Worker(ThreadWorker):
         return keep
 
     def handle_request(self, req: Request, conn: TConn) -> bool:
-        """Answers a request whose head has arrived."""
+        """Answers a request whose head has arrived.
+
+        Raises:
+            AmbiguousRequest: it has no ``Host`` (RFC 9112 section 3.2), or a header of ``_FORBIDDEN``.
+        """
+        headers = dict(req.headers)
+        if not headers.get("HOST") or _FORBIDDEN.intersection(headers):
+            raise AmbiguousRequest
         if isinstance(conn.sock, DeadlineSocket):
             head = min(HEAD_DEADLINE, self.request_deadline)
             conn.sock.deadline += self.request_deadline - head

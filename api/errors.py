@@ -40,6 +40,7 @@ STATUS: Final = {
     # auth
     "unauthenticated": 401,
     "insufficient_scope": 403,
+    "not_local": 403,
     "budget_spent": 429,
     "too_many_failures": 429,
     "hashing_busy": 503,

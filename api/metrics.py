@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import wraps
 from http import HTTPMethod, HTTPStatus
+from ipaddress import ip_address
 from typing import Final, ParamSpec
 
 from flask import Blueprint, Response, g, make_response, request
@@ -29,6 +30,7 @@ from auth.bearer import Unauthenticated
 from catalog.errors import CatalogError
 from catalog.ids import now
 from catalog.purges import Backlog
+from errors import DomainError
 from version import VERSION
 
 P = ParamSpec("P")
@@ -135,11 +137,35 @@ class PurgeBacklog(Collector):
         )
 
 
-def metrics_blueprint(token: str, backlog: Callable[[], Backlog] | None = None) -> Blueprint:
+class NotLocal(DomainError):
+    """Without METRICS_TOKEN, the metrics are for this machine alone."""
+
+    code = "not_local"
+    message = "The metrics are for this machine alone, unless METRICS_TOKEN is set"
+
+
+def _is_local() -> bool:
+    """Whether the request comes from this machine. One that a proxy has passed on does not."""
+    if "X-Forwarded-For" in request.headers and not request.environ.get("werkzeug.proxy_fix.orig"):
+        return False
+    try:
+        address = ip_address(request.remote_addr or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def metrics_blueprint(
+    token: str,
+    count_failure: Callable[[str], None],
+    backlog: Callable[[], Backlog] | None = None,
+) -> Blueprint:
     """``GET /metrics``, and the counting of every request.
 
     Args:
-        token: if it is not empty, ``/metrics`` requires it as a bearer token.
+        token: that ``/metrics`` requires as a bearer token; empty: it answers this machine alone.
+        count_failure: counts a wrong token of an address; raises TooManyFailures.
         backlog: returns the length of the queue of purges; None if nothing is purged.
     """
     own = CollectorRegistry()
@@ -151,7 +177,10 @@ def metrics_blueprint(token: str, backlog: Callable[[], Backlog] | None = None) 
     @blueprint.get("/metrics")
     def metrics() -> ResponseReturnValue:
         sent = request.headers.get("Authorization", "")
+        if not token and not _is_local():
+            raise NotLocal
         if token and not hmac.compare_digest(sent.encode(), f"Bearer {token}".encode()):
+            count_failure(request.remote_addr or "")
             raise Unauthenticated(token_sent=bool(sent))
         text = generate_latest(_registry()) + generate_latest(own)
         return Response(text, content_type=CONTENT_TYPE_LATEST)

@@ -10,6 +10,7 @@ import re
 import resource
 import shlex
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -170,6 +171,39 @@ def test_node_fetch_uploads(shop: Shop, product_url: str, picture_file: Path) ->
     node = require_program("node")
     environ = {"PICTURE": str(picture_file), "IMAGES": f"{product_url}/images", "KEY": shop.key}
     assert_uploaded(shop, product_url, run([node, "-e", NODE], **environ))
+
+
+# --- requests that do not say what they are for
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost:\r\n\r\n",
+        b"GET /healthz HTTP/1.0\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /healthz\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nScript_Name: /other\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nPATH_INFO: /\r\n\r\n",
+    ],
+)
+def test_a_request_without_a_host_or_with_another_path_is_refused(shop: Shop, sent: bytes) -> None:
+    assert exchange(shop, sent) == (400, {"error": "Bad request"})
+
+
+def test_other_headers_with_an_underscore_do_not_matter(shop: Shop) -> None:
+    status, _ = exchange(shop, head("/healthz", "X_Api_Version: 2", method="GET"))
+    assert status == 200
+
+
+# --- files
+
+
+def test_the_files_of_a_picture_are_for_the_user_of_the_server_alone(shop: Shop, product_url: str) -> None:
+    shop.upload(product_url)
+    media = Path(shop.server.environ["DATA_DIR"]) / "media"
+    modes = {stat.filemode(path.stat().st_mode) for path in (media, *media.rglob("*"))}
+    assert modes == {"drwx------", "-rw-------"}
 
 
 # --- bodies that are too large

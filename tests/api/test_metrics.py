@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import platform
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,47 @@ def test_metrics_require_the_token_if_it_is_set(tmp_path: Path, authorization: s
     good = client.get("/metrics", headers={"Authorization": "Bearer not-a-real-token"})
     assert good.status_code == 200
     assert good.content_type.startswith("text/plain")
+
+
+def refused(client: FlaskClient, address: str, **headers: str) -> bool:
+    """Whether an address gets the contract's 403 instead of the metrics."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = client.get("/metrics", headers=named, environ_base={"REMOTE_ADDR": address})
+    if response.status_code == 200:
+        return False
+    sentence = "The metrics are for this machine alone, unless METRICS_TOKEN is set"
+    assert (response.status_code, response.json) == (403, {"error": sentence})
+    return True
+
+
+def test_without_a_token_the_metrics_are_for_this_machine_alone(anonymous: FlaskClient) -> None:
+    for address in ("127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"):
+        assert not refused(anonymous, address)
+    for address in ("192.0.2.1", "10.0.0.1", "2001:db8::1", "::ffff:192.0.2.1", "", "unix:"):
+        assert refused(anonymous, address)
+
+
+def test_a_proxy_on_this_machine_does_not_make_its_clients_local(
+    anonymous: FlaskClient, settings: Settings, storage: StorageBackend
+) -> None:
+    assert refused(anonymous, "127.0.0.1", X_Forwarded_For="192.0.2.1")
+    assert refused(anonymous, "127.0.0.1", X_Forwarded_For="127.0.0.1")
+    behind = create_app(replace(settings, trusted_proxy_hops=1), storage=storage).test_client()
+    assert refused(behind, "127.0.0.1", X_Forwarded_For="192.0.2.1")
+    assert not refused(behind, "127.0.0.1", X_Forwarded_For="127.0.0.1")
+
+
+def test_guesses_of_the_token_are_throttled(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, metrics_token="not-a-real-token", auth_failures_per_minute=3)  # noqa: S106
+    client = create_app(settings).test_client()
+
+    def status(token: str, address: str = "192.0.2.1") -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return client.get("/metrics", headers=headers, environ_base={"REMOTE_ADDR": address}).status_code
+
+    assert [status(f"guess-{number}") for number in range(5)] == [401, 401, 401, 429, 429]
+    assert status("guess", "192.0.2.2") == 401
+    assert status("not-a-real-token") == 200
 
 
 def test_the_counts_of_a_worker_that_has_ended_remain(tmp_path: Path) -> None:
