@@ -211,24 +211,33 @@ def fastapi(folder: Path) -> Iterator[Target]:
         yield target
 
 
+def node_packages(peer: str) -> Path:
+    """Returns the folder where the packages of the peers that run under Node are installed.
+
+    Raises:
+        PeerUnavailable: there is no Node or npm, or the packages can't be installed.
+    """
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            raise PeerUnavailable(peer, f"{program} is not installed")
+    packages, lock = SCRATCH / "peers-node", PEERS / "package-lock.json"
+    packages.mkdir(exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(PEERS / name, packages)
+    npm = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel", "error"]
+    _install(peer, packages, lock, npm, **node_headers())
+    return packages
+
+
 @contextmanager
 def express(folder: Path) -> Iterator[Target]:
     """Runs Express, multer, sharp and better-sqlite3 under Node's cluster.
 
     Raises:
-        PeerUnavailable: there is no Node or npm, its packages can't be installed, or it does not start.
+        PeerUnavailable: see ``node_packages``; or it does not start.
     """
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            raise PeerUnavailable("Express", f"{program} is not installed")
-    packages, lock = SCRATCH / "peers-node", PEERS / "package-lock.json"
-    packages.mkdir(exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(PEERS / name, packages)
     # Node looks for packages beside the program, after it has followed links.
-    application = shutil.copy(PEERS / "express_app.js", packages)
-    npm = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel", "error"]
-    _install("Express", packages, lock, npm, **node_headers())
+    application = shutil.copy(PEERS / "express_app.js", node_packages("Express"))
     with _peer("Express", ["node", str(application)], folder) as target:
         yield target
 

@@ -24,13 +24,20 @@ def in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     Returns:
         The picture as ``RGB``, or as ``RGBA`` if some pixel is not opaque.
     """
-    alpha = None
     if picture.mode in _STRAIGHT:
-        picture = picture.convert(_STRAIGHT[picture.mode])
-        alpha = picture.getchannel("A")
-        picture = picture.convert("L" if picture.mode == "LA" else "RGB")
-    converted = (profile and _converted(picture, profile)) or picture.convert("RGB")
-    if alpha and alpha.getextrema() != _OPAQUE:
+        return _transparent_in_srgb(picture.convert(_STRAIGHT[picture.mode]), profile)
+    return (profile and _converted(picture, profile)) or picture.convert("RGB")
+
+
+def _transparent_in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    alpha = picture.getchannel("A")
+    is_opaque = alpha.getextrema() == _OPAQUE
+    converted = None
+    if profile:
+        converted = _converted(picture.convert("L" if picture.mode == "LA" else "RGB"), profile)
+    if converted is None:
+        return picture.convert("RGB" if is_opaque else "RGBA")
+    if not is_opaque:
         converted.putalpha(alpha)
     return converted
 

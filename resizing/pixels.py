@@ -9,10 +9,10 @@ from typing import Final, Protocol
 from PIL import Image
 
 #: A picture is first averaged down by a whole factor, to no less than this many times the wanted size.
-REDUCING_GAP: Final = 2.0
-_FILTER: Final = Image.Resampling.BICUBIC
+REDUCING_GAP: Final = 1.5
+_FILTER: Final = Image.Resampling.HAMMING
 #: The rows on each side of a pixel that the filter reads, for each row between two pixels.
-_FILTER_SUPPORT: Final = 2.0
+_FILTER_SUPPORT: Final = 1.0
 #: The bytes of a band, about.
 _BAND_BYTES: Final = 1 << 20
 #: The copies of a band in different formats that exist at a time.
