@@ -24,7 +24,7 @@ from validators.containers.structure import Structure
 from validators.containers.webp import WebpStructure, read_webp
 
 QUALITY: Final = 80
-#: The effort of libwebp's encoder, 0 to 6.
+#: The effort of libwebp's encoder, 0 to 6: see docs/performance.md "Sizes".
 EFFORT: Final = 4
 #: The most pixels that a side of a WebP has: RFC 6386 section 9.1.
 MAX_SIDE: Final = 16_383

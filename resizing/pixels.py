@@ -8,7 +8,8 @@ from typing import Final, Protocol
 
 from PIL import Image
 
-#: A picture is first averaged down by a whole factor, to no less than this many times the wanted size.
+#: A picture is first averaged down by a whole factor, to no less than this many times the wanted size: see
+#: docs/performance.md "Sizes".
 REDUCING_GAP: Final = 1.5
 _FILTER: Final = Image.Resampling.HAMMING
 #: The rows on each side of a pixel that the filter reads, for each row between two pixels.

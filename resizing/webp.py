@@ -16,7 +16,7 @@ from resizing.pixels import Decoded, Outline, Placed, Rows, Samples
 from validators.containers.webp import CodedPicture, WebpStructure
 from validators.containers.webp_chunks import ALPHA, LOSSLESS, LOSSY, Chunks, encoded
 
-#: The decoder scales a picture to this many times the wanted size.
+#: The decoder scales a picture to this many times the wanted size: see docs/performance.md "Sizes".
 _GAP: Final = 1.5
 
 #: The version of the structures below: libwebp refuses to fill in others than its own.

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from resizing import NotResizable, memory, resize, sizes_of
+from tests import carriers as c
 from tests.pictures import encoded, jpeg, picture, png, webp
 
 
@@ -60,11 +63,78 @@ def test_a_size_is_upright(pillow_format: str, orientation: int) -> None:
 
 
 def test_a_file_that_is_no_picture_is_refused() -> None:
-    for data in (b"", b"GIF89a", jpeg()[:200], png()[:60], webp()[:40]):
+    for data in (b"", b"GIF89a", b"\xff\xd8", b"\x89PNG", b"RIFF", jpeg()[:200], png()[:60], webp()[:40]):
         with pytest.raises(NotResizable):
             resize(data, 10)
 
 
-def test_a_size_has_no_metadata() -> None:
-    data = encoded(picture(), "JPEG", exif=Image.Exif().tobytes(), comment=b"a comment")
-    assert resize(data, 32)[12:16] == b"VP8 "
+@pytest.mark.parametrize(
+    ("pillow_format", "mode"),
+    [("JPEG", "RGB"), ("PNG", "RGB"), ("PNG", "RGBA"), ("WEBP", "RGB"), ("WEBP", "RGBA")],
+)
+def test_a_size_has_no_metadata(pillow_format: str, mode: str) -> None:
+    image = picture().convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encoded(image, pillow_format, exif=c.exif(), icc_profile=profile, xmp=c.xmp())
+    kinds = [kind for kind, _ in c.riff_chunks_of(resize(data, 32))]
+    assert kinds == ([b"VP8 "] if mode == "RGB" else [b"VP8X", b"ALPH", b"VP8 "])
+
+
+def test_the_height_keeps_the_proportions_and_is_at_least_one_pixel() -> None:
+    assert sizes_of(4000, 3000, [160, 2048]) == [(160, 120), (2048, 1536)]
+    assert sizes_of(10_000, 3, [160, 2048]) == [(160, 1), (2048, 1)]
+    assert sizes_of(3, 10_000, [1, 2, 3]) == [(1, 3333), (2, 6667)]
+
+
+def test_a_size_that_is_too_tall_for_a_webp_does_not_exist() -> None:
+    assert sizes_of(1000, 20_000, [160, 640, 819, 820]) == [(160, 3200), (640, 12_800), (819, 16_380)]
+    assert sizes_of(100, 65_000, [25, 26]) == [(25, 16_250)]
+    with pytest.raises(NotResizable):
+        resize(jpeg(8, 40_000), 4)
+
+
+@pytest.mark.parametrize("make", [jpeg, png, webp], ids=["jpeg", "png", "webp"])
+@pytest.mark.parametrize(
+    ("size", "width"),
+    [((9000, 1), 160), ((9000, 3), 8999), ((1, 9000), 1), ((2, 9000), 1), ((3, 9000), 2), ((7, 5), 6)],
+)
+def test_pictures_of_any_proportions_have_sizes(
+    make: Callable[[int, int], bytes], size: tuple[int, int], width: int
+) -> None:
+    data = make(*size)
+    if width == size[0]:
+        with pytest.raises(NotResizable):
+            resize(data, width)
+        return
+    assert memory(data, width) > 0
+    assert opened(resize(data, width)).size == sizes_of(*size, [width])[0]
+
+
+@pytest.mark.parametrize("width", [*range(1, 64, 3), 63])
+@pytest.mark.parametrize("pillow_format", ["JPEG", "PNG", "WEBP"])
+def test_a_size_of_any_width_shows_the_whole_picture(pillow_format: str, width: int) -> None:
+    """A gradient from the first row to the last one is the same gradient in each size."""
+    data = encoded(Image.linear_gradient("L").resize((64, 480)).convert("RGB"), pillow_format)
+    small = opened(resize(data, width)).convert("L").resize((1, 8), Image.Resampling.BOX)
+    assert list(small.tobytes()) == pytest.approx([16 + 32 * at for at in range(8)], abs=6)
+
+
+@pytest.mark.parametrize(
+    "data", [jpeg(640, 480), jpeg(640, 480, progressive=True), png(640, 480), webp(640, 480)]
+)
+def test_a_file_that_ends_early_is_refused_or_is_a_picture(data: bytes) -> None:
+    for end in range(0, len(data), len(data) // 40):
+        with suppress(NotResizable):
+            assert opened(resize(data[:end], 320)).size == (320, 240)
+
+
+def test_the_colours_of_a_photoshop_jpeg_are_read() -> None:
+    """Photoshop codes CMYK as YCCK, which byte 11 of the Adobe segment says."""
+    plain = encoded(Image.new("CMYK", (64, 64), (60, 120, 180, 20)), "JPEG", quality=95)
+    at = plain.index(b"Adobe") + 11
+    data = plain[:at] + b"\2" + plain[at + 1 :]
+    expected = Image.open(io.BytesIO(data)).convert("RGB").getpixel((32, 32))
+    assert opened(resize(data, 32)).getpixel((16, 16)) == pytest.approx(expected, abs=8)
+    assert opened(resize(plain, 32)).getpixel((16, 16)) != pytest.approx(expected, abs=8)
