@@ -265,7 +265,7 @@ def document(folder: Path, *, quick: bool) -> str:
 Measured on {machine()}. The ratios matter: all servers of a table take turns in one run, round after
 round, and their medians are compared. The figures themselves are those of one machine.
 
-Run it again with `make bench`; it takes about 10 minutes, and rewrites this page. It needs Linux, and uses
+Run it again with `make bench`; it takes about 11 minutes, and rewrites this page. It needs Linux, and uses
 nginx and Node if they are installed. The first run installs the peers into `.venv`, and may compile
 better-sqlite3 for some minutes. A peer that can't be installed is left out, and named with the reason.
 The pictures are made by [bench/pictures.py](../bench/pictures.py), the same on every machine.

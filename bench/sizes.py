@@ -125,7 +125,7 @@ def maker(command: Sequence[str]) -> Iterator[Maker]:
 
 def commands() -> tuple[dict[str, list[str]], str]:
     """How each maker is started, and why sharp is missing."""
-    found = {OURS: [sys.executable, "-m", "bench.sizes", "--make"]}
+    found = {OURS: [sys.executable, "-m", "bench.sizes"]}
     try:
         program = shutil.copy(PEERS / "sharp_sizes.js", node_packages(PEER))
     except PeerUnavailable as error:

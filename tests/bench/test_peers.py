@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import report, targets
+from bench import report, sizes, targets
 from bench.targets import PeerUnavailable, Target
 from bench.throughput import CLIENTS, PICTURES, Cell, Throughput
+from resizing import resize
+from tests.pictures import png
 
 
 @pytest.fixture
@@ -88,3 +90,38 @@ def test_the_report_says_which_peer_is_missing_and_why() -> None:
 
 def test_the_report_has_no_ratio_without_any_peer() -> None:
     assert "| JPEG 2 MP, 4 | 100 | – |" in measured(["Vetrina"], {"FastAPI": "a", "Express": "b"})
+
+
+def sizes_section(makers: dict[str, float], missing: str = "") -> str:
+    rows = [sizes.Row("JPEG 12 MP", 640, makers, dict.fromkeys(makers, 18_000))]
+    memory = {"JPEG 12 MP": dict.fromkeys(makers, 120_000_000)}
+    return report.sizes_section(sizes.Sizes(rows, memory, missing))
+
+
+def test_the_report_compares_sizes_with_those_of_sharp() -> None:
+    section = sizes_section({"Vetrina": 0.08, "sharp": 0.1})
+    assert "| JPEG 12 MP, 640 | 80.0 | 100.0 | 0.80 | 18.0 | 18.0 |" in section
+    assert "Over all sizes the ratio is 0.80." in section
+
+
+def test_the_report_says_why_sharp_is_missing() -> None:
+    section = sizes_section({"Vetrina": 0.08}, "npm is not installed")
+    assert "\nsharp is missing from this run: npm is not installed.\n" in section
+    assert "| JPEG 12 MP, 640 | 80.0 | – | 18.0 |" in section
+    assert "Over all sizes" not in section
+
+
+@pytest.mark.usefixtures("programs")
+def test_without_node_sizes_are_measured_without_sharp() -> None:
+    commands, missing = sizes.commands()
+    assert (list(commands), missing) == (["Vetrina"], "node is not installed")
+
+
+def test_a_maker_makes_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(png(64, 48))
+    with sizes.maker([sys.executable, "-m", "bench.sizes"]) as maker:
+        cpu, size = maker.make(path, 32)
+        assert cpu > 0
+        assert size == len(resize(path.read_bytes(), 32))
+        assert maker.peak_bytes() > 10_000_000
