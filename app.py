@@ -42,6 +42,7 @@ from cli.client import client_commands
 from cli.demo import demo_command
 from cli.doctor import doctor_command
 from cli.export import export_command
+from cli.import_api import import_api_command
 from cli.import_folder import import_folder_command
 from cli.imports import import_commands
 from cli.key import key_commands
@@ -303,7 +304,7 @@ def create_app(
     )
     _add_commands(app, settings, storage, catalog, budgets, purges=purges)
     app.cli.add_command(export_command(catalog, storage))
-    _add_moving(app, Services(catalog, products, uploads, *_checks_of_imports(app, budgets)))
+    _add_moving(app, settings, Services(catalog, products, uploads, *_checks_of_imports(app, budgets)))
     return app
 
 
@@ -401,6 +402,10 @@ def _checks_of_imports(
     return new_product, spend_write
 
 
-def _add_moving(app: Flask, services: Services) -> None:
+def _add_moving(app: Flask, settings: Settings, services: Services) -> None:
     """Registers the commands that bring products in."""
-    app.cli.add_command(import_commands(services, import_folder_command))
+    commands = (
+        import_folder_command(services),
+        import_api_command(services, settings.data_dir / "imports"),
+    )
+    app.cli.add_command(import_commands(*commands))

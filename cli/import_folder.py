@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.imports import Session, dry_run_option, workspace_option
+from cli.imports import Session, Work, dry_run_option, workspace_option
 from cli.store_errors import Command
 from moving.folder import plan
 from moving.intake import Services
@@ -39,6 +39,6 @@ def import_folder_command(services: Services) -> click.Command:
             except (OSError, ManifestUnusable) as error:
                 raise click.ClickException(f"{path} can't be imported: {error}.") from None
             pictures = sum(len(item.pictures) for item in planned.items)
-            session.bring(planned.items, pictures=pictures, problems=planned.problems)
+            session.bring(lambda: Work(planned.items, pictures, planned.problems))
 
     return folder

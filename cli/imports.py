@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import click
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable, WorkspaceNotFound
+from moving.files import printable
 from moving.intake import Services
 from moving.items import OF_PRODUCTS, Action, Item, Step, Stopped
 from moving.run import Run
@@ -44,8 +46,22 @@ dry_run_option: Final[Callable[[Any], Any]] = click.option(
 
 def _line(step: Step) -> str:
     """A problem as one line."""
-    place = " ".join(filter(None, (step.name or step.model,)))
-    return f"{place}: {_WORDS[step.action]}: {step.reason}"
+    return printable(f"{step.name or step.model}: {_WORDS[step.action]}: {step.reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be imported.
+
+    Attributes:
+        items: the products.
+        pictures: how many pictures they have, for the bar.
+        problems: what is known before as not importable.
+    """
+
+    items: Iterable[Item]
+    pictures: int
+    problems: Sequence[Step] = ()
 
 
 class Session:
@@ -78,34 +94,35 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._catalog.close()
 
-    def bring(self, items: Iterable[Item], *, pictures: int, problems: Sequence[Step] = ()) -> None:
-        """Imports the items, prints the summary, and ends the program if something was not imported.
+    def bring(self, find_work: Callable[[], Work]) -> None:
+        """Imports items, prints the summary, and ends the program if something was not imported.
 
         Args:
-            items: the items.
-            pictures: how many pictures they have, for the bar.
-            problems: what is known before as not importable.
+            find_work: finds out what is to be imported; may raise Stopped.
         """
         status = 0
-        self._bar = tqdm(total=pictures, unit=" pictures", disable=None, file=sys.stderr, dynamic_ncols=True)
         try:
-            for problem in problems:
-                self.run.note(problem)
-            self.run.bring(self._in_order(items))
+            self._bring(find_work())
         except (Stopped, CatalogUnavailable, StorageUnavailable) as error:
             status = self._stop(f"Stopped: {str(error).rstrip('.')}. Run it again to go on.", 1)
         except KeyboardInterrupt:
             status = self._stop("Interrupted. Run it again to go on.", _INTERRUPTED)
-        finally:
-            self._bar.close()
         if self._dry_run:
             self._print_table()
         click.echo(self._summary())
         if status := status or int(bool(self.run.counts[Action.REFUSED])):
             raise SystemExit(status)
 
+    def _bring(self, work: Work) -> None:
+        with tqdm(
+            total=work.pictures, unit=" pictures", disable=None, file=sys.stderr, dynamic_ncols=True
+        ) as self._bar:
+            for problem in work.problems:
+                self.run.note(problem)
+            self.run.bring(self._in_order(work.items))
+
     def _stop(self, sentence: str, status: int) -> int:
-        tqdm.write(sentence, file=sys.stderr)
+        tqdm.write(printable(sentence), file=sys.stderr)
         return status
 
     def _show(self, step: Step) -> None:
@@ -127,7 +144,8 @@ class Session:
         rows = [("PRODUCT", "PICTURE", "WHAT WOULD HAPPEN")]
         for step in steps:
             what = _WORDS[step.action]
-            rows.append((step.model or "-", step.name, f"{what}: {step.reason}" if step.reason else what))
+            what = f"{what}: {step.reason}" if step.reason else what
+            rows.append((printable(step.model or "-"), printable(step.name), printable(what)))
         widths = [min(40, max(len(row[column]) for row in rows)) for column in (0, 1)]
         for product, picture, what in rows:
             click.echo(f"{product:<{widths[0]}}  {picture:<{widths[1]}}  {what}")
@@ -145,18 +163,13 @@ class Session:
         return f"Products: {products}. Pictures: {pictures}.{end}"
 
 
-def import_commands(services: Services, *commands: Callable[[Services], click.Command]) -> click.Group:
-    """The group of the import commands.
-
-    Args:
-        services: the parts of the application.
-        commands: make the commands.
-    """
+def import_commands(*commands: click.Command) -> click.Group:
+    """The group of the import commands."""
 
     @click.group("import")
     def group() -> None:
         """Bring products and pictures in."""
 
-    for make in commands:
-        group.add_command(make(services))
+    for command in commands:
+        group.add_command(command)
     return group

@@ -85,7 +85,11 @@ ALLOWED: dict[str, set[str]] = {
     "metrics_folder": set(),
     "display_sizes": {"validators", "storage.base", *CATALOG},
     "references": set(),
-    "moving": {"moving", "products", "uploads", "turns", "storage.base", "validators.base", *CATALOG},
+    "moving": {
+        *{"http_deadline", "moving", "products", "references", "turns", "uploads"},
+        *{"storage.base", "validators.base", *CATALOG},
+        *{"charset_normalizer", "urllib3"},
+    },
     "resizing": {"resizing", "validators", "PIL", "simplejpeg"},
     "api": {
         *{"api", "auth", "uploads", "products", "sizes", "storage.base", *CATALOG},
@@ -112,7 +116,7 @@ ALLOWED: dict[str, set[str]] = {
     "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
     "cli": {
         *{"cli", "auth.tokens", "auth.passwords", "display_sizes", "purging", "sizes", *CATALOG},
-        *{"moving", "storage.base", "click", "tqdm", "version"},
+        *{"moving", "references", "storage.base", "click", "tqdm", "version"},
     },
     "validators": {
         *("validators", "process_local", "turns"),

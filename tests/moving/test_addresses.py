@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from moving.addresses import is_public, resolve
+from moving.fetch import Fetcher, FetchFailed
+
+
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "2606:4700:4700::1111", "64:ff9b::101:101", "2002:101:101::1"]
+)
+def test_addresses_of_the_internet_are_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.1.2.3", "100.64.0.1"),
+        *("224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1"),
+        *("::1", "::", "fc00::1", "fe80::1", "fe80::1%eth0", "ff02::1", "2001:db8::1"),
+        *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "64:ff9b:1::1"),
+        "2001:0:4136:e378:8000:63bf:80ff:fffe",  # Teredo: the address of its client is 127.0.0.1
+    ],
+)
+def test_no_other_address_is_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "[::1]", "[::ffff:7f00:1]"],
+)
+def test_no_spelling_of_a_private_address_is_downloaded_from(host: str) -> None:
+    with pytest.raises(FetchFailed, match=r"has a private address|has no address"):
+        Fetcher().get(f"https://{host}/a.jpg", most=1)
+
+
+def test_one_private_address_among_others_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moving.fetch.resolve", lambda *_: ["1.1.1.1", "10.0.0.1"])
+    with pytest.raises(FetchFailed, match="has a private address"):
+        Fetcher().get("https://cdn.example.com/a.jpg", most=1)
+
+
+def test_a_host_is_resolved_to_each_address_once() -> None:
+    assert "127.0.0.1" in resolve("localhost", 443)
+    assert resolve("127.0.0.1", 443) == ["127.0.0.1"]
