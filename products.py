@@ -34,7 +34,7 @@ from catalog.ids import new_id, now
 from errors import DomainError, InvalidFields
 from references import host_of, is_https_url
 from sizes import keys_with_sizes, width_of
-from storage.base import CONTENT_TYPES, StorageBackend, StorageUnavailable, UrlSpace
+from storage.base import CONTENT_TYPES, ObjectLocked, StorageBackend, StorageUnavailable, UrlSpace
 
 #: How long the objects of a product may take to be deleted, all together, in seconds.
 _PATIENCE: Final = 8.0
@@ -245,7 +245,8 @@ class Products:
     def _delete(self, keys: Iterable[str]) -> int:
         """Deletes unreferenced objects. Returns how many.
 
-        The client waits for this, so it ends at the first failure of the store or when it takes too long.
+        The client waits for this, so it ends at the first failure of the store or when it takes too long. An
+        object that is locked does not keep the others.
         """
         deleted = 0
         end = time.monotonic() + _PATIENCE
@@ -253,8 +254,12 @@ class Products:
             for key in keys:
                 if time.monotonic() > end:
                     raise StorageUnavailable("the store takes too long")
-                self._storage.delete(key)
-                deleted += 1
+                try:
+                    self._storage.delete(key)
+                    deleted += 1
+                except ObjectLocked as error:
+                    self._on_left()
+                    log.warning("%s", error)
         except StorageUnavailable:
             self._on_left()
             log.warning("left objects for the sweep", exc_info=True)

@@ -33,7 +33,7 @@ from catalog.base import MAX_IMAGES, Catalog, Image, Product
 from catalog.errors import CatalogError, OutcomeUnknown, ProductFull
 from catalog.ids import now
 from sizes import keys_with_sizes
-from storage.base import StorageBackend, StorageUnavailable
+from storage.base import ObjectLocked, StorageBackend, StorageUnavailable
 from validators import validate
 from validators.base import Limits, Upload
 
@@ -192,7 +192,11 @@ class Uploads:
             return
         try:
             for key in keys_with_sizes(self._storage, image.key) if with_sizes else (image.key,):
-                self._storage.delete(key)
+                try:
+                    self._storage.delete(key)
+                except ObjectLocked as error:  # the others can be deleted
+                    self._on_left()
+                    log.warning("%s", error)
         except StorageUnavailable:
             self._on_left()
             log.warning("left %s for the sweep", image.key, exc_info=True)

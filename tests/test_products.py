@@ -21,7 +21,7 @@ from catalog.errors import (
 from catalog.identity import Plan, Workspace
 from config import Settings
 from products import ImageUrlsRefused, NotInPlan, Products
-from storage.base import StorageBackend, StorageUnavailable
+from storage.base import ObjectLocked, StorageBackend, StorageUnavailable
 from tests.factories import current, externals, new_product, new_workspace
 from tests.faults import before_the_next, fail_with
 from tests.pictures import jpeg
@@ -301,6 +301,22 @@ def test_what_could_be_deleted_before_the_store_failed_is_counted(
     monkeypatch.setattr(storage, "delete", delete_one)
     assert products.delete(product.workspace_id, product.id).objects == 1
     assert keys_of(storage) == image_keys(product) - set(done)
+
+
+def test_a_locked_object_stays_and_the_others_are_deleted(
+    products: Products, product: Product, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = storage.delete
+    locked = min(image_keys(product))
+
+    def delete_unless_locked(key: str) -> None:
+        if key == locked:
+            raise ObjectLocked("a lock keeps it")
+        delete(key)
+
+    monkeypatch.setattr(storage, "delete", delete_unless_locked)
+    assert products.delete(product.workspace_id, product.id).objects == len(image_keys(product)) - 1
+    assert keys_of(storage) == {locked}
 
 
 def test_an_upload_that_is_about_to_be_appended_leaves_no_object(

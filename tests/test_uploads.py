@@ -9,11 +9,11 @@ import pytest
 from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable, OutcomeUnknown, ProductFull, ProductNotFound, VersionMismatch
 from catalog.identity import Workspace
-from storage.base import StorageBackend, StorageUnavailable
+from storage.base import ObjectLocked, StorageBackend, StorageUnavailable
 from tests.factories import current, externals, new_product
 from tests.faults import fail_with
 from tests.pictures import jpeg, png
-from tests.storage.contract import keys_of, read
+from tests.storage.contract import keys_of, put, read
 from uploads import Uploads
 from validators.base import FilePart, Rejected, Upload
 
@@ -188,6 +188,24 @@ def test_a_removal_whose_bytes_can_not_be_deleted_is_done(
     after = uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
     assert after.images == product.images
     assert current(catalog, product).images == product.images
+
+
+def test_the_sizes_of_an_image_that_is_locked_are_deleted(
+    uploads: Uploads, product: Product, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = add(uploads, product).product.images[-1].key
+    assert key
+    put(storage, key.rpartition(".")[0] + "_160w.webp", b"a size")
+    delete = storage.delete
+
+    def delete_unless_locked(wanted: str) -> None:
+        if wanted == key:
+            raise ObjectLocked("a lock keeps it")
+        delete(wanted)
+
+    monkeypatch.setattr(storage, "delete", delete_unless_locked)
+    uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
+    assert keys_of(storage) == {key}
 
 
 def test_removing_an_external_image_touches_no_object(
