@@ -21,6 +21,8 @@ _LENGTHS: Final = 24
 _LENGTH_ORDER: Final = (17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 _MAX_LENGTH: Final = 15
 _ROOT_BITS: Final = 8
+#: The cost of building the table of a code, in symbols.
+_COST_OF_CODE: Final = 40
 
 #: libwebp's tables for the codes of one group, in bytes, by the bits of the color cache: the largest size
 #: that codes of these alphabets can take with 8 bits of first-level lookup, in entries of 4 bytes.
@@ -51,20 +53,24 @@ class Unread(Exception):
 class WorkBudget:
     """The number of symbols that may be read from the small images of all bitstreams of one file.
 
-    Encoders make these images small in relation to the picture. Reading a symbol takes about a microsecond.
+    Encoders make these images small in relation to the picture. Reading a symbol takes about half a
+    microsecond. The lengths of the codes and the tables built from them count too.
+
+    Attributes:
+        symbols: the number that is left.
     """
 
     def __init__(self) -> None:
-        self._symbols = 100_000
+        self.symbols = 100_000
 
     def extend(self, pixels: int) -> None:
         """Adds the symbols that a picture of this many pixels may have in its small images."""
-        self._symbols += pixels // 50
+        self.symbols += pixels // 64
 
     def spend(self, symbols: int) -> None:
         """Raises Unread if the budget is spent."""
-        self._symbols -= symbols
-        if self._symbols < 0:
+        self.symbols -= symbols
+        if self.symbols < 0:
             raise Unread
 
 
@@ -97,15 +103,16 @@ class _Code:
 
     Attributes:
         single: the symbol, if the code has only one and so takes no bits; otherwise None.
-        table: for each value of the next 8 bits, the symbol and the length of its code; 0 for longer codes.
+        table: for each value of the next 8 bits, the symbol and the length of its code; -1 for longer codes.
         long: the symbols of codes of more than 8 bits, by length and code.
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:
         used = sorted((length, symbol) for symbol, length in enumerate(lengths) if length)
         self.single = used[0][1] if len(used) == 1 else None
-        self.table: list[tuple[int, int]] = [(0, 0)] * (1 << _ROOT_BITS)
         self.long: dict[tuple[int, int], int] = {}
+        default = (0, -1) if self.single is None else (self.single, 0)
+        self.table: list[tuple[int, int]] = [default] * (1 << _ROOT_BITS)
         if self.single is not None:
             return
         if sum(1 << (_MAX_LENGTH - length) for length, _ in used) != 1 << _MAX_LENGTH:
@@ -190,17 +197,21 @@ class _Reader:
         green, red, blue, alpha, distance = (
             self._code(size + (0 if number else cache)) for number, size in enumerate(_ALPHABETS)
         )
-        cost = 1 + sum(code.single is None for code in (red, blue, alpha))
+        literal = (green, red, blue, alpha)
+        if all(code.single is not None for code in literal) and self._symbol(green) < _LITERALS:
+            return {self._symbol(red) << 8 | self._symbol(green)}  # all pixels are equal and take no bits
         values: set[int] = set()
+        cost = 1 + sum(code.single is None for code in (red, blue, alpha))
         while pixels > 0:
+            pixels -= self._short_literals(literal, pixels, cost, values)
+            if pixels <= 0:
+                break
             self._budget.spend(cost)
             symbol = self._symbol(green)
             if symbol < _LITERALS:
                 values.add(self._symbol(red) << 8 | symbol)
                 self._symbol(blue)
                 self._symbol(alpha)
-                if cost == 1 and green.single is not None:
-                    break  # all pixels are equal and take no bits
                 pixels -= 1
             elif symbol < _LITERALS + _LENGTHS:
                 pixels -= self._prefixed(symbol - _LITERALS)
@@ -208,6 +219,41 @@ class _Reader:
             else:
                 pixels -= 1
         return values
+
+    def _short_literals(self, codes: Sequence[_Code], pixels: int, cost: int, values: set[int]) -> int:
+        """Reads pixels up to the first that is not a literal or has a long code; returns their number.
+
+        Most pixels are such literals. Their codes take up to 32 bits together, which one look at the data
+        finds.
+        """
+        green, red = (code.table for code in codes[:2])
+        others = [code.table for code in codes[2:] if code.single is None]
+        data, at, read = self._data, self._position, 0
+        limit = min(pixels, self._budget.symbols // cost)
+        while read < limit:
+            window = int.from_bytes(data[at >> 3 : (at >> 3) + 5], "little") >> (at & 7)
+            symbol, length = green[window & 255]
+            if length < 0 or symbol >= _LITERALS:
+                break
+            window >>= length
+            used = length
+            red_symbol, length = red[window & 255]
+            for table in others:
+                if length < 0:
+                    break
+                window >>= length
+                used += length
+                _, length = table[window & 255]
+            if length < 0:
+                break
+            at += used + length
+            values.add(red_symbol << 8 | symbol)
+            read += 1
+        self._position = at
+        if at > 8 * len(data):
+            raise Unread
+        self._budget.spend(cost * read)
+        return read
 
     def _prefixed(self, symbol: int) -> int:
         """A length or a distance: section 3.6.2.2."""
@@ -222,7 +268,7 @@ class _Reader:
         at = self._position
         window = int.from_bytes(self._data[at >> 3 : (at >> 3) + 4], "little") >> (at & 7)
         symbol, length = code.table[window & 255]
-        if not length:
+        if length < 0:
             for length in range(_ROOT_BITS + 1, _MAX_LENGTH + 1):
                 found = code.long.get((length, window & ((1 << length) - 1)))
                 if found is not None:
@@ -237,6 +283,7 @@ class _Reader:
 
     def _code(self, alphabet: int) -> _Code:
         lengths = [0] * max(alphabet, 256)
+        self._budget.spend(_COST_OF_CODE)
         if self._bits(1):  # a simple code
             second = self._bits(1)
             lengths[self._bits(8 if self._bits(1) else 1)] = 1
@@ -246,6 +293,7 @@ class _Reader:
             self._read_lengths(lengths, alphabet)
         if not any(lengths[:alphabet]):
             raise Unread
+        self._budget.spend(alphabet - lengths[:alphabet].count(0))
         return _Code(lengths[:alphabet])
 
     def _read_lengths(self, lengths: list[int], alphabet: int) -> None:
@@ -262,6 +310,7 @@ class _Reader:
         at, previous = 0, 8
         while at < alphabet and stored:
             stored -= 1
+            self._budget.spend(2)
             symbol = self._symbol(code)
             if symbol < 16:
                 lengths[at] = symbol

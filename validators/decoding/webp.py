@@ -10,12 +10,14 @@ module calls libwebp's public functions (``webp/decode.h``) through it.
 from __future__ import annotations
 
 import ctypes
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from time import thread_time
 from typing import Final
 
 from PIL import _webp
 
-from validators.base import corrupt
+from validators.base import corrupt, over_budget
 from validators.containers.webp import CodedPicture, WebpStructure
 from validators.containers.webp_chunks import ALPHA, LOSSLESS, Chunk, encoded
 
@@ -27,7 +29,11 @@ _OUT_OF_MEMORY: Final = 1
 _MODE_RGBA: Final = 1
 #: The first step back, in bytes, of the search for superfluous bytes; each further one is eight times larger.
 _FIRST_STEP: Final = 8
-#: The most work that the search may take for one file: about a second.
+#: The most CPU time that libwebp may take for one file, in seconds. The largest pictures that encoders write
+#: take a third. The prefix codes of a few kilobytes can take a decoder a second, and only decoding them shows
+#: this.
+_MAX_SECONDS: Final = 2.0
+#: The most work that the search may take for one file.
 _MAX_COST: Final = 400_000_000
 _COST_OF_BYTE: Final = 8
 
@@ -78,6 +84,28 @@ class _Decoder:
         _LIBWEBP.WebPIDelete(self._decoder)
 
 
+class _Clock:
+    """Bounds the CPU time that libwebp takes for one file."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Counts the CPU time of this thread until the end of the context.
+
+        Raises:
+            Rejected: libwebp has already taken too much time.
+        """
+        if self._seconds > _MAX_SECONDS:
+            raise over_budget("decoding takes too long: far more prefix codes than pixels demand")
+        before = thread_time()
+        try:
+            yield
+        finally:
+            self._seconds += thread_time() - before
+
+
 class _Reader:
     """Finds how many bytes a decoder needs of each picture of one file.
 
@@ -86,6 +114,9 @@ class _Reader:
 
     def __init__(self) -> None:
         self._cost = 0
+        self._clock = _Clock()
+        #: The superfluous bytes of the last picture that had some: encoders append the same to each.
+        self._tail = _FLUSHED
 
     def needed(self, kind: bytes, payload: bytes, pixels: int) -> int:
         """Returns the number of bytes that a decoder needs, plus those that encoders append.
@@ -95,29 +126,45 @@ class _Reader:
         """
         size = len(payload)
         high = max(0, size - _FLUSHED - 1)
-        with closing(_Decoder(kind, payload)) as decoder:
+        with closing(_Decoder(kind, payload)) as decoder, self._clock.running():
+            likely = size - self._tail
+            if 0 < likely - 1 < high and decoder.status(likely - 1) != _OK and decoder.status(likely) == _OK:
+                return likely
             if decoder.status(high) != _OK:
                 if status := decoder.status(size):
                     raise corrupt(f"a picture is damaged, or its data ends early: status {status}")
                 return size
-        low = max(0, high - _FIRST_STEP)
-        while low and self._search(kind, payload[:low], pixels):
-            high, low = low, max(0, size - 8 * (size - low))
-        while low + 1 < high:
+        needed = self._least(kind, payload, high, pixels)
+        self._tail = size - needed
+        return needed
+
+    def _least(self, kind: bytes, payload: bytes, high: int, pixels: int) -> int:
+        """Returns the least number of bytes that are a whole picture; ``high`` bytes are one."""
+        size, low = len(payload), max(0, high - _FIRST_STEP)
+        while low and (found := self._whole(kind, payload, range(low, low + 1), pixels)):
+            high, low = found, max(0, size - _FIRST_STEP * (size - low))
+        while high - low > _FIRST_STEP:
             middle = (low + high) // 2
-            if self._search(kind, payload[:middle], pixels):
+            if self._whole(kind, payload, range(middle, middle + 1), pixels):
                 high = middle
             else:
                 low = middle
-        return high
+        return self._whole(kind, payload, range(low + 1, high), pixels) or high
 
-    def _search(self, kind: bytes, payload: bytes, pixels: int) -> bool:
-        """Whether the payload is a whole picture."""
-        self._cost += pixels + _COST_OF_BYTE * len(payload)
+    def _whole(self, kind: bytes, payload: bytes, sizes: range, pixels: int) -> int:
+        """Returns the first of the ascending sizes that is a whole picture; 0 if none is.
+
+        A decoder that lacks data continues when it has more, so further sizes cost little; if not, as with
+        data that is all prefix codes, the clock bounds the work.
+        """
+        if not sizes:
+            return 0
+        self._cost += pixels + _COST_OF_BYTE * sizes.stop
         if self._cost > _MAX_COST:
             raise corrupt("superfluous data in too many places")
-        with closing(_Decoder(kind, payload)) as decoder:
-            return decoder.status(len(payload)) == _OK
+        # libwebp does not begin before it has an eighth of the chunk, so the chunk ends with the last size.
+        with closing(_Decoder(kind, payload[: sizes.stop - 1])) as decoder, self._clock.running():
+            return next((size for size in sizes if decoder.status(size) == _OK), 0)
 
     def needed_alpha(self, payload: bytes, width: int, height: int) -> int:
         """Does the same as ``needed`` for the payload of an ALPH chunk (RFC 9649 section 2.7.1.2)."""

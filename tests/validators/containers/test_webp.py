@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from PIL import Image
@@ -181,6 +181,22 @@ def test_a_tail_of_a_lossy_picture_goes(length: int) -> None:
     assert len(LOSSY[1]) - 4 <= len(payload) <= len(LOSSY[1]) + 1
     with Image.open(io.BytesIO(stored)) as image, Image.open(io.BytesIO(SIMPLE)) as expected:
         assert image.tobytes() == expected.tobytes()
+
+
+def test_tails_of_any_lengths_go_from_the_frames_of_an_animation() -> None:
+    def frames(lengths: Sequence[int]) -> bytes:
+        size = b"\x3f\0\0\x2f\0\0"
+        pictures = [(LOSSLESS[0], LOSSLESS[1] + (TAIL * 200)[:length]) for length in lengths]
+        return c.extended(
+            *SIZE,
+            2,
+            CONTROL,
+            *[(b"ANMF", bytes(6) + size + bytes(4) + c.riff_of([part])[12:]) for part in pictures],
+        )
+
+    # Decoders need the last byte; up to four bytes more may remain.
+    lengths = [0, 20, 20, 5, 8, 8, 9, 5000, 12, 40, 40, 6, 0, 20]
+    assert accepted(frames(lengths)).stripped == frames([0] * len(lengths))
 
 
 @pytest.mark.parametrize("bits", [9458 | 9458 << 14, (1 << 28) - 1])
