@@ -37,6 +37,7 @@ STATUS: Final = {
     "too_many_pixels": 400,
     "too_large": 413,
     "unsupported_type": 415,
+    "decoder_unavailable": 503,
     # auth
     "unauthenticated": 401,
     "insufficient_scope": 403,

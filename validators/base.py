@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol
 
-from errors import DomainError
+from errors import DomainError, Unavailable
 from validators.containers.structure import KeepMetadata, Structure
 
 #: The most bytes of one image, inclusive: docs/contract.md "Upload one image".
@@ -51,6 +51,12 @@ class Rejected(DomainError):
         super().__init__(reason)
         self.code = code
         self.message = message
+
+
+class DecoderUnavailable(Unavailable):
+    """The picture can't be decoded now, for a reason that is not in the picture: the client may try again."""
+
+    code = "decoder_unavailable"
 
 
 def corrupt(reason: str) -> Rejected:
@@ -150,4 +156,9 @@ class Validator(Protocol):
     def name(self) -> str: ...
 
     def __call__(self, upload: Upload, limits: Limits) -> None:
-        """Returns if the upload passes. Raises Rejected if not."""
+        """Returns if the upload passes.
+
+        Raises:
+            Rejected: it does not pass.
+            Unavailable: the server can't find out now.
+        """

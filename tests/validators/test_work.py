@@ -15,9 +15,9 @@ from tests.pictures import animation, jpeg, png, webp
 from tests.validators.conftest import PICTURE_CHECKS, upload_of
 from validators.base import MAX_IMAGE_BYTES, Limits, Rejected
 
-#: The CPU seconds that validating any file may take. The files below take up to 1.4 on an idle machine, and
-#: more on a busy one; those that the clock of the decoder stops take 2.2. If the work grows with the number of
-#: parts, they take 5 to 28.
+#: The CPU seconds that validating any file may take. The files below take up to 1.1 on an idle machine, and
+#: more on a busy one; a file that the decoder's clock stops takes 2.1. If the work grows with the number of
+#: parts, they take 5 to 41.
 BOUND = 3.0
 #: The most parts that a file may have, minus those of the picture.
 PARTS = 19_900

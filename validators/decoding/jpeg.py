@@ -20,7 +20,7 @@ from typing import Final
 
 import simplejpeg
 
-from validators.base import Limits, corrupt, over_budget
+from validators.base import DecoderUnavailable, Limits, corrupt
 from validators.containers.jpeg import END_OF_IMAGE, JpegStructure
 from validators.containers.structure import Kept
 from validators.decoding.memory import DECODE_MEMORY
@@ -136,6 +136,7 @@ def decode_jpeg(structure: JpegStructure, file: bytes, limits: Limits) -> None:
 
     Raises:
         Rejected: the data of a scan ends early, or the decoder refuses the file.
+        DecoderUnavailable: the system can't start the process that re-encodes the file.
     """
     with DECODE_MEMORY.turn(structure.decode_bytes, limits.max_decode_bytes_in_flight):
         decodes = _Decodes(structure, file)
@@ -184,7 +185,8 @@ def _optimized(data: bytes, memory: int) -> bytes:
     exec, so the threads and locks of this process can't block the new one.
 
     Raises:
-        Rejected: the library gives up, or exceeds a limit; or the system starts no more processes.
+        Rejected: the library gives up, or exceeds a limit.
+        DecoderUnavailable: the system starts no more processes at the moment.
     """
     library_path = os.environ.get("LD_LIBRARY_PATH")  # the interpreter may need it to start
     command = [sys.executable, "-I", "-S", "-c", _OPTIMIZE, str(memory + _UNUSED_ADDRESSES)]
@@ -201,7 +203,7 @@ def _optimized(data: bytes, memory: int) -> bytes:
     except subprocess.TimeoutExpired:  # run() has killed the process and waited for its end
         raise corrupt("coding the coefficients anew takes too long") from None
     except OSError as error:
-        raise over_budget(f"no process to code the coefficients anew: {error.strerror}") from None
+        raise DecoderUnavailable(f"no process to code the coefficients anew: {error.strerror}") from None
     if done.returncode or not done.stdout:
         raise corrupt(f"the coefficients can't be coded anew: status {done.returncode}")
     return done.stdout

@@ -97,6 +97,12 @@ HOSTILE: dict[str, bytes] = {
     "external entity": packet(before='<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>', content="&a;"),
     "ten megabytes": packet(f'Iptc4xmpExt:DigitalSourceType="{SOURCE}digitalArt"', "x" * 10_000_000),
     "deep": b"<a>" * 300_000,
+    "wide": packet(f'Iptc4xmpExt:DigitalSourceType="{SOURCE}digitalArt"', "<a/>" * 200_000),
+    "wide utf-16": packet(f'Iptc4xmpExt:DigitalSourceType="{SOURCE}digitalArt"', "<a/>" * 120_000)
+    .decode()
+    .encode("utf-16"),
+    "many attributes": b"<a " + b" ".join(b'a%d=""' % number for number in range(80_000)) + b"/>",
+    "as many tags as a packet may have": b"<a>" * 50_000,
     "no xml": b"\xff" * 1000,
     "unknown encoding": b'<?xml version="1.0" encoding="nope"?><a/>',
     "cut": GENERATED[:-20],
@@ -104,11 +110,17 @@ HOSTILE: dict[str, bytes] = {
 }
 
 
+def test_a_long_history_does_not_hide_the_source() -> None:
+    history = "<rdf:li>uuid:00000000-0000-0000</rdf:li>" * 17_500
+    data = packet(f'Iptc4xmpExt:DigitalSourceType="{SOURCE}digitalArt"', f"<rdf:Bag>{history}</rdf:Bag>")
+    assert read_statements(data, "source") == Statements("digitalArt")
+
+
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_packet_says_nothing_and_costs_little(data: bytes) -> None:
     before = time.thread_time()
     assert read_statements(data, "rights") == Statements()
-    assert time.thread_time() - before < 4
+    assert time.thread_time() - before < 1
 
 
 def extended_xmp(data: bytes, step: int) -> list[bytes]:

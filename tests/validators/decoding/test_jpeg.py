@@ -15,7 +15,7 @@ import pytest
 
 from tests.pictures import assert_decodes
 from tests.validators.conftest import accepted
-from validators.base import Limits, Rejected
+from validators.base import DecoderUnavailable, Limits, Rejected
 from validators.decoding import jpeg
 from validators.decoding.memory import DECODE_MEMORY
 
@@ -94,14 +94,19 @@ def test_the_process_gets_no_secret_and_no_descriptor_and_writes_nowhere(
 
 
 @pytest.mark.parametrize("problem", [BlockingIOError(11, "no more processes"), OSError(12, "no memory")])
-def test_a_system_without_a_free_process_refuses_the_picture(
-    problem: OSError, monkeypatch: pytest.MonkeyPatch, refused: Refused
+def test_a_picture_may_be_sent_again_to_a_system_without_a_free_process(
+    problem: OSError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: Any, **__: Any) -> None:
         raise problem
 
     monkeypatch.setattr(subprocess, "run", fails)
-    assert refused(damaged()).code == "too_many_pixels"
+    with pytest.raises(DecoderUnavailable) as unavailable:
+        accepted(damaged())
+    monkeypatch.undo()
+    assert unavailable.value.retry_after == 5
+    assert str(problem.strerror) in str(unavailable.value)
+    assert accepted(damaged()).width == 16
 
 
 def children() -> set[str]:
