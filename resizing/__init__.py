@@ -35,6 +35,9 @@ _NO_LIMITS: Final = Limits(
     max_pixels=_ANY, max_decode_bytes=_ANY, max_jpeg_scans=_ANY, max_chunks=_ANY, keep_metadata="none"
 )
 
+# The validators have judged the dimensions by the setting MAX_IMAGE_PIXELS, so Pillow's own limit is off.
+Image.MAX_IMAGE_PIXELS = None
+
 _READERS: Final[tuple[tuple[bytes, Callable[[bytes, Limits], Structure]], ...]] = (
     (b"\xff\xd8", read_jpeg),
     (b"\x89PNG", read_png),

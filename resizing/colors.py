@@ -8,7 +8,7 @@ from typing import Final
 from PIL import Image, ImageCms
 
 #: The colour spaces of profiles (ICC.1:2022 section 7.2.6) and Pillow's modes that they describe.
-_PROFILE_MODES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_PROFILE_MODES: Final = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
 _STRAIGHT: Final = {"La": "LA", "RGBa": "RGBA"}
 _OPAQUE: Final = (255, 255)
 
@@ -46,7 +46,7 @@ def _converted(picture: Image.Image, profile: bytes) -> Image.Image | None:
     """The picture converted from the space of a profile; None if the profile can't be used."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = _PROFILE_MODES.get(source.profile.xcolor_space)
+        mode = _PROFILE_MODES.get(profile[16:20])
         if mode == "RGB" and picture.mode == "L":
             picture = picture.convert("RGB")
         if mode != picture.mode:

@@ -23,7 +23,6 @@ _GAP: Final = 1.5
 _ABI_VERSION: Final = 0x0209
 # VP8StatusCode
 _OK: Final = 0
-_OUT_OF_MEMORY: Final = 1
 # WEBP_CSP_MODE: the second one is premultiplied.
 _RGB: Final = 0
 _RGBA: Final = 7
@@ -116,8 +115,7 @@ def _decode(file: bytes, size: tuple[int, int], *, has_alpha: bool, is_scaled: b
     """Decodes a file of one picture to ``size``, which is not larger than the picture.
 
     Raises:
-        ValueError: libwebp refuses the file.
-        MemoryError: there is not enough memory.
+        ValueError: libwebp refuses the file, or has not enough memory.
     """
     configuration = _Configuration()
     if not _LIBWEBP.WebPInitDecoderConfigInternal(configuration, _ABI_VERSION):
@@ -132,9 +130,7 @@ def _decode(file: bytes, size: tuple[int, int], *, has_alpha: bool, is_scaled: b
     samples.rgba, samples.stride, samples.size = ctypes.addressof(buffer), row, len(data)
     options.use_scaling, options.scaled_width, options.scaled_height = int(is_scaled), *size
     status = _LIBWEBP.WebPDecode(file, len(file), configuration)
-    if status == _OUT_OF_MEMORY:
-        raise MemoryError
-    if status != _OK:
+    if status != _OK:  # a damaged alpha channel has the status of a lack of memory
         raise ValueError(f"libwebp's status is {status}")
     return Samples(size, "RGBa" if has_alpha else "RGB", memoryview(data))
 
@@ -181,8 +177,7 @@ def decoded_webp(structure: WebpStructure, data: bytes, wanted: tuple[int, int])
     """Decodes the picture, or the first frame of the animation on its canvas, to no less than ``wanted``.
 
     Raises:
-        ValueError: the decoder refuses the file.
-        MemoryError: there is not enough memory.
+        ValueError: the decoder refuses the file, or has not enough memory.
     """
     first = structure.pictures[0]
     canvas = (structure.width, structure.height)

@@ -141,9 +141,11 @@ def test_transparent_pictures_are_converted_by_the_profile() -> None:
         cm.DISPLAY_P3[:128] + bytes(len(cm.DISPLAY_P3) - 128),
         cm.cmyk_profile(),
         cm.grey_profile(1.0),
+        cm.DISPLAY_P3[:16] + b"\x8cGB " + cm.DISPLAY_P3[20:],
+        cm.DISPLAY_P3[:16] + b"Lab " + cm.DISPLAY_P3[20:],
         b"no profile at all",
     ],
-    ids=["empty", "cut off", "without tags", "of CMYK", "of grey", "text"],
+    ids=["empty", "cut off", "without tags", "of CMYK", "of grey", "of no space", "of Lab", "text"],
 )
 @pytest.mark.parametrize("pillow_format", ["JPEG", "PNG", "WEBP"])
 def test_a_profile_that_can_not_be_used_is_ignored(pillow_format: str, profile: bytes) -> None:

@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Callable[[], bytes], int]] = {
     "jpeg-grey": (lambda: encoded(plain(2500, 2000, "L"), "JPEG"), 900),
     "jpeg-progressive": (lambda: encoded(plain(2000, 1500), "JPEG", progressive=True, subsampling=0), 160),
     "jpeg-wide": (lambda: encoded(plain(65_500, 16), "JPEG"), 16_000),
-    "jpeg-tall": (lambda: encoded(plain(400, 40_000), "JPEG"), 100),
+    "jpeg-tall": (lambda: encoded(plain(200, 40_000), "JPEG"), 50),
     "png": (lambda: encoded(plain(3000, 2000), "PNG"), 640),
     "png-alpha": (lambda: encoded(plain(1200, 800, "LA").convert("RGBA"), "PNG"), 1000),
     "png-alpha-noise": (lambda: encoded(transparent_noise(600, 400), "PNG", compress_level=1), 599),
@@ -70,13 +70,13 @@ CASES: dict[str, tuple[Callable[[], bytes], int]] = {
     "png-one-bit": (lambda: png_of(4000, 3000, 1, 0), 640),
     "png-wide": (lambda: png_of(500_000, 8, 8, 6), 16_000),
     "png-of-a-row": (lambda: png_of(1_000_000, 1, 16, 6), 160),
-    "png-animated": (lambda: animation("PNG", width=1200, height=800), 640),
-    "webp-scaled": (lambda: encoded(plain(3000, 2000), "WEBP", method=0), 320),
+    "png-animated": (lambda: animation("PNG", width=600, height=400), 320),
+    "webp-scaled": (lambda: encoded(plain(2000, 1500), "WEBP", method=0), 320),
     "webp-in-full": (lambda: encoded(plain(1200, 800), "WEBP", method=0), 1199),
     "webp-alpha": (lambda: encoded(plain(1500, 1000, "LA").convert("RGBA"), "WEBP", method=0), 640),
     "webp-lossless": (lambda: lossless_of(2000, 1500), 640),
     "webp-lossless-groups": (lambda: lossless_of(256, 256, groups=lossless.every_block(256, 256)), 160),
-    "webp-animated": (lambda: animation("WEBP", width=1200, height=800), 640),
+    "webp-animated": (lambda: animation("WEBP", width=600, height=400), 320),
 }
 SMALL = {"png": png(), "jpeg": jpeg(), "webp": webp(lossless=True)}
 
