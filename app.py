@@ -43,6 +43,7 @@ from cli.demo import demo_command
 from cli.doctor import doctor_command
 from cli.export import export_command
 from cli.import_api import import_api_command
+from cli.import_csv import import_csv_command
 from cli.import_folder import import_folder_command
 from cli.imports import import_commands
 from cli.key import key_commands
@@ -407,5 +408,6 @@ def _add_moving(app: Flask, settings: Settings, services: Services) -> None:
     commands = (
         import_folder_command(services),
         import_api_command(services, settings.data_dir / "imports"),
+        import_csv_command(services, settings.data_dir / "imports"),
     )
     app.cli.add_command(import_commands(*commands))

@@ -15,6 +15,7 @@ import click
 
 from cli.imports import PARALLEL, Session, Work, dry_run_option, workspace_option
 from cli.store_errors import Command
+from moving.downloads import Downloads
 from moving.fetch import Fetcher
 from moving.intake import Services
 from moving.items import Item, Step
@@ -119,7 +120,8 @@ def import_api_command(services: Services, state: Path) -> click.Command:
                 is_stopped=session.run.stopping.is_set,
                 connections=PARALLEL + 1,
             ) as fetcher:
-                server = OtherServer(fetcher, base_url, key, Journal(state / f"{name}.jsonl"))
+                downloads = Downloads(fetcher, Journal(state / f"{name}.jsonl"))
+                server = OtherServer(fetcher, base_url, key, downloads)
                 session.bring(lambda: _work(server, since, session))
 
     return api

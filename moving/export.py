@@ -184,7 +184,7 @@ def _write_csv(path: Path, written: Sequence[tuple[Product, Sequence[Mapping[str
     For each image there is its URL and, if it was stored here, its file, which an import prefers.
     """
     most = max((len(images) for _, images in written), default=0)
-    columns = ["model", "name", "category", "description"]
+    columns = ["model", "name", "category", "description", "sourceLocale", "status"]
     for number in range(1, most + 1):
         columns += [f"imageUrl{number}", f"imageFile{number}"]
     with path.open("w", encoding="utf-8-sig", newline="") as file:
@@ -196,6 +196,8 @@ def _write_csv(path: Path, written: Sequence[tuple[Product, Sequence[Mapping[str
                 "name": product.name,
                 "category": product.category,
                 "description": product.description or "",
+                "sourceLocale": product.source_locale,
+                "status": product.status,
             }
             for number, image in enumerate(images, 1):
                 row[f"imageUrl{number}"] = image["url"]

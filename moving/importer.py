@@ -114,12 +114,10 @@ class Importer:
             raise Stopped(reached.message) from None
         except Unavailable:
             raise
-        except _ItemRefused as refused:
-            yield Step(item.model, "", Action.REFUSED, str(refused))
-        except InvalidFields as invalid:
-            yield Step(item.model, "", Action.REFUSED, str(invalid))
+        except (_ItemRefused, InvalidFields) as refused:
+            yield _refused(item, str(refused))
         except DomainError as error:
-            yield Step(item.model, "", Action.REFUSED, error.message)
+            yield _refused(item, error.message)
 
     # --- the product
 
@@ -264,8 +262,12 @@ class Importer:
             except ImageUrlsRefused as refused:
                 if not outside:
                     raise
-                yield Step(item.model, "", Action.REFUSED, str(refused))
+                yield _refused(item, str(refused))
                 state.wanted = [url for url in state.wanted if url not in outside]
                 continue
             return
         raise VersionMismatch
+
+
+def _refused(item: Item, reason: str) -> Step:
+    return Step(item.model, "", Action.REFUSED, f"{item.place}: {reason}" if item.place else reason)

@@ -53,6 +53,7 @@ class Item:
         pictures: in the order of the product's images.
         derived: whether the model was derived from a file name, whose case may be wrong.
         ordered: whether the order of the pictures is restored even if this run adds none.
+        place: where the item stands in its source, for reports; empty if the model says it.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Item:
     pictures: Sequence[Picture] = ()
     derived: bool = False
     ordered: bool = False
+    place: str = ""
 
 
 class Action(StrEnum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -12,11 +11,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from catalog.base import ARCHIVED
+from moving.downloads import Downloads
 from moving.fetch import Fetcher, FetchFailed, Interrupted
 from moving.importer import FIELDS
-from moving.items import Action, Item, Picture, PictureUnreadable, Step, Stopped
-from moving.journal import Journal
-from validators.base import MAX_IMAGE_BYTES
+from moving.items import Action, Item, Picture, Step, Stopped
 
 #: The most bytes of an answer in JSON.
 _MAX_JSON: Final = 64 * 1024 * 1024
@@ -55,14 +53,14 @@ class OtherServer:
         fetcher: makes the requests.
         base_url: the start of its URLs, with or without ``/api/v1``.
         key: an API key or another bearer token that may read products. Pictures are downloaded without it.
-        journal: remembers what was downloaded.
+        downloads: makes pictures out of URLs.
     """
 
-    def __init__(self, fetcher: Fetcher, base_url: str, key: str, journal: Journal) -> None:
+    def __init__(self, fetcher: Fetcher, base_url: str, key: str, downloads: Downloads) -> None:
         self._fetcher = fetcher
         self._products_url = base_url.rstrip("/").removesuffix("/api/v1") + "/api/v1/products"
         self._headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
-        self._journal = journal
+        self._downloads = downloads
 
     def list_products(self) -> list[Summary]:
         """All products, archived ones too, the oldest first.
@@ -130,22 +128,10 @@ class OtherServer:
         )
 
     def _picture(self, url: str, image: Mapping[str, Any]) -> Picture:
-        digest = self._journal.get(url)
         told = image.get("sha256")
         # If nothing was removed, what the server serves is what its client had sent.
-        if (
-            digest is None
-            and isinstance(told, str)
-            and _SHA256.fullmatch(told)
-            and image.get("metadataRemoved") == []
-        ):
-            digest = told
-        return Picture(name=url, read=lambda: self._download(url), url=url, sha256=digest, remote=True)
-
-    def _download(self, url: str) -> bytes:
-        data = download(self._fetcher, url)
-        self._journal.note(url, hashlib.sha256(data).hexdigest())
-        return data
+        same = image.get("metadataRemoved") == [] and isinstance(told, str) and _SHA256.fullmatch(told)
+        return self._downloads.picture(url, sha256=str(told) if same else None)
 
     def _json(self, rest: str, member: str) -> dict[str, Any]:
         """A JSON object, or its member of this name, which is an object.
@@ -171,21 +157,6 @@ class OtherServer:
         if not isinstance(found, dict):
             raise Stopped(f"{self._products_url} does not answer as this API does")
         return found
-
-
-def download(fetcher: Fetcher, url: str) -> bytes:
-    """The bytes of a picture, at most as many as an image may have.
-
-    Raises:
-        PictureUnreadable
-        Stopped: the import ends.
-    """
-    try:
-        return fetcher.get(url, most=MAX_IMAGE_BYTES)
-    except Interrupted:
-        raise Stopped("the import was interrupted") from None
-    except FetchFailed as failure:
-        raise PictureUnreadable(f"not downloaded: {failure}") from None
 
 
 def _summary(item: Any) -> Summary:  # noqa: ANN401  # anything that JSON has

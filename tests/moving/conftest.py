@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from click.testing import Result
 from flask.testing import FlaskCliRunner
 
 from catalog.base import Catalog, Product
 from catalog.identity import Workspace
+from moving import fetch
 from storage.base import StorageBackend
+from tests.moving.relay import Relay, relay
 from tests.storage.contract import read
 
 Command = Callable[..., Result]
@@ -31,6 +34,33 @@ def import_folder(runner: FlaskCliRunner, folder: Path, workspace: Workspace) ->
     return lambda *args: runner.invoke(
         args=["import", "folder", str(folder), "--workspace", workspace.id, *args]
     )
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def front(authority: trustme.CA) -> Iterator[Relay]:
+    """The TLS front of a source, which also serves the files of another host."""
+    with relay(authority) as front:
+        yield front
+
+
+@pytest.fixture
+def trusted(
+    front: Relay, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Imports trust the authority. All names lead to the front. Failed requests are repeated at once."""
+    path = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    monkeypatch.setattr(fetch, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(fetch, "resolve", lambda *_: ["127.0.0.1"])
+    front.reset()
+    yield
+    front.reset()
 
 
 def products(catalog: Catalog, workspace: Workspace) -> dict[str, Product]:

@@ -46,6 +46,10 @@ class Relay:
     def url(self) -> str:
         return f"https://localhost:{self.port}"
 
+    def cdn(self, path: str) -> str:
+        """A URL of another host that the front is, too."""
+        return f"https://cdn.example.com:{self.port}{path}"
+
     def reset(self) -> None:
         self.faults, self.seen, self.before = [], [], len
 

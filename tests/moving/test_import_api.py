@@ -35,20 +35,6 @@ from tests.moving.relay import Relay, relay
 from tests.pictures import jpeg, picture, png, webp
 from tests.servers import ROOT, Server, gunicorn
 
-CDN = "https://cdn.example.com"
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def front(authority: trustme.CA) -> Iterator[Relay]:
-    """The TLS front of the source, which also serves the files of another host."""
-    with relay(authority) as front:
-        yield front
-
 
 @dataclass
 class Source:
@@ -121,21 +107,7 @@ def target(target_app: Target) -> Target:
 
 
 Import = Callable[..., Result]
-
-
-@pytest.fixture(autouse=True)
-def trusted(
-    front: Relay, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
-    """The certificate of the authority, which imports trust. Names of the other host lead to the front."""
-    path = tmp_path / "authority.pem"
-    authority.cert_pem.write_to_path(path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    monkeypatch.setattr(fetch, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(fetch, "resolve", lambda *_: ["127.0.0.1"])
-    front.reset()
-    yield path
-    front.reset()
+pytestmark = pytest.mark.usefixtures("trusted")
 
 
 @pytest.fixture
@@ -409,13 +381,9 @@ def external_shop(source: Source, *urls: str) -> tuple[str, Product]:
     return key, product
 
 
-def cdn(source: Source, path: str) -> str:
-    return f"{CDN}:{source.front.port}{path}"
-
-
 def test_pictures_of_other_hosts_are_stored_too(source: Source, target: Target, import_api: Import) -> None:
     source.front.files = {"/a.webp": webp()}
-    key, _ = external_shop(source, cdn(source, "/a.webp"))
+    key, _ = external_shop(source, source.front.cdn("/a.webp"))
     assert import_api(key).exit_code == 0
     assert stored(target.storage, target.products()["A"]) == [jpeg(), webp(), png()]
 
@@ -423,7 +391,7 @@ def test_pictures_of_other_hosts_are_stored_too(source: Source, target: Target, 
 def test_a_picture_that_is_refused_stays_as_its_url_until_it_is_good(
     source: Source, target: Target, import_api: Import
 ) -> None:
-    url = cdn(source, "/a.gif")
+    url = source.front.cdn("/a.gif")
     source.front.files = {"/a.gif": b"GIF89a" + bytes(100)}
     key, _ = external_shop(source, url)
     result = import_api(key)
@@ -445,7 +413,7 @@ def test_a_picture_that_is_refused_stays_as_its_url_until_it_is_good(
 def test_the_place_of_a_refused_picture_is_kept_in_a_full_product(
     source: Source, target: Target, import_api: Import
 ) -> None:
-    urls = [cdn(source, f"/{number}.png") for number in range(18)]
+    urls = [source.front.cdn(f"/{number}.png") for number in range(18)]
     good = {f"/{number}.png": png(64, 30 + number) for number in range(18)}
     source.front.files = {**good, "/3.png": b"-", "/9.png": b"-"}
     key, _ = external_shop(source, *urls)
@@ -478,7 +446,7 @@ def test_the_place_of_a_refused_picture_is_kept_in_a_full_product(
 def test_a_picture_that_can_not_be_downloaded_does_not_stop_the_others(
     source: Source, target: Target, import_api: Import, fault: faults.Fault, reason: str
 ) -> None:
-    url = cdn(source, "/a.jpg")
+    url = source.front.cdn("/a.jpg")
     key, _ = external_shop(source, url)
     source.front.faults = [("/a.jpg", fault), *[("/loop.jpg", faults.moved("/loop.jpg"))] * 6]
     result = import_api(key)
@@ -492,7 +460,7 @@ def test_an_answer_that_never_ends_is_cut_in_its_head_and_in_its_body(
 ) -> None:
     monkeypatch.setattr(fetch, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(fetch, "_ATTEMPTS", 1)
-    url = cdn(source, "/a.jpg")
+    url = source.front.cdn("/a.jpg")
     key, _ = external_shop(source, url)
     source.front.faults = [("/a.jpg", faults.dripping)]
     result = import_api(key)

@@ -1,0 +1,65 @@
+"""Pictures that are downloaded, and not downloaded again by the next run."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from moving.fetch import Fetcher, FetchFailed, Interrupted
+from moving.items import Picture, PictureUnreadable, Stopped
+from moving.journal import Journal
+from references import is_https_url
+from validators.base import MAX_IMAGE_BYTES
+
+#: The longest URL that a product may have: docs/contract.md "Products".
+_MAX_URL: Final = 2048
+
+
+class Downloads:
+    """Makes pictures out of URLs.
+
+    Args:
+        fetcher: makes the requests.
+        journal: remembers what was downloaded.
+    """
+
+    def __init__(self, fetcher: Fetcher, journal: Journal) -> None:
+        self._fetcher = fetcher
+        self._journal = journal
+
+    def picture(self, url: str, *, name: str = "", sha256: str | None = None) -> Picture:
+        """A picture that is downloaded when it is read.
+
+        Args:
+            url: where it is. It stays in the product if the picture can't be stored.
+            name: what reports call it; the URL if empty.
+            sha256: of its bytes, if it is known otherwise than from the journal.
+        """
+        return Picture(
+            name=name or url,
+            read=lambda: self._download(url),
+            url=external(url),
+            sha256=self._journal.get(url) or sha256,
+            remote=True,
+        )
+
+    def _download(self, url: str) -> bytes:
+        """The bytes, at most as many as an image may have.
+
+        Raises:
+            PictureUnreadable
+            Stopped: the import ends.
+        """
+        try:
+            data = self._fetcher.get(url, most=MAX_IMAGE_BYTES)
+        except Interrupted:
+            raise Stopped("the import was interrupted") from None
+        except FetchFailed as failure:
+            raise PictureUnreadable(f"not downloaded: {failure}") from None
+        self._journal.note(url, hashlib.sha256(data).hexdigest())
+        return data
+
+
+def external(url: str) -> str | None:
+    """The URL, if a product may have it as an external one."""
+    return url if len(url) <= _MAX_URL and is_https_url(url) else None
