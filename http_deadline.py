@@ -204,13 +204,13 @@ def _wait_until_sent(sock: socket.socket, deadline: Deadline) -> None:
     while left and not deadline.is_over:
         # What has arrived may be a refusal, after which the store reads no more, or a message of TLS.
         arrived = readable.poll(1000 * _POLL)
-        if time.monotonic() - since > (_PATIENCE_WITH_ANSWER if arrived else deadline.patience):
-            return
-        if arrived:
-            time.sleep(_POLL)
         before, left = left, _unsent(sock)
         if left < before:
             since = time.monotonic()
+        elif time.monotonic() - since > (_PATIENCE_WITH_ANSWER if arrived else deadline.patience):
+            return
+        if left and arrived:  # the poll does not wait any more
+            time.sleep(_POLL)
 
 
 class _Watched(HTTPConnection):
