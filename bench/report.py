@@ -164,10 +164,10 @@ def serving_section(rows: Sequence[serving.Row]) -> str:
     head = ["", "requests a second", "CPU ms a request", "bytes read a request"]
     return f"""## Serving from disk
 
-The JPEG of 2 MP, {serving.CLIENTS} clients, {WORKERS} workers each. "nginx before Vetrina" is
-[deploy/nginx.conf](../deploy/nginx.conf) with `MEDIA_ACCEL_PREFIX` and without TLS; its CPU time is that
-of both. The last column has the bytes that the processes read through system calls: a 304 reads nothing
-of the file.
+The JPEG of 2 MP and its size of {serving.SIZE} pixels, {serving.CLIENTS} clients, {WORKERS} workers each.
+"nginx before Vetrina" is [deploy/nginx.conf](../deploy/nginx.conf) with `MEDIA_ACCEL_PREFIX` and without
+TLS; its CPU time is that of both. The last column has the bytes that the processes read through system
+calls: a 304 reads nothing of the file.
 
 {table(head, figures)}
 """

@@ -1,4 +1,4 @@
-"""Measures how a stored picture is served: by Vetrina from disk, by nginx, and by nginx before Vetrina.
+"""Measures how a picture and a size of it are served: by Vetrina, by nginx, and by nginx before Vetrina.
 
 The third is ``deploy/nginx.conf`` without TLS: Vetrina checks the key and names the file by
 ``X-Accel-Redirect``, and nginx sends the file. All servers have the same number of workers. They take turns,
@@ -30,6 +30,8 @@ from bench.upload import BOUNDARY, form
 from tests.servers import ROOT, START_SECONDS, accepts, free_port
 
 PICTURE: Final = "JPEG 2 MP"
+#: The width of the size that is served.
+SIZE: Final = 640
 CLIENTS: Final = 8
 ROUNDS: Final = 5
 SECONDS: Final = 1.0
@@ -47,7 +49,7 @@ events {{ worker_connections 256; }}
 http {{
     access_log off;
     sendfile on;
-    types {{ image/jpeg jpg; }}
+    types {{ image/jpeg jpg; image/webp webp; }}
     keepalive_requests 1000000;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
@@ -173,14 +175,20 @@ def ways(folder: Path, stack: ExitStack) -> list[Way]:
     web = stack.enter_context(nginx(folder / "nginx", behind, static_port, proxy_port))
     path = stored_path(alone, form(all_pictures()[PICTURE]))
     etag = first_answer(alone.port, path).headers["ETag"]
+    size = re.sub(r"\.jpg$", f"_{SIZE}w.webp", path)
     found = [
         Way("Vetrina", alone.port, path, [alone.pid]),
         Way("nginx", static_port, path, [web]),
         Way("nginx before Vetrina", proxy_port, path, [web, behind.pid]),
         Way("Vetrina, 304", alone.port, path, [alone.pid], f"If-None-Match: {etag}\r\n", 304),
+        Way("Vetrina, a size", alone.port, size, [alone.pid]),  # its first answer makes the size
+        Way("nginx, a size", static_port, size, [web]),
+        Way("nginx before Vetrina, a size", proxy_port, size, [web, behind.pid]),
     ]
-    if len({first_answer(way.port, path).read() for way in found}) != 1:
-        raise RuntimeError("the servers do not give the same bytes")
+    for same in (path, size):
+        answers = {first_answer(way.port, same).read() for way in found if way.path == same}
+        if len(answers) != 1 or b"" in answers:
+            raise RuntimeError(f"the servers do not give the same bytes of {same}")
     return found
 
 
