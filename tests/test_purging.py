@@ -74,6 +74,13 @@ def queue(catalog: Catalog, count: int) -> list[str]:
 # --- a storage whose deletions are purged
 
 
+@pytest.fixture
+def without_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process looks at the queue later, when another test runs."""
+    monkeypatch.setattr(Purges, "_set_timer", lambda *_: None)
+
+
+@pytest.mark.usefixtures("without_timers")
 class TestPurgedStorage(StorageContract):
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Iterator[StorageBackend]:
@@ -89,7 +96,7 @@ def memory() -> MemoryStorage:
 
 
 @pytest.fixture
-def purged_storage(memory: MemoryStorage, purges: Purges) -> PurgedStorage:
+def purged_storage(memory: MemoryStorage, purges: Purges, without_timers: None) -> PurgedStorage:  # noqa: ARG001  # it acts on ``Purges``
     return PurgedStorage(memory, purges, lambda key: [memory.public_url(key)])
 
 
