@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 
 import pytest
+import trustme
 
 from cloudflare import Cloudflare
 from purging import CdnRefused, CdnUnavailable
 from tests.cloudflare import TOKEN, ZONE, answer, cloudflare_api, purged, refusal
-from tests.s3 import Answer, drip, half, reset, silence, web_page
+from tests.s3 import Answer, drip, half, reset, scripted, silence, web_page
 from tests.servers import free_port
 
 URLS = ["https://cdn.example.com/1.png", "https://cdn.example.com/2.png"]
@@ -112,6 +114,16 @@ def test_an_api_that_can_not_be_reached_is_unavailable() -> None:
     with pytest.raises(CdnUnavailable) as caught:
         Cloudflare(url, ZONE, TOKEN).purge(URLS)
     assert str(caught.value) == f"{url} gave no answer (ConnectionRefusedError)"
+
+
+def test_the_token_is_not_sent_to_a_server_without_a_trusted_certificate() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with scripted(purged, tls=context) as server:
+        with pytest.raises(CdnUnavailable) as caught:
+            Cloudflare(server.url, ZONE, TOKEN).purge(URLS)
+        assert str(caught.value) == f"{server.url} gave no answer (SSLCertVerificationError)"
+        assert server.requests == []
 
 
 def test_an_api_that_comes_back_is_used_again() -> None:

@@ -97,6 +97,40 @@ def test_a_value_that_can_not_be_used_is_named(variable: str, value: str, reason
     assert str(caught.value).startswith(variable)
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"CLOUDFLARE_ZONE_ID": 32 * "0"}, "CLOUDFLARE_PURGE_TOKEN"),
+        ({"CLOUDFLARE_PURGE_TOKEN": "not-a-token"}, "CLOUDFLARE_ZONE_ID"),
+    ],
+)
+def test_a_zone_and_its_token_belong_together(given: dict[str, str], missing: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_env(given)
+    assert str(caught.value) == f"{missing} is missing: {next(iter(given))} needs it."
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        (
+            "CLOUDFLARE_ZONE_ID",
+            "example.com",
+            "CLOUDFLARE_ZONE_ID must be a zone id, 32 digits and letters a to f, but is 'example.com'.",
+        ),
+        (
+            "CLOUDFLARE_PURGE_TOKEN",
+            "Bearer not-a-token",
+            "CLOUDFLARE_PURGE_TOKEN must be an API token, but is '***'.",
+        ),
+    ],
+)
+def test_a_zone_or_token_that_can_not_be_one_is_refused(variable: str, value: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_env({variable: value})
+    assert str(caught.value) == sentence
+
+
 def test_the_keys_are_not_shown_with_the_settings() -> None:
     shown = repr(Settings.from_env({**ENVIRON, "R2_SESSION_TOKEN": "not-a-session-token"}))
     assert "not-a-session-token" not in shown
