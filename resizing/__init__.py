@@ -59,6 +59,10 @@ _UPRIGHT: Final = {
 #: the content: noise takes the most.
 _ENCODER_BYTES: Final = 28
 _ALPHA_ENCODER_BYTES: Final = 20
+#: The same for the conversion to sRGB: copies in different modes.
+_CONVERTER_BYTES: Final = 20
+#: LittleCMS expands the tables of a profile: those of 8 bits to ten times their size.
+_PROFILE_COPIES: Final = 12
 #: The same for every picture: tables, a colour conversion, and loaded pages of code.
 _FIXED_BYTES: Final = 6 << 20
 
@@ -90,11 +94,15 @@ def memory(data: bytes, width: int) -> int:
     """
     structure = _read(data)
     size = _stored_size(structure, width)
-    decoded = _outline(structure, data, size)
+    try:
+        decoded = _outline(structure, data, size)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise NotResizable(f"the decoder fails: {error}") from error
+    # The stages follow each other, and each frees what it took but the picture.
     resampling = decoded.memory + resampling_memory(decoded.size, size)
-    # The decoded picture is freed before the encoder starts.
+    conversion = _CONVERTER_BYTES * size[0] * size[1] + _PROFILE_COPIES * decoded.profile_bytes
     encoding = encoding_memory(*size, has_alpha=decoded.has_alpha)
-    return len(data) + max(resampling + _FIXED_BYTES, encoding)
+    return len(data) + max(resampling + _FIXED_BYTES, conversion + _FIXED_BYTES, encoding)
 
 
 def encoding_memory(width: int, height: int, *, has_alpha: bool) -> int:

@@ -36,6 +36,17 @@ def _part(side: int, eighths: int) -> int:
     return -(-side * eighths // _EIGHTHS)
 
 
+def _profile(structure: JpegStructure) -> bytes | None:
+    """The profile in the segments of a JPEG.
+
+    Raises:
+        OSError, SyntaxError, ValueError: Pillow does not read the segments.
+    """
+    with Image.open(io.BytesIO(structure.stripped), formats=["JPEG"]) as image:  # decodes nothing
+        profile: bytes | None = image.info.get("icc_profile")
+    return profile
+
+
 def outline(structure: JpegStructure, size: tuple[int, int]) -> Outline:
     """What ``decoded_jpeg`` returns for the same arguments."""
     eighths = _eighths(structure, size)
@@ -43,7 +54,7 @@ def outline(structure: JpegStructure, size: tuple[int, int]) -> Outline:
     coefficients = structure.coefficient_bytes if len(structure.coded) > 1 else 0
     columns = structure.components * _COLUMN_BYTES * structure.width
     memory = structure.components * decoded[0] * decoded[1] + coefficients + columns
-    return Outline(decoded, has_alpha=False, memory=memory)
+    return Outline(decoded, has_alpha=False, memory=memory, profile_bytes=len(_profile(structure) or b""))
 
 
 def decoded_jpeg(structure: JpegStructure, size: tuple[int, int]) -> Decoded:
@@ -53,8 +64,6 @@ def decoded_jpeg(structure: JpegStructure, size: tuple[int, int]) -> Decoded:
         ValueError, OSError, SyntaxError: the decoder refuses the file.
     """
     file = structure.stripped
-    with Image.open(io.BytesIO(file), formats=["JPEG"]) as image:  # reads no more than the segments
-        profile = image.info.get("icc_profile")
     mode, name = _MODES[structure.components]
     eighths = _eighths(structure, size)
     wanted = (_part(structure.width, eighths), _part(structure.height, eighths))
@@ -62,4 +71,4 @@ def decoded_jpeg(structure: JpegStructure, size: tuple[int, int]) -> Decoded:
     height, width = samples.shape[:2]
     extent = (structure.width * eighths / _EIGHTHS, structure.height * eighths / _EIGHTHS)
     data = memoryview(samples).cast("B")
-    return Decoded(Samples((width, height), mode, data), extent, profile)
+    return Decoded(Samples((width, height), mode, data), extent, _profile(structure))

@@ -108,11 +108,13 @@ class Outline:
         size: its width and height in pixels.
         has_alpha: whether pixels can be transparent.
         memory: an upper bound of the memory that decoding takes, the result included, in bytes.
+        profile_bytes: the size of the profile; 0 without one.
     """
 
     size: tuple[int, int]
     has_alpha: bool
     memory: int
+    profile_bytes: int
 
 
 def resampling_memory(decoded: tuple[int, int], size: tuple[int, int]) -> int:

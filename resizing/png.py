@@ -199,7 +199,8 @@ def outline(structure: PngStructure) -> Outline:
         bytes_per_pixel *= 2
     memory = bytes_per_pixel * first.size[0] * first.size[1] + 4 * header.row_bytes(header.width)
     has_alpha = is_transparent or header.color not in {_GREY, _COLOR, PALETTE} or first.size != canvas
-    return Outline(canvas, has_alpha, memory + len(structure.stripped))
+    profile = _profile(first.colors) or b""
+    return Outline(canvas, has_alpha, memory + len(structure.stripped), len(profile))
 
 
 def decoded_png(structure: PngStructure) -> Decoded:

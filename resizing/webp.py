@@ -169,8 +169,8 @@ def outline(structure: WebpStructure, data: bytes, wanted: tuple[int, int]) -> O
     has_alpha = _has_alpha(first, data)
     memory = (4 if has_alpha else 3) * size[0] * size[1] + structure.picture_bytes + len(data)
     if (first.width, first.height) != canvas:
-        return Outline(canvas, has_alpha=True, memory=memory)
-    return Outline(size, has_alpha, memory)
+        size, has_alpha = canvas, True
+    return Outline(size, has_alpha, memory, len(_profile(data) or b""))
 
 
 def decoded_webp(structure: WebpStructure, data: bytes, wanted: tuple[int, int]) -> Decoded:

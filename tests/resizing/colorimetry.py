@@ -176,3 +176,11 @@ def cmyk_profile() -> bytes:
     lut = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + _s15(1, 0, 0, 0, 1, 0, 0, 0, 1)
     lut += identity * 4 + bytes(table) + identity * 3
     return _profile(b"CMYK", b"Lab ", b"prtr", {b"wtpt": b"XYZ \0\0\0\0" + _s15(*D50), b"A2B0": lut})
+
+
+def large_profile(space: bytes, channels: int, grid: int) -> bytes:
+    """A profile with a table of ``grid`` entries for each channel, which says that all colours are one."""
+    identity = bytes(range(256))
+    lut = b"mft1" + bytes(4) + bytes((channels, 3, grid, 0)) + _s15(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    lut += identity * channels + bytes(3 * grid**channels) + identity * 3
+    return _profile(space, b"Lab ", b"prtr", {b"wtpt": b"XYZ \0\0\0\0" + _s15(*D50), b"A2B0": lut})

@@ -16,6 +16,7 @@ from PIL import Image
 from tests import carriers as c
 from tests import lossless
 from tests.pictures import animation, encoded, jpeg, png, png_chunk, png_header, webp
+from tests.resizing.colorimetry import large_profile
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 
@@ -59,6 +60,18 @@ CASES: dict[str, tuple[Callable[[], bytes], int]] = {
     "jpeg-progressive": (lambda: encoded(plain(2000, 1500), "JPEG", progressive=True, subsampling=0), 160),
     "jpeg-wide": (lambda: encoded(plain(65_500, 16), "JPEG"), 16_000),
     "jpeg-tall": (lambda: encoded(plain(200, 40_000), "JPEG"), 50),
+    "jpeg-large-profile": (
+        lambda: encoded(plain(64, 48, "CMYK"), "JPEG", icc_profile=large_profile(b"CMYK", 4, 33)),
+        32,
+    ),
+    "png-large-profile": (
+        lambda: encoded(plain(64, 48), "PNG", icc_profile=large_profile(b"RGB ", 3, 100)),
+        32,
+    ),
+    "webp-large-profile": (
+        lambda: encoded(plain(64, 48), "WEBP", icc_profile=large_profile(b"RGB ", 3, 100)),
+        32,
+    ),
     "png": (lambda: encoded(plain(3000, 2000), "PNG"), 640),
     "png-alpha": (lambda: encoded(plain(1200, 800, "LA").convert("RGBA"), "PNG"), 1000),
     "png-alpha-noise": (lambda: encoded(transparent_noise(600, 400), "PNG", compress_level=1), 599),
