@@ -1,8 +1,8 @@
 """Measures how a picture and a size of it are served: by Vetrina, by nginx, and by nginx before Vetrina.
 
-The third is ``deploy/nginx.conf`` without TLS: Vetrina checks the key and names the file by
-``X-Accel-Redirect``, and nginx sends the file. All servers have the same number of workers. They take turns,
-round after round, and their medians are compared.
+The third is ``deploy/nginx.conf`` without TLS: nginx sends a file that exists without a request to Vetrina.
+All servers have the same number of workers. They take turns, round after round, and their medians are
+compared.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ def nginx(folder: Path, vetrina: Target, static_port: int, proxy_port: int) -> I
         ("server 127.0.0.1:8000;", f"server 127.0.0.1:{vetrina.port};"),
         ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
         ("listen 443 ssl http2;", f"listen 127.0.0.1:{proxy_port};"),
+        ("root /srv/vetrina/data;", f"root {vetrina.media.parent};"),
         ("/srv/vetrina/data/media/", f"{vetrina.media}/"),
     ):
         if shipped not in site:

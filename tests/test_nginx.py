@@ -16,7 +16,10 @@ import pytest
 import requests
 import trustme
 
-from tests.pictures import jpeg
+from app import create_app
+from config import Settings
+from tests.api.test_metrics import samples
+from tests.pictures import jpeg, png, webp
 from tests.programs import require_program
 from tests.servers import ROOT, Server, accepts, free_port, gunicorn
 from tests.test_worker import PICTURE, Shop, head, open_shop, read_answer
@@ -64,6 +67,7 @@ def nginx(folder: Path, server: Server, port: int, authority: trustme.CA) -> Ite
         ("listen 443 ssl http2;", f"listen 127.0.0.1:{port} ssl http2;"),
         ("/etc/letsencrypt/live/images.example.com/fullchain.pem", f"{folder}/chain.pem"),
         ("/etc/letsencrypt/live/images.example.com/privkey.pem", f"{folder}/key.pem"),
+        ("root /srv/vetrina/data;", f"root {folder}/data;"),
         ("/srv/vetrina/data/media/", f"{folder}/data/media/"),
     ):
         assert shipped in site
@@ -109,16 +113,105 @@ def test_a_picture_goes_in_and_comes_out_through_nginx(shop: Shop, image_url: st
     assert (response.status_code, response.content) == (200, PICTURE)
 
 
-def test_nginx_sends_the_same_headers_as_vetrina_alone(image_url: str) -> None:
-    headers = requests.get(image_url, timeout=10).headers
-    assert headers["Content-Type"] == "image/jpeg"
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
-    assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    assert headers["Access-Control-Allow-Origin"] == "*"
-    assert headers["Content-Disposition"] == f'inline; filename="{image_url.rpartition("/")[2]}"'
-    assert headers["Server"] == "nginx"
-    assert "X-Accel-Redirect" not in headers
+def size_urls(shop: Shop, product: str) -> list[str]:
+    (image,) = shop.product(product)["images"]
+    return [size["url"] for size in image["sizes"]]
+
+
+@pytest.fixture
+def size_url(shop: Shop) -> str:
+    """The URL of a size that is not made yet."""
+    product = shop.new_product()
+    assert shop.upload(product, jpeg(400, 300)).status_code == 201
+    return size_urls(shop, product)[0]
+
+
+def requests_to_vetrina(shop: Shop) -> float:
+    """How many requests for pictures and sizes have come to Vetrina."""
+    text = requests.get(f"http://127.0.0.1:{shop.server.port}/metrics", timeout=10).text
+    return sum(
+        count
+        for (name, labels), count in samples(text).items()
+        if name == "vetrina_requests_total" and "/media/" in labels
+    )
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp"])
+def test_nginx_sends_a_picture_without_a_request_to_vetrina(shop: Shop, extension: str) -> None:
+    data = {"jpg": jpeg, "png": png, "webp": webp}[extension]()
+    product = shop.new_product()
+    files = {"file": ("hero", data, "application/octet-stream")}
+    requests.post(f"{product}/images", files=files, headers=shop.headers, timeout=30)
+    (url,) = shop.product(product)["imageUrls"]
+    before = requests_to_vetrina(shop)
+    response = requests.get(url, timeout=10)
+    assert (response.status_code, response.content) == (200, data)
+    assert response.headers["Content-Type"] == {"jpg": "image/jpeg"}.get(extension, f"image/{extension}")
+    assert requests_to_vetrina(shop) == before
+
+
+def test_only_the_first_request_for_a_size_comes_to_vetrina(shop: Shop, size_url: str) -> None:
+    before = requests_to_vetrina(shop)
+    first, *others = [requests.get(size_url, timeout=30) for _ in range(3)]
+    assert (first.status_code, first.headers["Content-Type"]) == (200, "image/webp")
+    for other in others:
+        assert (other.status_code, other.content) == (200, first.content)
+        assert other.headers["ETag"] == first.headers["ETag"]
+    assert requests_to_vetrina(shop) == before + 1
+
+
+@pytest.mark.parametrize("kind", ["image_url", "size_url"])
+def test_nginx_sends_the_same_headers_as_vetrina_alone(
+    shop: Shop, request: pytest.FixtureRequest, kind: str
+) -> None:
+    url: str = request.getfixturevalue(kind)
+    alone = create_app(Settings(data_dir=Path(shop.server.environ["DATA_DIR"]))).test_client()
+    path = url.removeprefix(shop.server.url)
+    expected = dict(alone.get(path, buffered=True).headers)
+    varying = {"ETag", "X-Request-Id", "Date", "Connection"}
+    for _ in range(2):
+        headers = dict(requests.get(url, timeout=30).headers)
+        assert headers.pop("Server") == "nginx"
+        assert varying == varying & headers.keys()
+        assert headers["ETag"].startswith('"')
+        assert {name: value for name, value in headers.items() if name not in varying} == {
+            name: value for name, value in expected.items() if name not in varying
+        }
+    etag = headers["ETag"]
+    for condition in ({"If-None-Match": etag}, {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}):
+        response = requests.get(url, headers=condition, timeout=10)
+        assert (response.status_code, response.content) == (304, b"")
+        assert response.headers["Cache-Control"] == expected["Cache-Control"]
+
+
+def test_a_deleted_picture_and_its_sizes_are_a_404_at_once(shop: Shop) -> None:
+    product = shop.new_product()
+    url = str(shop.upload(product, jpeg(400, 300)).json()["imageUrl"])
+    urls = [url, *size_urls(shop, product)]
+    assert [requests.get(each, timeout=30).status_code for each in urls] == [200, 200, 200]
+    requests.delete(f"{product}/images/0", headers=shop.headers, timeout=10).raise_for_status()
+    for each in urls:
+        response = requests.get(each, timeout=10)
+        assert (response.status_code, response.json()) == (404, {"error": "Not found"})
+        assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_nginx_sends_no_other_file_of_the_folder(shop: Shop, image_url: str) -> None:
+    path = image_url.removeprefix(shop.server.url)
+    file = Path(shop.server.environ["DATA_DIR"]) / path.removeprefix("/")
+    for name in (f"{32 * 'a'}.incoming", f".{file.name}", f"{file.name}.bak"):
+        file.with_name(name).write_bytes(b"bytes")
+        other = f"{shop.server.url}{path.rpartition('/')[0]}/{name}"
+        assert requests.get(other, timeout=10).status_code == 404
+        file.with_name(name).unlink()
+    for spelling in (path.replace("/media/", "/media//"), path.upper(), f"{path}/", "/vetrina.sqlite3"):
+        assert requests.get(shop.server.url + spelling, timeout=10).status_code == 404
+
+
+def test_a_picture_takes_no_writes(image_url: str) -> None:
+    for method in ("PUT", "POST", "DELETE", "PATCH"):
+        response = requests.request(method, image_url, timeout=10)
+        assert (response.status_code, response.json()) == (405, {"error": "Method not allowed"})
 
 
 def test_nginx_answers_conditions_and_ranges(image_url: str) -> None:
