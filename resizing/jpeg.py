@@ -51,7 +51,7 @@ def outline(structure: JpegStructure, size: tuple[int, int]) -> Outline:
     """What ``decoded_jpeg`` returns for the same arguments."""
     eighths = _eighths(structure, size)
     decoded = _part(structure.width, eighths), _part(structure.height, eighths)
-    coefficients = structure.coefficient_bytes if len(structure.coded) > 1 else 0
+    coefficients = 0 if structure.decoded_in_one_pass else structure.coefficient_bytes
     columns = structure.components * _COLUMN_BYTES * structure.width
     memory = structure.components * decoded[0] * decoded[1] + coefficients + columns
     return Outline(decoded, has_alpha=False, memory=memory, profile_bytes=len(_profile(structure) or b""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -50,6 +51,16 @@ def lossless_of(width: int, height: int, **options: object) -> bytes:
     return c.riff_of([(b"VP8L", lossless.header(width, height) + stream)])
 
 
+def progressive_of_one_scan(width: int, height: int) -> bytes:
+    """The mean levels of the blocks alone, in one scan that has all of their bits."""
+    data = encoded(plain(width, height, "L"), "JPEG", progressive=True)
+    first = data.index(b"\xff\xda")
+    end = re.compile(rb"\xff[^\0\xd0-\xd7]").search(data, first + 10)
+    assert end
+    assert data[first + 7 : first + 10] == b"\0\0\1"
+    return data[: first + 9] + b"\0" + data[first + 10 : end.start()] + b"\xff\xd9"
+
+
 #: A picture and the width of the size.
 CASES: dict[str, tuple[Callable[[], bytes], int]] = {
     "jpeg-to-an-eighth": (lambda: encoded(plain(4000, 3000), "JPEG"), 320),
@@ -58,6 +69,7 @@ CASES: dict[str, tuple[Callable[[], bytes], int]] = {
     "jpeg-cmyk": (lambda: encoded(plain(1500, 1000, "CMYK"), "JPEG"), 900),
     "jpeg-grey": (lambda: encoded(plain(2500, 2000, "L"), "JPEG"), 900),
     "jpeg-progressive": (lambda: encoded(plain(2000, 1500), "JPEG", progressive=True, subsampling=0), 160),
+    "jpeg-progressive-of-one-scan": (lambda: progressive_of_one_scan(3000, 2000), 160),
     "jpeg-wide": (lambda: encoded(plain(65_500, 16), "JPEG"), 16_000),
     "jpeg-tall": (lambda: encoded(plain(200, 40_000), "JPEG"), 50),
     "jpeg-large-profile": (

@@ -52,11 +52,13 @@ class JpegStructure(Structure):
         components: the number of colour components: 1, 3 or 4.
         coded: the scans, in order; in ``kept`` the data of each scan is one part of the file.
         coefficient_bytes: the memory that all coefficients take, in bytes.
+        decoded_in_one_pass: whether a decoder keeps no coefficients.
     """
 
     components: int
     coded: Sequence[Scan]
     coefficient_bytes: int
+    decoded_in_one_pass: bool
 
 
 class _Walk:
@@ -190,6 +192,7 @@ class _Walk:
             digital_source_type=self._application.digital_source_type,
             orientation=self._application.orientation,
             coefficient_bytes=frame.coefficient_bytes(),
+            decoded_in_one_pass=frame.decoded_in_one_pass,
         )
 
     def _drop_unused_tables(self) -> None:
