@@ -2,7 +2,8 @@
 
 An object is public under a URL that a CDN may keep for a year. So each deletion of an object queues its URLs
 first, durably, in the catalog, and then deletes the object. An entry becomes due when the deletion is over,
-because a CDN that drops a URL earlier could fetch the object again. What each failure leaves:
+because a CDN that drops a URL earlier could fetch the object again: the process that deletes knows when that
+is, and the others wait for ``DELAY``. What each failure leaves:
 
 ==========================================  =====================================================
 the catalog does not take the entry         the object is not deleted; the sweep deletes it later, and
@@ -40,6 +41,14 @@ BATCH: Final = 100
 
 #: An entry is due after this time. It is longer than the deletion of an object takes (storage/r2/client.py).
 DELAY: Final = timedelta(seconds=12)
+
+#: The seconds in which a process collects the URLs of several deletions for one request, and the least
+#: seconds between two of its requests: Cloudflare's free plan allows 5 a minute, and 25 at once.
+_COLLECT: Final = 1.0
+_GAP: Final = 12.0
+
+#: The most entries that a process remembers as its own. It finds the others in the catalog.
+_MOST_RELEASED: Final = 1000
 
 #: How often a process looks at the queue, in seconds.
 INTERVAL: Final = 15.0
@@ -119,10 +128,11 @@ class PurgedStorage:
     def delete(self, key: str) -> None:
         """See StorageBackend."""
         try:
-            self._purges.queue(self._urls_of(key))
+            queued = self._purges.queue(self._urls_of(key))
         except CatalogError as error:
             raise StorageUnavailable(f"can't delete {key}: its purge can't be queued: {error}") from error
         self._storage.delete(key)
+        self._purges.release(queued)
 
     def put(self, key: str, data: bytes, *, sha256: bytes) -> None:
         """See StorageBackend."""
@@ -181,21 +191,30 @@ class Purges:
         self._due = time.monotonic() + interval
         self._running = threading.Lock()
         self._timer: threading.Timer | None = None
+        self._released: dict[str, Purge] = {}  # by URL
         self._has_queued = False  # and the queue has not been seen empty since
+        self._last_run = -_GAP  # of time.monotonic()
         self._silent_until = 0.0  # of time.monotonic()
         self._refused = 0
 
-    def queue(self, urls: Sequence[str]) -> None:
-        """Queues URLs durably, and sees to it that this process looks at the queue when they are due.
+    def queue(self, urls: Sequence[str]) -> list[Purge]:
+        """Queues URLs durably.
 
         Raises:
             CatalogUnavailable, OutcomeUnknown
         """
         at = now()
-        for url in urls:
-            self._catalog.add_purge(Purge(url, at, at + self._delay))
+        queued = [Purge(url, at, at + self._delay) for url in urls]
+        for purge in queued:
+            self._catalog.add_purge(purge)
         self._has_queued = True
-        self._set_timer(self._delay.total_seconds())
+        return queued
+
+    def release(self, queued: Sequence[Purge]) -> None:
+        """Makes entries that this process has queued due for itself: the deletion is over."""
+        if len(self._released) < _MOST_RELEASED:
+            self._released.update((purge.url, purge) for purge in queued)
+        self._set_timer(max(_COLLECT, self._last_run + _GAP - time.monotonic()))
 
     def _set_timer(self, seconds: float) -> None:
         """Looks at the queue after some seconds: a request that would do so may not come."""
@@ -223,10 +242,11 @@ class Purges:
                 self._silent_until = time.monotonic() + _LOG_PAUSE
                 log.warning("the CDN's cache was not purged: %s", error)
         finally:
-            self._due = time.monotonic() + self._interval
+            self._last_run = time.monotonic()
+            self._due = self._last_run + self._interval
             self._running.release()
             if self._has_queued:
-                self._set_timer(self._interval)
+                self._set_timer(_GAP if self._released else self._interval)
 
     def run(self) -> int:
         """Purges everything that is due, unless another process is doing it; returns the number of URLs.
@@ -238,12 +258,14 @@ class Purges:
         holder = secrets.token_hex(8)
         is_holder = False
         count = 0
-        while batch := self._catalog.due_purges(now(), BATCH):
+        while self._next_batch():
             if not self._catalog.lease_purges(holder, now(), now() + _LEASE):
                 return count
             is_holder = True
-            # Another process may have purged these before it gave the lease back.
-            batch = self._catalog.due_purges(now(), BATCH)
+            # Another process may have purged some before it gave the lease back.
+            batch = self._next_batch()
+            for purge in batch:
+                self._released.pop(purge.url, None)
             try:
                 count += self._purge(batch)
             except CdnUnavailable as error:
@@ -253,6 +275,11 @@ class Purges:
         if is_holder:
             self._catalog.lease_purges(holder, now(), now())
         return count
+
+    def _next_batch(self) -> list[Purge]:
+        due = {purge.url: purge for purge in self._catalog.due_purges(now(), BATCH)}
+        # A copy, because other threads release entries meanwhile.
+        return list({**self._released.copy(), **due}.values())[:BATCH]
 
     def _keep_lease(self, holder: str, error: CdnUnavailable, batch: Sequence[Purge]) -> None:
         """Keeps the lease for a pause, in which no process asks the CDN."""

@@ -100,16 +100,52 @@ def purged_storage(memory: MemoryStorage, purges: Purges, without_timers: None) 
     return PurgedStorage(memory, purges, lambda key: [memory.public_url(key)])
 
 
-def test_a_deletion_is_purged_when_it_is_over(
-    purged_storage: PurgedStorage, purges: Purges, cdn: FakeCdn, clock: list[datetime]
+@pytest.mark.usefixtures("clock")
+def test_a_deletion_is_purged_by_its_process_when_it_is_over(
+    purged_storage: PurgedStorage, memory: MemoryStorage, catalog: Catalog, purges: Purges, cdn: FakeCdn
+) -> None:
+    keys = [new_key() for _ in range(2)]
+    for key in keys:
+        put(purged_storage, key, b"bytes")
+    before_the_next_deletion: list[int] = []
+    memory_delete = memory.delete
+
+    def delete(key: str) -> None:
+        before_the_next_deletion.append(purges.run())
+        memory_delete(key)
+
+    memory.delete = delete  # type: ignore[method-assign]  # runs while the deletion is under way
+    for key in keys:
+        purged_storage.delete(key)
+    assert before_the_next_deletion == [0, 1]
+    assert purges.run() == 1
+    assert cdn.asked == [[purged_storage.public_url(key)] for key in keys]
+    assert (purges.run(), catalog.purge_backlog().length) == (0, 0)
+
+
+def test_other_processes_wait_until_a_deletion_is_certainly_over(
+    purged_storage: PurgedStorage, catalog: Catalog, cdn: FakeCdn, clock: list[datetime]
 ) -> None:
     put(purged_storage, key := new_key(), b"bytes")
     purged_storage.delete(key)
-    assert purges.run() == 0
+    other = Purges(catalog, cdn)
+    assert other.run() == 0
     clock[0] += DELAY
-    assert purges.run() == 1
-    assert cdn.asked == [[purged_storage.public_url(key)]]
-    assert purges.run() == 0
+    assert other.run() == 1
+
+
+def test_more_deletions_than_a_request_takes_are_purged_in_batches(
+    purges: Purges, cdn: FakeCdn, clock: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("purging.BATCH", 3)
+    monkeypatch.setattr(Purges, "_set_timer", lambda *_: None)
+    urls = [url_of(number) for number in range(7)]
+    purges.release(purges.queue(urls[:4]))
+    clock[0] += DELAY
+    purges.release(purges.queue(urls[4:]))
+    assert purges.run() == 7
+    assert [len(asked) for asked in cdn.asked] == [3, 3, 1]
+    assert {url for asked in cdn.asked for url in asked} == set(urls)
 
 
 def test_an_object_whose_purge_can_not_be_queued_is_not_deleted(
@@ -280,7 +316,7 @@ def eventually(condition: Callable[[], bool]) -> None:
 def test_a_deletion_is_purged_without_a_further_request(catalog: Catalog, cdn: FakeCdn) -> None:
     purges = Purges(catalog, cdn, delay=timedelta(milliseconds=20), interval=0.02)
     cdn.failures = [CdnUnavailable("busy", 1)]
-    purges.queue([url_of(1)])
+    purges.release(purges.queue([url_of(1)]))
     eventually(lambda: len(cdn.asked) == 2)
     eventually(lambda: catalog.purge_backlog().length == 0)
     assert cdn.asked == [[url_of(1)], [url_of(1)]]
