@@ -1,15 +1,10 @@
-"""An upload or a removal in a process that kills itself: run as ``python -m tests.crash``.
-
-Arguments: the step at which the process sends itself SIGKILL, the id of the workspace, the id of the product.
-The environment names real stores. The process kills itself just before or just after one of their steps.
-"""
+"""An upload or a removal that kills its process just before or just after one of the steps of the stores."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sqlite3
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -81,8 +76,8 @@ OF_EVERY_CATALOG: Final = (
 )
 
 
-def main(step: str, workspace_id: str, product_id: str) -> None:
-    settings = Settings.from_env()
+def crash(settings: Settings, step: str, workspace_id: str, product_id: str) -> None:
+    """Uploads or removes an image on the stores of the settings. Sends SIGKILL to the process at the step."""
     storage, catalog = make_storage(settings, "disk"), make_catalog(settings)
     assert isinstance(storage, DiskStorage)
     uploads = Uploads(storage, catalog, Limits())
@@ -93,7 +88,3 @@ def main(step: str, workspace_id: str, product_id: str) -> None:
         uploads.add(product, upload, skip_present=False)
     else:
         uploads.remove(workspace_id, product_id, 0, expected_version=None)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

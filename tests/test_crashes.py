@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from flask.testing import FlaskCliRunner
@@ -17,7 +15,7 @@ from app import make_catalog
 from catalog.base import Catalog, Product
 from config import Settings
 from storage.base import StorageBackend
-from tests.crash import OF_EVERY_CATALOG, REMOVAL_STEPS, UPLOAD_STEPS
+from tests.crash import OF_EVERY_CATALOG, REMOVAL_STEPS, UPLOAD_STEPS, crash
 from tests.factories import new_product, new_workspace
 from tests.mongo import new_database
 from tests.pictures import png
@@ -25,7 +23,9 @@ from tests.storage.contract import keys_of, read
 from uploads import Uploads
 from validators.base import FilePart, Limits, Upload
 
-ROOT = Path(__file__).parent.parent
+# The processes are forked from one without threads, which has loaded the application.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["tests.crash", "catalog.mongo"])
 
 
 def cases(steps: Iterable[str]) -> list[tuple[str, str]]:
@@ -58,16 +58,13 @@ def product(catalog: Catalog, storage: StorageBackend) -> Product:
     return uploads.add(made, upload, skip_present=False).product
 
 
-def crash(settings: Settings, product: Product, step: str) -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", "tests.crash", step, product.workspace_id, product.id],
-        cwd=ROOT,
-        env={"DATA_DIR": str(settings.data_dir), "CATALOG_URL": settings.catalog_url},
-        timeout=60,
-        check=False,
-        capture_output=True,
+def run_and_crash(settings: Settings, product: Product, step: str) -> None:
+    process = _PROCESSES.Process(
+        target=crash, args=(settings, step, product.workspace_id, product.id), daemon=True
     )
-    assert process.returncode == -signal.SIGKILL, process.stderr
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
 
 
 def referenced(catalog: Catalog, product: Product) -> set[str]:
@@ -97,7 +94,7 @@ def test_an_upload_that_is_killed_leaves_at_most_an_object_for_the_sweep(
     runner: FlaskCliRunner,
     step: str,
 ) -> None:
-    crash(settings, product, step)
+    run_and_crash(settings, product, step)
     assert len(stored(storage)) == (1 if step == "before the bytes are stored" else 2)
     assert len(referenced(catalog, product)) == (2 if step == "after the append" else 1)
     assert referenced(catalog, product) >= {image.key for image in product.images}
@@ -113,7 +110,7 @@ def test_a_removal_that_is_killed_leaves_at_most_an_object_for_the_sweep(
     runner: FlaskCliRunner,
     step: str,
 ) -> None:
-    crash(settings, product, step)
+    run_and_crash(settings, product, step)
     kept = step in ("before the catalog is asked", "in the transaction of the removal")
     assert len(referenced(catalog, product)) == (1 if kept else 0)
     assert_sound(storage, catalog, product, runner)

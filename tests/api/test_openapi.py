@@ -148,7 +148,7 @@ RUNS = [
     for mode in GenerationMode
     if takes_input or mode is GenerationMode.POSITIVE
 ]
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
 
 
 @pytest.fixture
