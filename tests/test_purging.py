@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import logging
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,14 +17,17 @@ import pytest
 
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
+from catalog.ids import now
 from catalog.purges import Backlog, Purge
 from catalog.sqlite import SQLiteCatalog
 from purging import BATCH, DELAY, CdnRefused, CdnUnavailable, PurgedStorage, Purges
 from storage.base import StorageBackend, StorageUnavailable
+from storage.disk import DiskStorage
 from storage.memory import MemoryStorage
 from tests.faults import fail_with
 from tests.storage.contract import StorageContract, keys_of, new_key, put
 
+ROOT = Path(__file__).parent.parent
 START = datetime.fromisoformat("2026-04-10T14:30:00+00:00")
 
 
@@ -167,6 +174,53 @@ def test_the_purge_is_queued_before_the_object_is_deleted(
     with pytest.raises(StorageUnavailable):
         purged_storage.delete(key)
     assert catalog.purge_backlog().length == 1
+
+
+#: Deletes an object, and kills its own process at a step.
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from catalog.sqlite import SQLiteCatalog
+from purging import PurgedStorage, Purges
+from storage.disk import DiskStorage
+
+folder, step, key = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+catalog, disk = SQLiteCatalog(folder / "vetrina.sqlite3"), DiskStorage(folder / "media", "https://cdn.example.com")
+owner, name = {"queue": (catalog, "add_purge"), "delete": (disk, "delete")}[step.partition(" ")[2]]
+original = getattr(owner, name)
+
+def die(*args):
+    if step.startswith("after"):
+        original(*args)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(owner, name, die)
+PurgedStorage(disk, Purges(catalog, None), lambda key: [disk.public_url(key)]).delete(key)
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "is_queued", "is_stored"),
+    [
+        ("before queue", False, True),
+        ("after queue", True, True),
+        ("before delete", True, True),
+        ("after delete", True, False),
+    ],
+)
+def test_a_process_that_is_killed_leaves_a_purge_or_an_object(
+    tmp_path: Path, cdn: FakeCdn, clock: list[datetime], step: str, is_queued: bool, is_stored: bool
+) -> None:
+    disk = DiskStorage(tmp_path / "media", "https://cdn.example.com")
+    put(disk, key := new_key(), b"bytes")
+    command = [sys.executable, "-c", DYING, str(tmp_path), step, key]
+    ended = subprocess.run(command, cwd=ROOT, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert keys_of(disk) == ({key} if is_stored else set())
+    clock[0] = now() + DELAY
+    with closing(SQLiteCatalog(tmp_path / "vetrina.sqlite3")) as catalog:
+        assert Purges(catalog, cdn).run() == int(is_queued)
+    assert cdn.asked == ([[disk.public_url(key)]] if is_queued else [])
 
 
 # --- the work on the queue
