@@ -156,11 +156,15 @@ class Session:
             f"{counts[Action.MADE]} made, {counts[Action.CHANGED]} changed, {counts[Action.HERE]} unchanged"
         )
         pictures = f"{counts[Action.ADDED]} added, {counts[Action.PRESENT]} here already"
-        for action in (Action.DOWNLOAD, Action.LINKED, Action.REFUSED, Action.LEFT_OUT):
+        for action in (Action.DOWNLOAD, Action.LINKED):
             if counts[action]:
                 pictures += f", {counts[action]} {_WORDS[action]}"
-        end = " Nothing was written." if self._dry_run else ""
-        return f"Products: {products}. Pictures: {pictures}.{end}"
+        others = (Action.REFUSED, Action.LEFT_OUT)
+        not_here = ", ".join(f"{counts[action]} {_WORDS[action]}" for action in others if counts[action])
+        sentences = [f"Products: {products}", f"Pictures: {pictures}", not_here]
+        if self._dry_run:
+            sentences.append("Nothing was written")
+        return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
 def import_commands(*commands: click.Command) -> click.Group:

@@ -399,7 +399,7 @@ def test_a_picture_that_is_refused_stays_as_its_url_until_it_is_good(
     assert result.stderr == (
         f"{url}: refused: Unsupported MIME type — accepts image/png, image/jpeg, image/webp; its URL stays\n"
     )
-    assert result.stdout == summary("1 made, 0 changed, 0 unchanged", "2 added, 0 here already, 1 refused")
+    assert result.stdout == summary("1 made, 0 changed, 0 unchanged", "2 added, 0 here already. 1 refused")
     before = target.products()
     assert stored(target.storage, before["A"]) == [jpeg(), url, png()]
     assert import_api(key).exit_code == 1

@@ -86,7 +86,7 @@ def test_a_dry_run_prints_a_table_and_writes_nothing(
         "B        B.webp      added",
         "cut                  made",
         "cut      cut.jpg     refused: Image is corrupt or incomplete",
-        "Products: 2 made, 0 changed, 1 unchanged. Pictures: 2 added, 1 here already, 2 refused, 1 left out. "
+        "Products: 2 made, 0 changed, 1 unchanged. Pictures: 2 added, 1 here already. 2 refused, 1 left out. "
         "Nothing was written.",
     ]
     assert products(catalog, workspace) == {"A100": product}
@@ -135,7 +135,7 @@ def test_without_a_category_only_existing_products_get_pictures(
     result = import_folder()
     assert result.exit_code == 1
     assert result.stderr == "B200: refused: there is no product of this model; give --category to make it\n"
-    assert result.stdout == summary(0, 1, 1, 0, ", 1 refused")
+    assert result.stdout == summary(0, 1, 1, 0, ". 1 refused")
     assert list(products(catalog, workspace)) == [product.model]
 
 
@@ -168,7 +168,7 @@ def test_what_is_no_good_picture_is_named_and_the_others_go_on(
         "A_5.heic: refused: not a PNG, JPEG or WebP",
         "A_6.pdf: left out: not a picture",
     ]
-    assert result.stdout == summary(1, 0, 1, 0, ", 5 refused, 1 left out")
+    assert result.stdout == summary(1, 0, 1, 0, ". 5 refused, 1 left out")
     assert len(keys_of(storage)) == 1
 
 
@@ -220,7 +220,7 @@ def test_a_file_that_can_not_be_read_is_named(
     monkeypatch.setattr("moving.files.os.open", refuse)
     result = import_folder("--category", "toys")
     assert result.stderr == "A_1.jpg: refused: can't be read: Permission denied\n"
-    assert (result.exit_code, result.stdout) == (1, summary(1, 0, 1, 0, ", 1 refused"))
+    assert (result.exit_code, result.stdout) == (1, summary(1, 0, 1, 0, ". 1 refused"))
 
 
 def test_names_of_macos_stand_for_the_composed_model(
