@@ -179,7 +179,9 @@ def test_the_dashboard_has_panels_with_unique_ids_inside_the_grid() -> None:
 
 
 def test_gixy_finds_nothing_in_the_site_of_nginx() -> None:
-    assert "No issues found" in run(python_tool("gixy"), DEPLOY / "nginx.conf")
+    # It wants a cache of open files beside try_files, from which a deleted picture would still be served.
+    skipped = "--skips=try_files_is_evil_too"
+    assert "No issues found" in run(python_tool("gixy"), skipped, DEPLOY / "nginx.conf")
 
 
 def test_caddy_accepts_its_file_and_its_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
