@@ -47,6 +47,7 @@ from cli.import_csv import import_csv_command
 from cli.import_folder import import_folder_command
 from cli.imports import import_commands
 from cli.key import key_commands
+from cli.sizes import sizes_commands
 from cli.storage import storage_commands
 from cli.user import user_commands
 from cli.version import version_command
@@ -303,7 +304,7 @@ def create_app(
             settings.metrics_token, budgets.count_failure, catalog.purge_backlog if purges else None
         )
     )
-    _add_commands(app, settings, storage, catalog, budgets, purges=purges)
+    _add_commands(app, settings, storage, catalog, budgets, purges=purges, sizes=sizes)
     app.cli.add_command(export_command(catalog, storage))
     _add_moving(app, settings, Services(catalog, products, uploads, *_checks_of_imports(app, budgets)))
     return app
@@ -357,6 +358,7 @@ def _add_commands(  # noqa: PLR0913  # what the commands need
     budgets: Budgets,
     *,
     purges: Purges | None,
+    sizes: Sizes,
 ) -> None:
     def storage_named(backend: str) -> StorageBackend:
         try:
@@ -372,6 +374,7 @@ def _add_commands(  # noqa: PLR0913  # what the commands need
         cleanup_command(catalog, UNUSED_KEPT_FOR, purges),
         catalog_commands(catalog),
         storage_commands(catalog, storage, storage_named, partial(longest_request, settings)),
+        sizes_commands(catalog, storage, sizes),
         doctor_command(
             *(catalog, storage, budgets.can_count),
             memory_bound=memory_bound(settings),

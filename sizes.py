@@ -176,6 +176,11 @@ class Sizes:
         self._locks = KeyLocks()
         self._present: dict[str, float] = {}
 
+    @property
+    def are_cloudflares(self) -> bool:
+        """Whether Cloudflare makes the sizes, and not this server."""
+        return bool(self._transformations)
+
     def of(self, image: Image) -> list[Size]:
         """The sizes of an image, in ascending width: those that are narrower than the image.
 

@@ -116,7 +116,7 @@ ALLOWED: dict[str, set[str]] = {
     "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
     "cli": {
         *{"cli", "auth.tokens", "auth.passwords", "display_sizes", "purging", "sizes", *CATALOG},
-        *{"moving", "references", "storage.base", "click", "tqdm", "version"},
+        *{"moving", "references", "storage.base", "turns", "click", "tqdm", "version"},
     },
     "validators": {
         *("validators", "process_local", "turns"),
