@@ -51,10 +51,15 @@ class _Time(click.ParamType[datetime]):
         return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
+def is_terminal() -> bool:
+    """Whether a person can type the key."""
+    return sys.stdin.isatty()
+
+
 def _key() -> str:
     """The key of the other server, from the environment or the terminal; an argument would be public."""
     key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not key and sys.stdin.isatty():
+    if not key and is_terminal():
         key = click.prompt("API key of the other server", hide_input=True).strip()
     if not key:
         raise click.UsageError(f"Set {KEY_VARIABLE} to an API key of the other server.")

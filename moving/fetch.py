@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Final, Self
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -215,7 +216,7 @@ class Fetcher:
         """Makes the request until it is answered; raises _Passing if it is not."""
         pauses = failures = 0
         while True:
-            self._wait_until(host.not_before)
+            self._wait_for(host, target)
             try:
                 answer = self._request(host, target, headers, most)
                 if answer.pause is None:
@@ -230,6 +231,19 @@ class Fetcher:
                     raise
                 pause = _FIRST_PAUSE * 2**failures * random.uniform(0.5, 1)  # noqa: S311  # no secret
                 self._wait_until(time.monotonic() + pause)
+
+    def _wait_for(self, host: _Host, target: _Target) -> None:
+        """Waits as long as the host has asked for.
+
+        Raises:
+            FetchFailed: it has asked for too much.
+        """
+        seconds = host.not_before - time.monotonic()
+        if seconds > LONGEST_PAUSE:
+            raise FetchFailed(
+                f"{target.host} asks to wait {seconds:.0f} seconds", HTTPStatus.TOO_MANY_REQUESTS
+            )
+        self._wait_until(host.not_before)
 
     def _wait_until(self, moment: float) -> None:
         while (left := moment - time.monotonic()) > 0:
@@ -364,15 +378,12 @@ class Fetcher:
 
         Raises:
             _Passing: it does not say.
-            FetchFailed: it asks for too many.
         """
         text = (retry_after or "").strip()
         try:
             seconds = float(text) if text.isdecimal() else _until(text)
         except (ValueError, TypeError, OverflowError):
             raise _Passing(f"the answer is HTTP {status}", status) from None
-        if seconds > LONGEST_PAUSE:
-            raise FetchFailed(f"the answer is HTTP {status} and asks to wait {seconds:.0f} seconds", status)
         return max(_NO_PAUSE, seconds)
 
 

@@ -65,19 +65,19 @@ class OtherServer:
     def list_products(self) -> list[Summary]:
         """All products, archived ones too, the oldest first.
 
-        The list is read again if it has fewer products than it says: one was deleted between two pages, and
-        another moved to a page that had been read.
+        The list is read again if the number of products changed, or if there are fewer than it says: when one
+        is deleted between two pages, another moves to a page that has been read.
 
         Raises:
             Stopped: the server does not answer, or not as this API does.
         """
         found: dict[str, Summary] = {}
         for _ in range(_ROUNDS):
-            total = 0
+            totals = set()
             for page in self._pages():
                 found |= {item.id: item for item in map(_summary, page["items"])}
-                total = int(page["total"])
-            if len(found) >= total:
+                totals.add(int(page["total"]))
+            if len(totals) == 1 and len(found) >= max(totals):
                 break
         return list(found.values())[::-1]
 

@@ -4,6 +4,7 @@ import pytest
 
 from moving.addresses import is_public, resolve
 from moving.fetch import Fetcher, FetchFailed
+from tests.moving.relay import Relay, moved
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,27 @@ def test_one_private_address_among_others_is_enough(monkeypatch: pytest.MonkeyPa
 def test_a_host_is_resolved_to_each_address_once() -> None:
     assert "127.0.0.1" in resolve("localhost", 443)
     assert resolve("127.0.0.1", 443) == ["127.0.0.1"]
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_redirect_to_a_private_address_is_not_followed(
+    front: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = {"cdn.example.com": "127.0.0.1", "inside.example.com": "10.0.0.1"}
+    monkeypatch.setattr("moving.fetch.resolve", lambda host, _: [addresses[host]])
+    monkeypatch.setattr("moving.fetch.is_public", lambda address: address == "127.0.0.1")
+    front.faults = [("/a.jpg", moved("https://inside.example.com/b.jpg"))]
+    with (
+        Fetcher() as fetcher,
+        pytest.raises(FetchFailed, match=r"inside\.example\.com has a private address"),
+    ):
+        fetcher.get(front.cdn("/a.jpg"), most=1)
+
+
+@pytest.mark.usefixtures("trusted")
+def test_the_key_is_not_sent_to_another_host(front: Relay) -> None:
+    front.files = {"/b.jpg": b"b"}
+    front.faults = [("/a.jpg", moved(front.cdn("/b.jpg")))]
+    with Fetcher(allow_private=True) as fetcher:
+        assert fetcher.get(f"{front.url}/a.jpg", most=1, headers={"Authorization": "Bearer x"}) == b"b"
+    assert front.seen == [("/a.jpg", "Bearer x"), ("/b.jpg", None)]

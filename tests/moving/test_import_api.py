@@ -430,7 +430,7 @@ def test_the_place_of_a_refused_picture_is_kept_in_a_full_product(
     ("fault", "reason"),
     [
         (faults.status(404), "the answer is HTTP 404"),
-        (faults.status(503, Retry_After="3600"), "the answer is HTTP 503 and asks to wait 3600 seconds"),
+        (faults.status(503, Retry_After="3600"), "cdn.example.com asks to wait 3600 seconds"),
         (faults.endless, f"the answer has more than {5 * 1024 * 1024} bytes"),
         (
             faults.status(200, Content_Length=str(1 << 40)),
@@ -455,6 +455,19 @@ def test_a_picture_that_can_not_be_downloaded_does_not_stop_the_others(
     assert stored(target.storage, target.products()["A"]) == [jpeg(), url, png()]
 
 
+def test_a_host_that_wants_a_long_pause_is_not_asked_for_the_other_pictures(
+    source: Source, target: Target, import_api: Import
+) -> None:
+    urls = [source.front.cdn(f"/{number}.jpg") for number in range(5)]
+    key, _ = external_shop(source, *urls)
+    source.front.faults = [("/0.jpg", faults.status(429, Retry_After="3600"))]
+    result = import_api(key)
+    assert result.exit_code == 1
+    assert [line.partition(": ")[0] for line in result.stderr.splitlines()] == urls
+    assert source.front.paths(".jpg") == [*source.front.paths("/media/")[:1], "/0.jpg"]
+    assert stored(target.storage, target.products()["A"]) == [jpeg(), *urls, png()]
+
+
 def test_an_answer_that_never_ends_is_cut_in_its_head_and_in_its_body(
     source: Source, import_api: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -473,7 +486,7 @@ def test_an_answer_that_never_ends_is_cut_in_its_head_and_in_its_body(
         (faults.status(401), "the key was refused (HTTP 401)"),
         (faults.status(403), "the key may not read products (HTTP 403)"),
         (faults.status(404), "the answer is HTTP 404"),
-        (faults.status(429, Retry_After="40000"), "the answer is HTTP 429 and asks to wait 40000 seconds"),
+        (faults.status(429, Retry_After="40000"), "localhost asks to wait 40000 seconds"),
         (
             faults.moved("https://cdn.example.com/api/v1/products"),
             "it redirects to another host, cdn.example.com",
@@ -602,13 +615,18 @@ def test_a_host_is_also_reached_at_its_second_address(
 
 
 def test_the_key_comes_from_the_environment_or_the_terminal_alone(
-    target: Target, front: Relay, monkeypatch: pytest.MonkeyPatch
+    source: Source, target: Target, front: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert source.server.workers()
     monkeypatch.delenv("IMPORT_API_KEY", raising=False)
     args = ["import", "api", "--from", front.url, "--workspace", target.workspace.id]
     result = target.app.test_cli_runner().invoke(args=args)
     assert result.exit_code == 2
     assert "Set IMPORT_API_KEY to an API key of the other server." in result.stderr
+    monkeypatch.setattr("cli.import_api.is_terminal", lambda: True)
+    result = target.app.test_cli_runner().invoke(args=[*args, "--allow-private"], input="tp_typed\n")
+    assert "tp_typed" not in result.output
+    assert {token for _, token in front.seen} == {"Bearer tp_typed"}
     monkeypatch.setenv("IMPORT_API_KEY", "tp_secret\r\nX-Evil: 1")
     result = target.app.test_cli_runner().invoke(args=args)
     assert result.exit_code == 2
