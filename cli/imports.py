@@ -11,12 +11,12 @@ import click
 from tqdm import tqdm
 
 from catalog.base import Catalog
-from catalog.errors import CatalogUnavailable, WorkspaceNotFound
+from catalog.errors import WorkspaceNotFound
+from errors import Unavailable
 from moving.files import printable
 from moving.intake import Services
 from moving.items import OF_PRODUCTS, Action, Item, Step, Stopped
 from moving.run import Run
-from storage.base import StorageUnavailable
 
 #: How many products are imported at once.
 PARALLEL: Final = 4
@@ -103,7 +103,7 @@ class Session:
         status = 0
         try:
             self._bring(find_work())
-        except (Stopped, CatalogUnavailable, StorageUnavailable) as error:
+        except (Stopped, Unavailable) as error:
             status = self._stop(f"Stopped: {str(error).rstrip('.')}. Run it again to go on.", 1)
         except KeyboardInterrupt:
             status = self._stop("Interrupted. Run it again to go on.", _INTERRUPTED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from catalog.base import Catalog, Image, Product, ProductChanges, ProductQuery
 from catalog.ids import new_id, now
@@ -18,6 +18,9 @@ from validators.base import Upload
 
 #: How often an upload that finds no turn is tried.
 _ATTEMPTS: Final = 30
+
+
+T = TypeVar("T")
 
 
 class Intake(Protocol):
@@ -101,12 +104,7 @@ class ServerIntake:
 
     def add(self, product: Product, upload: Upload) -> Product:
         self._spend_write()
-        for _ in range(_ATTEMPTS):
-            try:
-                return self._services.uploads.add(product, upload, skip_present=True).product
-            except (ServerBusy, ShareUsed) as busy:
-                time.sleep(busy.retry_after or 1)
-        raise Stopped(ServerBusy.message)
+        return _in_turn(lambda: self._services.uploads.add(product, upload, skip_present=True).product)
 
     def _spend_write(self) -> None:
         try:
@@ -115,6 +113,20 @@ class ServerIntake:
             raise
         except DomainError as spent:
             raise Stopped(spent.message) from None
+
+
+def _in_turn(act: Callable[[], T]) -> T:
+    """Does what needs a turn to decode, and waits while there is none.
+
+    Raises:
+        Stopped: there is none for long.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            return act()
+        except (ServerBusy, ShareUsed) as busy:
+            time.sleep(busy.retry_after or 1)
+    raise Stopped(ServerBusy.message)
 
 
 class DryRun(ServerIntake):
@@ -142,7 +154,7 @@ class DryRun(ServerIntake):
         return replace(changed, images=tuple(known.get(url, Image(url=url)) for url in image_urls))
 
     def add(self, product: Product, upload: Upload) -> Product:
-        self._services.uploads.check(upload)
+        _in_turn(lambda: self._services.uploads.check(upload))
         digest = upload.sha256.hex()
         image = Image(url=f"new:{digest}", key=f"new/{digest}", sha256=digest)
         return replace(product, images=(*product.images, image))

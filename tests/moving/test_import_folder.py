@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskCliRunner
 
+import uploads
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
 from catalog.identity import Plan, Quota, Workspace
@@ -18,6 +19,7 @@ from tests.faults import before_the_next, fail_with
 from tests.moving.conftest import Command, fill, products, sha256, stored
 from tests.pictures import jpeg, padded_jpeg, png, webp
 from tests.storage.contract import keys_of
+from turns import ServerBusy, ShareUsed
 from validators.base import MAX_IMAGE_BYTES
 
 PICTURES = [jpeg(), png(), webp(), jpeg(80, 60), png(80, 60), webp(80, 60)]
@@ -514,6 +516,23 @@ def test_a_product_that_is_deleted_meanwhile_does_not_stop_the_others(
     assert (result.exit_code, result.stderr) == (1, "A: refused: Product not found\n")
     assert len(current(catalog, other).images) == 1
     assert len(keys_of(storage)) == 1
+
+
+@pytest.mark.parametrize("args", [(), ("--dry-run",)])
+@pytest.mark.parametrize("busy", [ServerBusy(), ShareUsed()])
+def test_a_decode_that_finds_no_turn_waits_for_one(
+    import_folder: Command,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    busy: Exception,
+    args: tuple[str, ...],
+) -> None:
+    fill(folder, {"A.jpg": PICTURES[0]})
+    before_the_next(monkeypatch, uploads, "validate", fail_with(busy))
+    waits: list[float] = []
+    monkeypatch.setattr("moving.intake.time.sleep", waits.append)
+    result = import_folder("--category", "toys", *args)
+    assert (result.exit_code, result.stderr, waits) == (0, "", [2])
 
 
 def test_an_unknown_workspace_is_one_sentence(runner: FlaskCliRunner, folder: Path) -> None:
