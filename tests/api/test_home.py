@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from html import unescape
 
 import pytest
 from flask.testing import FlaskClient
@@ -24,6 +25,7 @@ def test_a_browser_gets_a_page_whose_links_work(anonymous: FlaskClient) -> None:
     assert (page.status_code, page.content_type) == (200, "text/html; charset=utf-8")
     assert "Accept" in page.vary
     assert f"Version {VERSION}" in page.text
+    assert "srcset=" in unescape(page.text)
     links = re.findall(r'(?:href|src)="([^"]+)"', page.text)
     assert {"/console", "/docs", "/api/v1/openapi.json", "/healthz"} <= set(links)
     assert [
