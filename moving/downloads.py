@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from moving.fetch import Fetcher, FetchFailed, Interrupted
+from moving.exchange import FetchFailed, Interrupted
+from moving.fetch import Fetcher
 from moving.items import Picture, PictureUnreadable, Stopped
 from moving.journal import Journal
 from references import is_https_url

@@ -11,22 +11,28 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Self
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
-from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 from urllib3.util import Timeout
-from urllib3.util.ssl_match_hostname import CertificateError
 
 from http_deadline import POOLS, Deadline
 from moving.addresses import is_public, resolve
-from references import is_https_url
+from moving.exchange import (
+    Answer,
+    FetchFailed,
+    Interrupted,
+    Passing,
+    Target,
+    is_certificate,
+    pause_of,
+    plain,
+    target_of,
+)
 
 #: The seconds for a connection, for a pause between bytes, and for one answer from its request to its end.
 CONNECT_SECONDS: Final = 10.0
@@ -48,37 +54,6 @@ _MOVED: Final = {301, 302, 303, 307, 308}
 _BUSY: Final = {429, 503}
 _PASSING: Final = {408, 425, 500, 502, 504}
 _OK: Final = 200
-_NO_PAUSE: Final = 0.0
-
-
-class FetchFailed(Exception):
-    """Nothing could be downloaded from a URL. The message is a part of a sentence.
-
-    Attributes:
-        status: of the answer; 0 if there was none.
-    """
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Interrupted(Exception):
-    """The import ends, so a download or a pause ended early."""
-
-
-class _Passing(Exception):
-    """A failure that may pass; the message says what happened.
-
-    Attributes:
-        status: of the answer; 0 if there was none.
-        in_body: whether the host did answer, and only the body failed.
-    """
-
-    def __init__(self, message: str, status: int = 0, *, in_body: bool = False) -> None:
-        super().__init__(message)
-        self.status = status
-        self.in_body = in_body
 
 
 @dataclass(slots=True)
@@ -94,48 +69,6 @@ class _Host:
     pools: list[HTTPConnectionPool]
     not_before: float = 0.0
     failures: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """A URL that has passed the checks."""
-
-    host: str
-    port: int
-    path: str
-
-    @property
-    def authority(self) -> str:
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        return name if self.port == 443 else f"{name}:{self.port}"  # noqa: PLR2004  # the port of https
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    location: str
-    body: bytes
-    pause: float | None = field(default=None)
-
-
-def _target(url: str) -> _Target:
-    """The parts of a URL.
-
-    Raises:
-        FetchFailed: it is not an https URL.
-    """
-    if not is_https_url(url):
-        raise FetchFailed("only https URLs are downloaded")
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        if not host.isascii():
-            host = host.encode("idna").decode()
-    except UnicodeError:
-        raise FetchFailed("the name of the host is not valid") from None
-    path = quote(parts.path or "/", safe="%/:@!$&'()*+,;=~")
-    query = quote(parts.query, safe="%/:@!$&'()*+,;=~?")
-    return _Target(host, parts.port or 443, f"{path}?{query}" if query else path)
 
 
 class Fetcher:
@@ -176,9 +109,9 @@ class Fetcher:
             FetchFailed
             Interrupted
         """
-        first = _target(url)
+        first = target_of(url)
         for _ in range(_REDIRECTS + 1):
-            target = _target(url)
+            target = target_of(url)
             same = (target.host, target.port) == (first.host, first.port)
             if not (same or elsewhere):
                 raise FetchFailed(f"it redirects to another host, {target.host}")
@@ -200,20 +133,20 @@ class Fetcher:
 
     # --- repetition
 
-    def _persistently(self, target: _Target, headers: Mapping[str, str], most: int) -> _Answer:
+    def _persistently(self, target: Target, headers: Mapping[str, str], most: int) -> Answer:
         host = self._host(target)
         if host.failures >= _FAILURES:
             raise FetchFailed(f"{target.host} did not answer several times, so it is not asked again")
         try:
             answer = self._attempts(host, target, headers, most)
-        except _Passing as failure:
+        except Passing as failure:
             host.failures = 0 if failure.in_body else host.failures + 1
             raise FetchFailed(str(failure), failure.status) from None
         host.failures = 0
         return answer
 
-    def _attempts(self, host: _Host, target: _Target, headers: Mapping[str, str], most: int) -> _Answer:
-        """Makes the request until it is answered; raises _Passing if it is not."""
+    def _attempts(self, host: _Host, target: Target, headers: Mapping[str, str], most: int) -> Answer:
+        """Makes the request until it is answered; raises Passing if it is not."""
         pauses = failures = 0
         while True:
             self._wait_for(host, target)
@@ -223,16 +156,16 @@ class Fetcher:
                     return answer
                 pauses += 1
                 if pauses > _PAUSES:
-                    raise _Passing(f"the answer is HTTP {answer.status} again and again", answer.status)
+                    raise Passing(f"the answer is HTTP {answer.status} again and again", answer.status)
                 host.not_before = max(host.not_before, time.monotonic() + answer.pause)
-            except _Passing:
+            except Passing:
                 failures += 1
                 if pauses > _PAUSES or failures >= _ATTEMPTS:
                     raise
                 pause = _FIRST_PAUSE * 2**failures * random.uniform(0.5, 1)  # noqa: S311  # no secret
                 self._wait_until(time.monotonic() + pause)
 
-    def _wait_for(self, host: _Host, target: _Target) -> None:
+    def _wait_for(self, host: _Host, target: Target) -> None:
         """Waits as long as the host has asked for.
 
         Raises:
@@ -253,7 +186,7 @@ class Fetcher:
 
     # --- one request
 
-    def _host(self, target: _Target) -> _Host:
+    def _host(self, target: Target) -> _Host:
         """The host with its addresses, which are looked up once.
 
         Raises:
@@ -266,7 +199,7 @@ class Fetcher:
                 self._hosts[target.host, target.port] = found
             return found
 
-    def _addresses(self, target: _Target) -> list[str]:
+    def _addresses(self, target: Target) -> list[str]:
         try:
             addresses = resolve(target.host, target.port)
         except (OSError, UnicodeError):
@@ -275,7 +208,7 @@ class Fetcher:
             raise FetchFailed(f"{target.host} has a private address, and --allow-private is not given")
         return addresses
 
-    def _pool(self, target: _Target, address: str) -> HTTPConnectionPool:
+    def _pool(self, target: Target, address: str) -> HTTPConnectionPool:
         return POOLS["https"](
             address,
             target.port,
@@ -287,28 +220,28 @@ class Fetcher:
             assert_hostname=target.host,
         )
 
-    def _request(self, host: _Host, target: _Target, headers: Mapping[str, str], most: int) -> _Answer:
+    def _request(self, host: _Host, target: Target, headers: Mapping[str, str], most: int) -> Answer:
         if self._is_stopped():
             raise Interrupted
         with Deadline(ANSWER_SECONDS, patience=SILENCE_SECONDS) as deadline:
             return self._request_within(deadline, host, target, headers, most)
 
     def _request_within(
-        self, deadline: Deadline, host: _Host, target: _Target, headers: Mapping[str, str], most: int
-    ) -> _Answer:
+        self, deadline: Deadline, host: _Host, target: Target, headers: Mapping[str, str], most: int
+    ) -> Answer:
         try:
             response = self._open(host, target, headers)
         except (HTTPError, OSError, ValueError) as error:
-            if _is_certificate(error):
+            if is_certificate(error):
                 raise FetchFailed(f"the certificate of {target.host} is not valid") from None
-            raise _Passing(_plain(error)) from None
+            raise Passing(plain(error)) from None
         try:
             answer = self._read(response, most)
             if deadline.is_over:
                 raise TimeoutError  # what was cut looks complete
         except (HTTPError, OSError, ValueError) as error:
             response.close()
-            raise _Passing(_plain(TimeoutError() if deadline.is_over else error), in_body=True) from None
+            raise Passing(plain(TimeoutError() if deadline.is_over else error), in_body=True) from None
         except BaseException:
             response.close()
             raise
@@ -318,7 +251,7 @@ class Fetcher:
             response.close()  # its body was not read, so the connection can't be used again
         return answer
 
-    def _open(self, host: _Host, target: _Target, headers: Mapping[str, str]) -> BaseHTTPResponse:
+    def _open(self, host: _Host, target: Target, headers: Mapping[str, str]) -> BaseHTTPResponse:
         sent = {
             "Host": target.authority,
             "User-Agent": "Vetrina",
@@ -342,20 +275,20 @@ class Fetcher:
                     raise
         raise AssertionError  # a host has an address
 
-    def _read(self, response: BaseHTTPResponse, most: int) -> _Answer:
+    def _read(self, response: BaseHTTPResponse, most: int) -> Answer:
         """Reads the answer.
 
         Raises:
-            FetchFailed, _Passing, Interrupted
+            FetchFailed, Passing, Interrupted
         """
         status = response.status
         if status in _BUSY:
-            return _Answer(status, "", b"", self._pause(response.headers.get("Retry-After"), status))
+            return Answer(status, pause=pause_of(response.headers.get("Retry-After"), status))
         if status in _PASSING:
-            raise _Passing(f"the answer is HTTP {status}", status)
+            raise Passing(f"the answer is HTTP {status}", status)
         if status != _OK:
-            return _Answer(status, response.headers.get("Location", ""), b"")
-        return _Answer(status, "", self._body(response, most))
+            return Answer(status, response.headers.get("Location", ""))
+        return Answer(status, body=self._body(response, most))
 
     def _body(self, response: BaseHTTPResponse, most: int) -> bytes:
         declared = response.headers.get("Content-Length", "")
@@ -369,39 +302,5 @@ class Fetcher:
             if self._is_stopped():
                 raise Interrupted
         if declared.isdecimal() and len(body) != int(declared[:20]):
-            raise _Passing("the answer is cut short", in_body=True)
+            raise Passing("the answer is cut short", in_body=True)
         return bytes(body)
-
-    @staticmethod
-    def _pause(retry_after: str | None, status: int) -> float:
-        """The seconds that the server asks to wait (RFC 9110 section 10.2.3).
-
-        Raises:
-            _Passing: it does not say.
-        """
-        text = (retry_after or "").strip()
-        try:
-            seconds = float(text) if text.isdecimal() else _until(text)
-        except (ValueError, TypeError, OverflowError):
-            raise _Passing(f"the answer is HTTP {status}", status) from None
-        return max(_NO_PAUSE, seconds)
-
-
-def _until(http_date: str) -> float:
-    moment = parsedate_to_datetime(http_date)
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-
-
-def _is_certificate(error: Exception) -> bool:
-    """Whether the host has shown a certificate that is not valid for it, which does not pass."""
-    causes = (error, *error.args, error.__cause__, error.__context__)
-    return any(isinstance(cause, ssl.SSLCertVerificationError | CertificateError) for cause in causes)
-
-
-def _plain(error: Exception) -> str:
-    """What happened, without addresses of memory or of the network."""
-    if isinstance(error, NewConnectionError):
-        return "no connection"
-    if isinstance(error, TimeoutError | HTTPTimeoutError):
-        return "no answer in time"
-    return "the connection broke"

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from catalog.base import ARCHIVED
 from moving.downloads import Downloads
-from moving.fetch import Fetcher, FetchFailed, Interrupted
+from moving.exchange import FetchFailed, Interrupted
+from moving.fetch import Fetcher
 from moving.importer import FIELDS
 from moving.items import Action, Item, Picture, Step, Stopped
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from moving.addresses import is_public, resolve
-from moving.fetch import Fetcher, FetchFailed
+from moving.exchange import FetchFailed
+from moving.fetch import Fetcher
 from tests.moving.relay import Relay, moved
 
 

@@ -14,6 +14,7 @@ from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
 from catalog.identity import Plan, Quota, Workspace
 from storage.base import StorageBackend, StorageUnavailable
+from tests.api.fixtures import on_both_catalogs
 from tests.factories import current, externals, hosted_image, new_product, new_workspace
 from tests.faults import before_the_next, fail_with
 from tests.moving.conftest import Command, fill, products, sha256, stored
@@ -56,6 +57,7 @@ def test_pictures_go_to_the_products_of_their_names_in_natural_order(
     assert stored(storage, found["BAT-48V"]) == PICTURES[4:]
 
 
+@on_both_catalogs
 def test_a_second_run_changes_nothing(
     import_folder: Command, folder: Path, catalog: Catalog, storage: StorageBackend, workspace: Workspace
 ) -> None:
@@ -106,6 +108,7 @@ def test_pictures_join_those_that_the_product_has(
     assert [image.sha256 for image in after.images[2:]] == [sha256(PICTURES[0])]
 
 
+@on_both_catalogs
 def test_a_picture_that_comes_later_gets_its_place_in_the_order(
     import_folder: Command, folder: Path, catalog: Catalog, storage: StorageBackend, workspace: Workspace
 ) -> None:
