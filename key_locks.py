@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from process_local import ProcessLocal
@@ -23,7 +23,7 @@ _POLL: Final = 0.01
 
 def _unnamed_file() -> int:
     """Opens a file without a name, in memory where the system supports that."""
-    if hasattr(os, "memfd_create"):  # Linux: it needs no folder that can be written to
+    with suppress(AttributeError, OSError):  # only Linux has it, and a sandbox may refuse it
         return os.memfd_create("vetrina-locks")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

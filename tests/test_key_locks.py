@@ -89,3 +89,13 @@ def test_a_process_that_ends_releases_its_keys() -> None:
     with locks.hold("a", timeout=LONG):
         pass
     process.join(LONG)
+
+
+def test_a_system_without_files_in_memory_has_locks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr("os.memfd_create", refuse, raising=False)
+    locks = KeyLocks()
+    with held_by_a_process(locks, "a"), pytest.raises(TimeoutError), locks.hold("a", timeout=0.05):
+        pass

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from click.testing import Result
-from flask.testing import FlaskCliRunner
+from flask.testing import FlaskClient, FlaskCliRunner
 
 from app import create_app, make_storage
 from catalog.base import Catalog, Image
@@ -17,9 +19,12 @@ from catalog.identity import Workspace
 from config import Settings
 from storage.base import StorageBackend, StorageUnavailable
 from storage.r2 import R2Storage
+from tests.api.fixtures import Post
 from tests.cli.conftest import r2_settings
+from tests.conftest import PUBLIC_URL
 from tests.factories import current, externals, hosted_image, new_product, new_workspace
 from tests.faults import before_the_next
+from tests.pictures import jpeg
 from tests.servers import free_port
 from tests.storage.contract import keys_of, new_key, put, read
 
@@ -78,6 +83,29 @@ def test_every_hosted_image_is_copied_and_its_url_changed(
     assert current(catalog, first).images[1] == external
     assert current(catalog, untouched) == untouched
     assert keys_of(disk) == keys_of(r2)
+
+
+def test_sizes_are_not_copied_and_are_made_again_in_the_other_store(
+    migrate: Migrate,
+    settings: Settings,
+    catalog: Catalog,
+    disk: StorageBackend,
+    r2: StorageBackend,
+    product: dict[str, Any],
+    upload: Post,
+    anonymous: FlaskClient,
+) -> None:
+    body: Any = upload(product, jpeg(400, 300)).json
+    path = body["imageUrl"].removeprefix(PUBLIC_URL).replace(".jpg", "_160w.webp")
+    first = anonymous.get(path, buffered=True)
+    assert first.status_code == 200
+    result = migrate()
+    assert result.stdout == "1 images copied to r2, 1 products changed, 0 failed.\n"
+    (key,) = keys_of(r2)
+    assert keys_of(disk) == {key, path.removeprefix("/media/")}
+    after = create_app(replace(settings, storage_backend="r2"), catalog=catalog).test_client().get(path)
+    assert after.status_code == 302
+    assert requests.get(after.headers["Location"], timeout=10).content == first.data
 
 
 def test_images_are_copied_back_from_r2_to_disk(
