@@ -38,6 +38,8 @@ STATUS: Final = {
     "too_large": 413,
     "unsupported_type": 415,
     "decoder_unavailable": 503,
+    # sizes
+    "not_resizable": 500,  # every stored picture is readable, so its file is damaged
     # auth
     "unauthenticated": 401,
     "insufficient_scope": 403,
