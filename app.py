@@ -290,7 +290,7 @@ def create_app(
     products = Products(storage, catalog, hosts=hosts(settings), on_left=on_left)
     sizes = make_sizes(settings, storage, catalog)
     app.register_blueprint(products_blueprint(products, sizes, catalog, auth, idempotency))
-    app.register_blueprint(images_blueprint(uploads, catalog, auth, idempotency))
+    app.register_blueprint(images_blueprint(uploads, products, sizes, catalog, auth, idempotency))
     if storage.serves_objects:
         app.register_blueprint(redirects_blueprint(sizes))
     else:

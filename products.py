@@ -23,12 +23,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
 
 from catalog.attempts import attempts
 from catalog.base import Catalog, Image, Product, ProductChanges
-from catalog.errors import VersionMismatch
+from catalog.errors import ImageNotFound, VersionMismatch
 from catalog.identity import Plan
 from catalog.ids import new_id, now
 from errors import DomainError, InvalidFields
@@ -41,6 +41,14 @@ _PATIENCE: Final = 8.0
 
 #: How long a change of the images is retried while concurrent changes conflict with it, in seconds.
 _CHANGE_PATIENCE: Final = 5.0
+
+#: Changes of an image's alternative text: of each language, where None removes the text; the text in the
+#: product's ``source_locale``; or None, which removes all.
+AltChanges: TypeAlias = Mapping[str, str | None] | str | None
+
+#: The most bytes of a product's alternative texts, as UTF-8 and with their tags. A page of a list has 100
+#: products.
+_MAX_ALT_BYTES: Final = 128 * 1024
 
 _OF_ANOTHER: Final = "An image of another product can't be used: upload it to this one"
 _DELETED: Final = "This product's image has been deleted: upload it again"
@@ -149,7 +157,8 @@ class Products:
     ) -> Product:
         """Changes fields of a product and, with ``image_urls``, its whole list of images.
 
-        A hosted image that is in both lists keeps its attributes. One that is not in the new list is removed.
+        An image that is in both lists keeps its attributes. A hosted image that is not in the new list is
+        removed.
 
         Raises:
             ProductNotFound, DuplicateModel, VersionMismatch, CatalogUnavailable
@@ -159,23 +168,75 @@ class Products:
             return self._catalog.update_product(
                 workspace_id, product_id, changes, expected_version=expected_version
             )
+
+        def change(before: Product) -> ProductChanges:
+            return {**changes, "images": self._images(before, image_urls)}
+
+        before, after = self._change(workspace_id, product_id, change, expected_version)
+        kept = {image.key for image in after.images}
+        dropped = [image.key for image in before.images if image.key and image.key not in kept]
+        self._delete(key for image_key in dropped for key in keys_with_sizes(self._storage, image_key))
+        return after
+
+    def describe(
+        self,
+        workspace_id: str,
+        product_id: str,
+        index: int,
+        alt: AltChanges,
+        *,
+        expected_version: int | None = None,
+    ) -> Product:
+        """Changes the alternative text of the image at a zero-based index.
+
+        Returns:
+            The product after the change; at its old version if the texts are what they were.
+
+        Raises:
+            ProductNotFound, ImageNotFound, VersionMismatch, CatalogUnavailable
+            InvalidFields: the texts of the product would be too long.
+        """
+
+        def change(before: Product) -> ProductChanges:
+            if index >= len(before.images):
+                raise ImageNotFound
+            image = before.images[index]
+            described = replace(image, alt=_merged(image.alt, alt, before.source_locale))
+            if described == image:
+                return {}
+            images = (*before.images[:index], described, *before.images[index + 1 :])
+            _require_short(images)
+            return {"images": images}
+
+        return self._change(workspace_id, product_id, change, expected_version)[1]
+
+    def _change(
+        self,
+        workspace_id: str,
+        product_id: str,
+        change: Callable[[Product], ProductChanges],
+        expected_version: int | None,
+    ) -> tuple[Product, Product]:
+        """Makes a change that depends on the product. Returns the product before and after the change.
+
+        Raises:
+            ProductNotFound, DuplicateModel, VersionMismatch, CatalogUnavailable
+            DomainError: what ``change`` raises.
+        """
         for _ in attempts(_CHANGE_PATIENCE):
             before = self._catalog.get_product(workspace_id, product_id, for_change=True)
             if expected_version not in (None, before.version):
                 raise VersionMismatch
-            images = self._images(before, image_urls)
+            changes = change(before)
             try:
                 after = self._catalog.update_product(
-                    workspace_id, product_id, {**changes, "images": images}, expected_version=before.version
+                    workspace_id, product_id, changes, expected_version=before.version
                 )
             except VersionMismatch:
                 if expected_version is None:  # another change was done meanwhile
                     continue
                 raise
-            kept = {image.key for image in images}
-            dropped = [image.key for image in before.images if image.key and image.key not in kept]
-            self._delete(key for image_key in dropped for key in keys_with_sizes(self._storage, image_key))
-            return after
+            return before, after
         raise AssertionError  # the attempts end with an exception
 
     def _images(self, product: Product, urls: Sequence[str]) -> list[Image]:
@@ -187,12 +248,16 @@ class Products:
         Raises:
             ImageUrlsRefused
         """
-        by_url = {image.url: image for image in product.images}
+        by_url: dict[str, list[Image]] = {}
+        for image in product.images:
+            by_url.setdefault(image.url, []).append(image)
         by_key = {image.key: image for image in product.images if image.key}
         images: list[Image] = []
         reasons: dict[str, None] = {}  # an ordered set
         for url in urls:
-            image = by_url.get(url) or by_key.get(self._key_of(url) or "") or Image(url=url)
+            # Images of the same external URL keep their order, and their alternative texts with it.
+            same = by_url.get(url) or [by_key.get(self._key_of(url) or "") or Image(url=url)]
+            image = same.pop(0) if len(same) > 1 else same[0]
             if image.key and image in images:
                 reasons["The same image is in the list twice"] = None
             elif image.url not in by_url:
@@ -264,3 +329,20 @@ class Products:
             self._on_left()
             log.warning("left objects for the sweep", exc_info=True)
         return deleted
+
+
+def _merged(before: Mapping[str, str] | None, changes: AltChanges, locale: str) -> Mapping[str, str] | None:
+    """An alternative text after the changes; None if no language is left."""
+    if changes is None:
+        return None
+    if isinstance(changes, str):
+        changes = {locale: changes}
+    merged = {**(before or {}), **changes}
+    return {language: text for language, text in merged.items() if text is not None} or None
+
+
+def _require_short(images: Sequence[Image]) -> None:
+    """Raises InvalidFields if the alternative texts of a product are longer than ``_MAX_ALT_BYTES``."""
+    texts = [item for image in images for pair in (image.alt or {}).items() for item in pair]
+    if sum(len(text.encode()) for text in texts) > _MAX_ALT_BYTES:
+        raise InvalidFields({"alt": ["The texts of a product must be at most 128 KB together"]})

@@ -99,13 +99,14 @@ class Uploads:
             raise ProductFull
         return product
 
-    def add(self, admitted: Product, upload: Upload, *, skip_present: bool) -> Added:
+    def add(self, admitted: Product, upload: Upload, *, skip_present: bool, alt: str | None = None) -> Added:
         """Validates an upload, stores it and appends it to the product.
 
         With ``skip_present``, a product that has an image of the same bytes is not changed.
 
         Args:
             admitted: the product as ``admit`` returned it. It may have changed since: the append decides.
+            alt: the alternative text, in the product's ``source_locale``.
 
         Raises:
             Rejected: the upload is not an acceptable image.
@@ -142,6 +143,7 @@ class Uploads:
             created_at=now(),
             metadata_removed=tuple(sorted(structure.removed)) if self._strip_metadata else (),
             digital_source_type=structure.digital_source_type,
+            alt=None if alt is None else {admitted.source_locale: alt},
         )
         return self._append(admitted, image, skip_present=skip_present)
 

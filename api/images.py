@@ -8,16 +8,22 @@ from typing import Final
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from api.alternative_text import alt_of_form
+from api.body import json_body
 from api.etags import expected_version
 from api.idempotency import IdempotencyKeys
 from api.metrics import UPLOAD_BYTES, count_outcome, stage
-from api.multipart import read_upload, upload_size
+from api.multipart import read_form, upload_size
+from api.products import product_answer
 from api.requests import requester
+from api.schemas import ImagePatch
 from auth.bearer import BearerAuth, Principal
 from auth.tokens import WRITE
 from catalog.base import Catalog
 from catalog.errors import ImageNotFound
 from errors import InvalidFields
+from products import Products
+from sizes import Sizes
 from turns import upload_place
 from uploads import Uploads
 
@@ -26,8 +32,13 @@ _INDEX: Final = re.compile(r"0|[1-9][0-9]*")
 _MAX_INDEX_DIGITS: Final = 9
 
 
-def images_blueprint(
-    uploads: Uploads, catalog: Catalog, auth: BearerAuth, idempotency: IdempotencyKeys
+def images_blueprint(  # noqa: PLR0913, PLR0917  # what the calls need
+    uploads: Uploads,
+    products: Products,
+    sizes: Sizes,
+    catalog: Catalog,
+    auth: BearerAuth,
+    idempotency: IdempotencyKeys,
 ) -> Blueprint:
     """The image calls."""
     blueprint = Blueprint("images", __name__, url_prefix="/api/v1/products/<product_id>/images")
@@ -40,13 +51,25 @@ def images_blueprint(
         product = uploads.admit(principal.workspace_id, product_id, skip_present=skip_present)
         with upload_place(requester(principal.workspace_id), upload_size()):
             with stage("parse"):
-                upload = read_upload()
-            added = uploads.add(product, upload, skip_present=skip_present)
+                upload, alts = read_form()
+            alt = alt_of_form(alts)
+            added = uploads.add(product, upload, skip_present=skip_present, alt=alt)
         body = {"imageUrl": added.image_url, "imageUrls": added.product.image_urls}
         if not added.created:
             return jsonify(body)
         UPLOAD_BYTES.inc(len(upload.file.data))
         return jsonify(body), 201, {"Location": added.image_url}
+
+    @blueprint.patch("/<index>")
+    @auth.requires(WRITE)
+    @idempotency.idempotent
+    def describe_image(principal: Principal, product_id: str, index: str) -> ResponseReturnValue:
+        sent = ImagePatch.model_validate_json(json_body())
+        version = expected_version(catalog, principal.workspace_id, product_id)
+        product = products.describe(
+            principal.workspace_id, product_id, _index(index), sent.changes(), expected_version=version
+        )
+        return product_answer(product, sizes)
 
     @blueprint.delete("/<index>")
     @auth.requires(WRITE)

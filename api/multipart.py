@@ -1,8 +1,9 @@
-"""From a multipart/form-data request (RFC 7578) to an Upload."""
+"""From a multipart/form-data request (RFC 7578) to an Upload and the fields beside it."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from flask import request
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
@@ -23,12 +24,19 @@ _MALFORMED: Final = "Malformed multipart/form-data body"
 
 
 def upload_size() -> int:
-    """The most bytes that ``read_upload`` holds of the current request's body, before it is read."""
+    """The most bytes that ``read_form`` holds of the current request's body, before it is read."""
     most = MAX_IMAGE_BYTES + MAX_ENVELOPE
     return most if request.content_length is None else min(request.content_length, most)
 
 
-def read_upload() -> Upload:
+class Form(NamedTuple):
+    """What a request holds: the upload, and the values of its fields ``alt``."""
+
+    upload: Upload
+    alts: Sequence[bytes]
+
+
+def read_form() -> Form:
     """Reads and parses the current request's form. The body is read once and parsed once.
 
     Raises:
@@ -47,15 +55,16 @@ def read_upload() -> Upload:
     if not body:
         raise no_file("the body is empty")
     try:
-        return Upload(_file_parts(body, boundary))
+        return _parse(body, boundary)
     except MultipartError as error:
         if f"--{boundary}".encode() not in body:
             raise no_file("the body is not multipart") from error
         raise BadRequest(_MALFORMED) from error
 
 
-def _file_parts(body: bytes, boundary: str) -> list[FilePart]:
+def _parse(body: bytes, boundary: str) -> Form:
     files: list[FilePart] = []
+    alts: list[bytes] = []
     fields_size = 0
     pieces: list[bytes] = []
     segment: MultipartSegment | None = None
@@ -72,9 +81,11 @@ def _file_parts(body: bytes, boundary: str) -> list[FilePart]:
                 files.append(_file_part(segment, b"".join(pieces)))
             else:
                 fields_size += sum(map(len, pieces))
+                if segment is not None and segment.name == "alt":
+                    alts.append(b"".join(pieces))
     if fields_size > MAX_ENVELOPE:
         raise BadRequest(_MALFORMED)
-    return files
+    return Form(Upload(files), alts)
 
 
 def _has_filename(segment: MultipartSegment) -> bool:

@@ -27,6 +27,14 @@ from sizes import Sizes
 _CACHING: Final = {"Cache-Control": "private, no-cache"}
 
 
+def product_answer(product: Product, sizes: Sizes) -> Response:
+    """A product as the answer to a request, with its entity tag."""
+    response = jsonify(product_json(product, sizes))
+    response.set_etag(product_etag(product))
+    response.headers.update(_CACHING)
+    return response
+
+
 def products_blueprint(
     products: Products, sizes: Sizes, catalog: Catalog, auth: BearerAuth, idempotency: IdempotencyKeys
 ) -> Blueprint:
@@ -34,10 +42,7 @@ def products_blueprint(
     blueprint = Blueprint("products", __name__, url_prefix="/api/v1/products")
 
     def answer(product: Product) -> Response:
-        response = jsonify(product_json(product, sizes))
-        response.set_etag(product_etag(product))
-        response.headers.update(_CACHING)
-        return response
+        return product_answer(product, sizes)
 
     @blueprint.post("")
     @auth.requires(WRITE)

@@ -20,8 +20,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from api.alternative_text import ISO_639_1, checked_alt
 from catalog.base import MAX_IMAGES, Image, Product, ProductChanges, ProductPage, ProductQuery
-from products import Deleted, NewProduct
+from products import AltChanges, Deleted, NewProduct
 from sizes import CONTENT_TYPE as SIZE_TYPE
 from sizes import Sizes
 
@@ -45,17 +46,6 @@ CATEGORIES: Final = (
 
 #: Spellings that published clients send.
 _CATEGORY_ALIASES: Final = {"battery": "batteries", "textile": "textiles", "steel": "iron-steel"}
-
-_ISO_639_1: Final = frozenset(
-    """
-    aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da
-    de dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz
-    ia id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln
-    lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi
-    pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti
-    tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
-    """.split()
-)
 
 _MAX_URL: Final = 2048
 
@@ -103,7 +93,7 @@ def _bounded(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _iso_639_1(value: str) -> str:
-    if value not in _ISO_639_1:
+    if value not in ISO_639_1:
         raise ValueError("Not an ISO 639-1 language code")
     return value
 
@@ -169,6 +159,18 @@ class ProductPatch(BaseModel):
         return self.image_urls if "image_urls" in self.model_fields_set else None
 
 
+class ImagePatch(BaseModel):
+    """The body of ``PATCH /api/v1/products/{id}/images/{index}``: docs/contract.md "Alternative text"."""
+
+    model_config = _BODY
+
+    alt: Annotated[Any, BeforeValidator(checked_alt)] = None
+
+    def changes(self) -> AltChanges:
+        """What was sent; no changes if nothing was."""
+        return cast("AltChanges", self.alt) if "alt" in self.model_fields_set else {}
+
+
 def _whole_number(value: object, maximum: int) -> int:
     # Stricter than int(), which accepts signs, blanks, underscores and the digits of other scripts.
     number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else 0
@@ -209,6 +211,7 @@ class ProductListQuery(BaseModel):
     status: Status | None = None
     search: Annotated[str, StringConstraints(max_length=200)] = ""
     show_archived: Annotated[bool, BeforeValidator(_flag)] = False
+    missing_alt: Annotated[bool, BeforeValidator(_flag)] = False
 
     @classmethod
     def of(cls, sent: Mapping[str, Sequence[str]]) -> ProductQuery:
@@ -230,8 +233,9 @@ def time_json(moment: datetime) -> str:
 
 
 def _image_json(image: Image, sizes: Sizes) -> dict[str, Any]:
-    if image.created_at is None:  # external: nothing is known but where it is
-        return {"url": image.url}
+    alt = dict(image.alt or {})
+    if image.created_at is None:  # external: the picture itself is unknown
+        return {"url": image.url, "alt": alt}
     return {
         "url": image.url,
         "sha256": image.sha256,
@@ -242,6 +246,7 @@ def _image_json(image: Image, sizes: Sizes) -> dict[str, Any]:
         "createdAt": time_json(image.created_at),
         "metadataRemoved": list(image.metadata_removed or ()),
         "digitalSourceType": image.digital_source_type,
+        "alt": alt,
         "sizes": [
             {"width": size.width, "height": size.height, "contentType": SIZE_TYPE, "url": size.url}
             for size in sizes.of(image)

@@ -24,7 +24,7 @@ from flask import Flask
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 import validators
-from api.multipart import read_upload
+from api.multipart import Form, read_form
 from app import create_app
 from auth.tokens import new_api_key
 from bench.pictures import all_pictures
@@ -70,13 +70,13 @@ class Clock:
     def validator(self, validator: Validator) -> Validator:
         return _Timed(self, validator)
 
-    def read_upload(self) -> Upload:
+    def read_form(self) -> Form:
         """Reads the form and computes the digest, so that no later stage is charged for the digest."""
         with self.stage("form"):
-            upload = read_upload()
+            form = read_form()
         with self.stage("SHA-256"):
-            _ = upload.sha256
-        return upload
+            _ = form.upload.sha256
+        return form
 
 
 class _Timed:
@@ -107,7 +107,7 @@ def timed_app(folder: Path, clock: Clock) -> Iterator[tuple[Flask, Catalog]]:
             stack.enter_context(patch.object(part, method, timed))
         chain = tuple(map(clock.validator, validators.IMAGE_CHAIN))
         stack.enter_context(patch.object(validators, "IMAGE_CHAIN", chain))
-        stack.enter_context(patch("api.images.read_upload", clock.read_upload))
+        stack.enter_context(patch("api.images.read_form", clock.read_form))
         yield create_app(Settings(data_dir=folder), storage=storage, catalog=catalog), catalog
 
 

@@ -39,7 +39,8 @@ class Image:
 
     Attributes:
         url: the public URL.
-        key: the storage key of a hosted image. None for an external URL, which has no other attribute either.
+        key: the storage key of a hosted image. None for an external URL, which has no other attribute but
+            ``alt``.
         sha256: the hex digest of the bytes that the client sent.
         content_type: the media type it is served with.
         size: of the stored object, in bytes.
@@ -50,6 +51,8 @@ class Image:
         digital_source_type: how the picture was made, as the file says: a term of IPTC's vocabulary.
         orientation: how a viewer turns and mirrors the stored picture: 1 (not at all) to 8, as in Exif. None
             in records of versions that did not apply it to ``width`` and ``height``.
+        alt: the alternative text in each language, by BCP 47 tag in its canonical case; never empty. None if
+            there is no text.
     """
 
     url: str
@@ -63,6 +66,7 @@ class Image:
     metadata_removed: tuple[str, ...] | None = None
     digital_source_type: str | None = None
     orientation: int | None = None
+    alt: Mapping[str, str] | None = None
 
     @property
     def usage(self) -> Usage:
@@ -104,6 +108,11 @@ class Product:
         """What the product adds to the usage of its workspace."""
         return sum((image.usage for image in self.images), Usage(products=1))
 
+    @property
+    def missing_alt(self) -> bool:
+        """Whether an image has no alternative text in any language."""
+        return any(image.alt is None for image in self.images)
+
     def image_with(self, sha256: str) -> Image | None:
         """The first image whose bytes, as they were sent, have this hex digest."""
         return next((image for image in self.images if image.sha256 == sha256), None)
@@ -144,6 +153,7 @@ class ProductQuery:
         search: only products whose name or model contains this text, taken literally and without regard to
             case (Unicode's full case folding). An empty text matches every product.
         show_archived: whether archived products are included if ``status`` is None.
+        missing_alt: whether only products are included that have an image without alternative text.
     """
 
     page: int = 1
@@ -152,6 +162,7 @@ class ProductQuery:
     status: str | None = None
     search: str = ""
     show_archived: bool = False
+    missing_alt: bool = False
 
     @property
     def only_status(self) -> str | None:

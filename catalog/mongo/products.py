@@ -120,7 +120,9 @@ class MongoProducts:
         unless_present: bool = False,
         seen: Product | None = None,
     ) -> Appended:
-        change = {"$push": {"images": IMAGE.encode(image)}, **_new_version()}
+        change: dict[str, Any] = {"$push": {"images": IMAGE.encode(image)}, **_new_version()}
+        if image.alt is None:
+            change["$set"] = {"missingAlt": True}
         room = _room_for(workspace_id, product_id, image, unless_present=unless_present)
         added = image.usage
         with self._mongo.call() as database:

@@ -22,8 +22,11 @@ from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Pla
 #: Fields of products that an earlier version wrote. Only that version's search reads them.
 OBSOLETE_FIELDS: Final = ("foldedName", "foldedModel")
 
+#: Fields of products that are computed from the record. Only a search reads them.
+SEARCH_FIELDS: Final = ("folded", "grams", "missingAlt")
+
 #: The projection that leaves out the fields that only a search reads.
-WITHOUT_SEARCH: Final = {"folded": False, "grams": False, **dict.fromkeys(OBSOLETE_FIELDS, False)}
+WITHOUT_SEARCH: Final = {**dict.fromkeys(SEARCH_FIELDS, False), **dict.fromkeys(OBSOLETE_FIELDS, False)}
 
 #: Separates name and model in ``folded``. Folded text has no capital letters, so no search matches the
 #: separator or extends across it.
@@ -80,6 +83,7 @@ PRODUCT: Final = Codec(
     derived={
         "folded": lambda product: product.name.casefold() + SEPARATOR + product.model.casefold(),
         "grams": lambda product: _trigrams(product.name.casefold(), product.model.casefold()),
+        "missingAlt": attrgetter("missing_alt"),
     },
     omit_none=True,
 )

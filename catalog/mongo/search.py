@@ -18,18 +18,22 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 
 from catalog.base import ProductPage, ProductQuery
 from catalog.grams import LONGEST, covering
+from catalog.mongo.connection import latest
 from catalog.mongo.indexes import Indexes
-from catalog.mongo.records import OBSOLETE_FIELDS, PRODUCT, SEPARATOR, WITHOUT_SEARCH
+from catalog.mongo.records import OBSOLETE_FIELDS, PRODUCT, SEARCH_FIELDS, WITHOUT_SEARCH
 
 #: Up to this many products with a trigram are read one by one. With more, matches are so frequent that a scan
 #: of ``listed``, from the newest product on, soon finds a page of them.
 _MAX_CANDIDATES: Final = 300
+
+#: Increases with every change of what ``SEARCH_FIELDS`` hold.
+_SEARCH_VERSION: Final = 1
 
 #: How many products of an earlier version are updated at once, and the pause after them in seconds.
 _BATCH: Final = 500
@@ -52,6 +56,16 @@ SEARCH_INDEXES: Final = [
     _index("status", ["companyId", "status"]),
     _index("category", ["companyId", "category"]),
     _index("category_status", ["companyId", "category", "status"]),
+    IndexModel(
+        {
+            "companyId": ASCENDING,
+            "missingAlt": ASCENDING,
+            **_NEWEST_FIRST,
+            **dict.fromkeys(["status", "category", "folded"], ASCENDING),
+        },
+        name="missing_alt",
+        partialFilterExpression={"missingAlt": True},
+    ),
     # Neither status nor category: a change of them would rewrite the keys of all trigrams.
     IndexModel({"companyId": ASCENDING, "grams": ASCENDING}, name="trigrams"),
 ]
@@ -106,8 +120,13 @@ def _plan(
 ) -> _Plan:
     equal = {"companyId": workspace_id, "category": query.category, "status": query.only_status}
     wanted: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
+    if query.missing_alt and indexes.updated:
+        wanted["missingAlt"] = True
+    elif query.missing_alt:
+        wanted["images"] = {"$elemMatch": {"alt": {"$exists": False}}}
     if not query.search:
-        return _Plan(wanted, _INDEX_OF_LIST[query.category is not None, query.only_status is not None])
+        by_filters = _INDEX_OF_LIST[query.category is not None, query.only_status is not None]
+        return _Plan(wanted, "missing_alt" if "missingAlt" in wanted else by_filters)
     folded = query.search.casefold()
     contains = {"$regex": _pattern(folded)}
     if not indexes.updated:
@@ -118,7 +137,7 @@ def _plan(
         rare = _rare_gram(products, workspace_id, folded)
     if rare is not None:
         return _Plan({**wanted, "grams": rare, "folded": contains}, "trigrams")
-    return _Plan({**wanted, "folded": contains}, "listed")
+    return _Plan({**wanted, "folded": contains}, "missing_alt" if "missingAlt" in wanted else "listed")
 
 
 def _pattern(text: str) -> str:
@@ -142,24 +161,43 @@ def _rare_gram(products: Collection[dict[str, Any]], workspace_id: str, folded: 
 
 
 def update_products(database: Database[dict[str, Any]]) -> Iterator[str]:
-    """Adds the field ``folded`` to products of an earlier version; then yields a sentence if there were any.
+    """Computes what a search reads of products of earlier versions; yields a sentence if there were any.
 
-    A document in the collection ``state`` records that all products have it, so that a start need not read
+    A document in the collection ``state`` records that all products have them, so that a start need not read
     them all.
     """
-    done = {"_id": "products", "folded": True}
+    done = {"_id": "products", "search": _SEARCH_VERSION}
     if database.state.find_one(done):
         return
-    count = 0
-    old = {"folded": {"$exists": False}}
-    folded = {"$concat": ["$foldedName", SEPARATOR, "$foldedModel"]}
-    while ids := [document["_id"] for document in database.products.find(old, {"_id": True}, limit=_BATCH)]:
-        updated = database.products.update_many({"_id": {"$in": ids}, **old}, [{"$set": {"folded": folded}}])
-        count += updated.modified_count
-        time.sleep(_PAUSE)
+    yield from _refresh(database)
     database.state.replace_one({"_id": "products"}, done, upsert=True)
+
+
+def _refresh(database: Database[dict[str, Any]]) -> Iterator[str]:
+    """Computes again what a search reads of all products; yields a sentence if any has changed."""
+    count, last = 0, ""
+    while ids := [
+        document["_id"]
+        for document in database.products.find({"_id": {"$gt": last}}, {"_id": True}, limit=_BATCH).sort(
+            "_id"
+        )
+    ]:
+        # A product that changes meanwhile is read again.
+        while updates := [*_outdated(database.products, ids)]:
+            count += database.products.bulk_write(updates, ordered=False).modified_count
+        last = ids[-1]
+        time.sleep(_PAUSE)
     if count:
         yield f"updated {count} products for the search"
+
+
+def _outdated(products: Collection[dict[str, Any]], ids: Sequence[str]) -> Iterator[UpdateOne]:
+    """The updates of those products whose fields differ from what this version computes."""
+    for document in latest(products).find({"_id": {"$in": ids}}):
+        computed = PRODUCT.encode(PRODUCT.decode(document))
+        changes = {name: computed[name] for name in SEARCH_FIELDS if document.get(name) != computed[name]}
+        if changes:
+            yield UpdateOne({"_id": document["_id"], "version": document["version"]}, {"$set": changes})
 
 
 def remove_obsolete(database: Database[dict[str, Any]]) -> Iterator[str]:
@@ -169,6 +207,7 @@ def remove_obsolete(database: Database[dict[str, Any]]) -> Iterator[str]:
         if name in present:
             database.products.drop_index(name)
             yield f"dropped the index {name} of products"
+    yield from _refresh(database)  # servers of an earlier version may have changed products since the start
     count = 0
     old = {"foldedName": {"$exists": True}}
     long = {"$eq": [{"$strLenCP": "$$gram"}, LONGEST]}

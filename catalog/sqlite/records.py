@@ -74,6 +74,7 @@ PRODUCT: Final = Codec(
         "folded_model": lambda product: product.model.casefold(),
         "stored_images": lambda product: sum(image.key is not None for image in product.images),
         "stored_bytes": lambda product: sum(image.size or 0 for image in product.images if image.key),
+        "missing_alt": lambda product: int(product.missing_alt),
     },
 )
 #: Rows of ``workspaces``, ``users``, ``clients``, ``grants`` and ``credentials``.

@@ -311,6 +311,16 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    (
+        # No image has an alternative text yet. The index has all columns that a search reads.
+        "ALTER TABLE products ADD COLUMN missing_alt INTEGER NOT NULL DEFAULT 0",
+        "UPDATE products SET missing_alt = 1 WHERE json_array_length(images) > 0",
+        """
+        CREATE INDEX products_missing_alt ON products (
+            workspace_id, created_at, id, status, category, folded_name, folded_model
+        ) WHERE missing_alt = 1
+        """,
+    ),
 )
 
 

@@ -33,6 +33,9 @@ _INDEXES: Final = {
 # Not LIKE, which has wildcards and folds ASCII only.
 _CONTAINS: Final = "(instr(folded_name, ?) OR instr(folded_model, ?))"
 
+#: The condition of the partial index ``products_missing_alt``, in exactly its words.
+_MISSING_ALT: Final = "missing_alt = 1"
+
 #: The columns from which the full-text index is computed.
 INDEXED: Final = frozenset({"status", "category", "folded_name", "folded_model"})
 
@@ -92,7 +95,10 @@ class _Filter(NamedTuple):
     def of(cls, workspace_id: str, query: ProductQuery) -> Self:
         wanted = {"workspace_id": workspace_id, "category": query.category, "status": query.only_status}
         columns = {name: value for name, value in wanted.items() if value is not None}
-        return cls(" AND ".join(f"{name} = ?" for name in columns), tuple(columns.values()))
+        conditions = [f"{name} = ?" for name in columns]
+        if query.missing_alt:
+            conditions.append(_MISSING_ALT)
+        return cls(" AND ".join(conditions), tuple(columns.values()))
 
     def containing(self, folded: str) -> Self:
         return type(self)(f"{self.condition} AND {_CONTAINS}", (*self.parameters, folded, folded))
@@ -102,6 +108,8 @@ def _browse(
     connection: sqlite3.Connection, workspace_id: str, query: ProductQuery
 ) -> tuple[Sequence[str], int]:
     wanted = _Filter.of(workspace_id, query)
+    if query.missing_alt:
+        return _scan(connection, "products_missing_alt", wanted, query)
     (total,) = connection.execute(
         f"SELECT coalesce(sum(count), 0) FROM product_counts WHERE {wanted.condition}",  # noqa: S608  # ours
         wanted.parameters,
@@ -118,20 +126,32 @@ def _search(
     match = _match(workspace_id, query, folded)
     found = connection.execute(f"{candidates} LIMIT {_MAX_CANDIDATES + 1}", (match,)).fetchall()
     if len(found) <= _MAX_CANDIDATES:
+        also = f" AND {_MISSING_ALT}" if query.missing_alt else ""
         rows = connection.execute(
-            f"SELECT id FROM products WHERE number IN ({candidates}) AND {_CONTAINS}"  # noqa: S608  # ours
+            f"SELECT id FROM products WHERE number IN ({candidates}) AND {_CONTAINS}{also}"  # noqa: S608  # ours
             " ORDER BY created_at DESC, id DESC",
             (match, folded, folded),
         ).fetchall()
         return [row["id"] for row in rows[query.offset : query.offset + query.limit]], len(rows)
     wanted = _Filter.of(workspace_id, query).containing(folded)
-    if len(folded) <= LONGEST:  # the search is a gram, so every candidate is a match
-        counted = connection.execute(f"SELECT count(*) FROM ({candidates})", (match,))  # noqa: S608  # ours
-    else:
-        count = f"SELECT count(*) FROM products INDEXED BY products_newest WHERE {wanted.condition}"  # noqa: S608  # ours
-        counted = connection.execute(count, wanted.parameters)
-    (total,) = counted.fetchone()
+    if query.missing_alt:
+        return _scan(connection, "products_missing_alt", wanted, query)
+    if len(folded) > LONGEST:
+        return _scan(connection, "products_newest", wanted, query)
+    # The search is a gram, so every candidate is a match.
+    (total,) = connection.execute(f"SELECT count(*) FROM ({candidates})", (match,)).fetchone()  # noqa: S608  # ours
     return _walk(connection, "products_newest", wanted, query, total), total
+
+
+def _scan(
+    connection: sqlite3.Connection, index: str, wanted: _Filter, query: ProductQuery
+) -> tuple[Sequence[str], int]:
+    """The ids of a page, and the total, which is counted in the index."""
+    (total,) = connection.execute(
+        f"SELECT count(*) FROM products INDEXED BY {index} WHERE {wanted.condition}",  # noqa: S608  # ours
+        wanted.parameters,
+    ).fetchone()
+    return _walk(connection, index, wanted, query, total), total
 
 
 def _match(workspace_id: str, query: ProductQuery, folded: str) -> str:

@@ -60,6 +60,7 @@ CALLS = [
     Call("POST", "/{id}/archive", WRITE, 200),
     Call("DELETE", "/{id}", WRITE, 200),
     Call("POST", "/{id}/images", WRITE, 201, data=form(jpeg()), content_type=FORM_TYPE),
+    Call("PATCH", "/{id}/images/0", WRITE, 200, json={"alt": {"en": "A blue backpack"}}),
     Call("DELETE", "/{id}/images/0", WRITE, 200),
 ]
 OF_A_PRODUCT = [call for call in CALLS if "{id}" in call.path]

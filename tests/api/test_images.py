@@ -396,7 +396,7 @@ def test_a_product_tells_of_each_image(new_product: NewProduct, upload: Post, cl
     after = get(client, product)
     created_at = after["images"][1]["createdAt"]
     assert after["images"] == [
-        {"url": external},
+        {"url": external, "alt": {}},
         {
             "url": url,
             "sha256": hashlib.sha256(data).hexdigest(),
@@ -407,6 +407,7 @@ def test_a_product_tells_of_each_image(new_product: NewProduct, upload: Post, cl
             "createdAt": created_at,
             "metadataRemoved": [],
             "digitalSourceType": None,
+            "alt": {},
             "sizes": [],
         },
     ]

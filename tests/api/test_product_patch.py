@@ -59,7 +59,7 @@ ALL = {
 def test_only_the_key_that_is_sent_changes(client: FlaskClient, new_product: NewProduct, field: str) -> None:
     product = new_product(description="old", defaultFieldValues={"old": 1})
     status, after = patch(client, product, {field: ALL[field]})
-    images = {"images": [{"url": "https://cdn.example.com/a.png"}]} if field == "imageUrls" else {}
+    images = {"images": [{"url": "https://cdn.example.com/a.png", "alt": {}}]} if field == "imageUrls" else {}
     assert (status, after) == (
         200,
         product | {field: ALL[field]} | images | {"updatedAt": after["updatedAt"]},
@@ -171,7 +171,7 @@ def test_a_list_can_reorder_drop_and_add(
     added = "https://cdn.example.com/b.png"
     urls = [last, added, first, external]
     status, after = patch(client, product, {"imageUrls": urls})
-    images = [records[last], {"url": added}, records[first], {"url": external}]
+    images = [records[last], {"url": added, "alt": {}}, records[first], {"url": external, "alt": {}}]
     expected = product | {"imageUrls": urls, "images": images, "updatedAt": after["updatedAt"]}
     assert (status, after) == (200, expected)
     assert get(client, product) == after

@@ -60,7 +60,7 @@ def test_every_field_is_kept(client: FlaskClient) -> None:
     }
     product: Any = client.post("/api/v1/products", json=fields).json
     assert {name: product[name] for name in fields} == fields
-    assert product["images"] == [{"url": url} for url in fields["imageUrls"]]
+    assert product["images"] == [{"url": url, "alt": {}} for url in fields["imageUrls"]]
     assert client.get(f"/api/v1/products/{product['_id']}").json == product
 
 

@@ -142,7 +142,7 @@ def test_a_size_that_is_too_large_to_make_is_left_out(
 
 def test_an_image_elsewhere_has_no_sizes(new_product: NewProduct) -> None:
     url = "https://cdn.example.com/a.png"
-    assert new_product(imageUrls=[url])["images"] == [{"url": url}]
+    assert new_product(imageUrls=[url])["images"] == [{"url": url, "alt": {}}]
 
 
 def test_a_size_has_the_height_that_a_viewer_sees(

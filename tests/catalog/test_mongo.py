@@ -119,6 +119,7 @@ def test_a_product_is_a_document_in_the_words_of_the_contract(
         "updatedAt": product.updated_at.replace(tzinfo=None),
         "folded": "massMODELx1",
         "grams": ["ass", "mas"],
+        "missingAlt": True,
     }
 
 
@@ -154,6 +155,7 @@ def test_the_first_catalog_builds_the_indexes_and_the_others_use_them(
         "category": "companyId category createdAt- _id-",
         "category_status": "companyId category status createdAt- _id-",
         "trigrams": "companyId grams",
+        "missing_alt": "companyId missingAlt createdAt- _id- status category folded",
     }
     credentials, products = database.credentials.index_information(), database.products.index_information()
     assert {name for name, index in {**credentials, **products}.items() if index.get("unique")} == {

@@ -15,7 +15,7 @@ from auth.tokens import new_api_key
 from catalog.base import Product, ProductQuery
 from catalog.errors import CatalogUnavailable, DuplicateModel
 from catalog.mongo import MongoCatalog
-from tests.factories import a_product, new_product, new_workspace
+from tests.factories import a_product, externals, new_product, new_workspace
 from tests.mongo import MongoServer, connect, new_database
 
 #: How long a build lasts that is held up, in milliseconds.
@@ -184,7 +184,10 @@ def old(uri: str, database: Database[dict[str, Any]]) -> list[Product]:
     with closing(MongoCatalog(uri)) as catalog:
         list(catalog.prepare())
         workspace = new_workspace(catalog)
-        products = [new_product(catalog, workspace, name=name) for name in ("Große Lampe", "a", "Zürich")]
+        products = [
+            new_product(catalog, workspace, name=name, images=externals(count))
+            for name, count in (("Große Lampe", 0), ("a", 1), ("Zürich", 0))
+        ]
     for product in products:
         name, model = product.name.casefold(), product.model.casefold()
         texts = (name, model)
@@ -193,11 +196,11 @@ def old(uri: str, database: Database[dict[str, Any]]) -> list[Product]:
         )
         change = {
             "$set": {"foldedName": name, "foldedModel": model, "grams": grams},
-            "$unset": {"folded": ""},
+            "$unset": {"folded": "", "missingAlt": ""},
         }
         database.products.update_one({"_id": product.id}, change)
     database.state.drop()
-    for name in ("listed", "trigrams"):
+    for name in ("listed", "trigrams", "missing_alt"):
         database.products.drop_index(name)
     newest = [("companyId", 1), ("createdAt", -1), ("_id", -1), ("status", 1), ("category", 1)]
     database.products.create_index([*newest, ("foldedName", 1), ("foldedModel", 1)], name="newest")
@@ -221,12 +224,15 @@ def test_products_of_an_earlier_version_are_found_before_and_after_they_are_upda
 
     expected = {search: [old[index]] for search, index in SEARCHES.items()}
     with closing(MongoCatalog(uri)) as catalog:
+        missing = ProductQuery(missing_alt=True)
         with mongodb.failing("createIndexes", errorCode=13):
             assert found(catalog) == expected
+            assert catalog.list_products(workspace_id, missing).items == [old[1]]
         with closing(MongoCatalog(uri)) as other:
             other.check()
             wait_for(lambda: other._mongo.indexes.finished)
             assert found(other) == expected
+            assert other.list_products(workspace_id, missing).items == [old[1]]
         assert {"newest", "grams"} <= names(database)  # servers of the earlier version still need them
         steps = list(catalog.prepare())
         assert steps == [
@@ -261,4 +267,4 @@ def test_a_new_database_needs_no_update(uri: str, database: Database[dict[str, A
         with pytest.raises(DuplicateModel):
             catalog.create_product(product)
         catalog.create_credential(new_api_key(product.workspace_id)[1])
-    assert database.state.find_one() == {"_id": "products", "folded": True}
+    assert database.state.find_one() == {"_id": "products", "search": 1}

@@ -29,6 +29,7 @@ IMAGE = Image(
     created_at=MOMENT,
     metadata_removed=("exif", "gps"),
     digital_source_type="trainedAlgorithmicMedia",
+    alt={"it": "Zaino blu"},
 )
 PRODUCT = Product(
     id="p",
@@ -109,7 +110,7 @@ ROWS: list[tuple[str, object, dict[str, Any]]] = [
             '{"url":"https://images.example.com/w/products/p/images/i.png",'
             '"key":"w/products/p/images/i.png","sha256":"ab","content_type":"image/png","size":1234,'
             f'"width":640,"height":480,"created_at":{MS},"metadata_removed":["exif","gps"],'
-            '"digital_source_type":"trainedAlgorithmicMedia"}]',
+            '"digital_source_type":"trainedAlgorithmicMedia","alt":{"it":"Zaino blu"}}]',
             "status": "archived",
             "source_locale": "it",
             "version": 7,
@@ -119,6 +120,7 @@ ROWS: list[tuple[str, object, dict[str, Any]]] = [
             "folded_model": "x",
             "stored_images": 1,
             "stored_bytes": 1234,
+            "missing_alt": 1,
         },
     ),
     (
@@ -142,6 +144,7 @@ ROWS: list[tuple[str, object, dict[str, Any]]] = [
             "folded_model": "b",
             "stored_images": 0,
             "stored_bytes": 0,
+            "missing_alt": 0,
         },
     ),
     (
@@ -249,6 +252,7 @@ DOCUMENTS: list[tuple[str, object, dict[str, Any]]] = [
                     "createdAt": MOMENT,
                     "metadataRemoved": ["exif", "gps"],
                     "digitalSourceType": "trainedAlgorithmicMedia",
+                    "alt": {"it": "Zaino blu"},
                 },
             ],
             "status": "archived",
@@ -258,6 +262,7 @@ DOCUMENTS: list[tuple[str, object, dict[str, Any]]] = [
             "updatedAt": MOMENT,
             "folded": "massMODELx",
             "grams": ["ass", "mas"],
+            "missingAlt": True,
         },
     ),
     (
@@ -278,6 +283,7 @@ DOCUMENTS: list[tuple[str, object, dict[str, Any]]] = [
             "updatedAt": MOMENT,
             "folded": "aMODELb",
             "grams": [],
+            "missingAlt": False,
         },
     ),
     ("WORKSPACE", WORKSPACE, {"_id": "w", "name": "Acme", "plan": "pro", "createdAt": MOMENT}),

@@ -181,7 +181,11 @@ def test_the_products_of_a_database_of_version_1_are_listed_and_found(
     with old._file.connection() as connection:
         for product in products:
             columns = PRODUCT.encode(product)
-            row = {name: columns[name] for name in columns if not name.startswith(("folded_", "stored_"))}
+            row = {
+                name: columns[name]
+                for name in columns
+                if not name.startswith(("folded_", "stored_", "missing_"))
+            }
             connection.execute(
                 f"INSERT INTO products ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608
                 tuple(row.values()),
@@ -195,6 +199,8 @@ def test_the_products_of_a_database_of_version_1_are_listed_and_found(
     everything = ProductQuery(show_archived=True)
     assert new.list_products(workspace.id, everything) == ProductPage(products[::-1], 2)
     assert new.list_products(workspace.id, ProductQuery()) == ProductPage(products[:1], 1)
+    missing = ProductQuery(missing_alt=True, show_archived=True)
+    assert new.list_products(workspace.id, missing) == ProductPage(products[:1], 1)
     assert new.list_products(workspace.id, ProductQuery(search="ZÜR")) == ProductPage(products[:1], 1)
     assert new.list_products(workspace.id, ProductQuery(search="strasse", status="archived")).total == 1
     new.delete_product(workspace.id, products[1].id)
@@ -241,6 +247,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SQLiteCata
                 name=name,
                 model=f"L-{index}",
                 category="toys" if index % 3 else "tyres",
+                images=externals(index % 5 % 2),
                 created_at=template.created_at + timedelta(milliseconds=index // 2),
             )
             insert(connection, "products", PRODUCT.encode(product))
@@ -249,12 +256,13 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SQLiteCata
     catalog.close()
 
 
+@pytest.mark.parametrize("missing_alt", [False, True])
 @pytest.mark.parametrize("category", [None, "toys"])
 @pytest.mark.parametrize(
     "search", ["", "L", "lamp", "LAMP 0", "MP 00", "odd", "1 odd", "0777", "7", "lamp odd", "z"]
 )
 def test_a_search_with_many_candidates_finds_what_a_look_at_each_finds(
-    large: tuple[SQLiteCatalog, str, list[str]], search: str, category: str | None
+    large: tuple[SQLiteCatalog, str, list[str]], search: str, category: str | None, missing_alt: bool
 ) -> None:
     catalog, workspace_id, names = large
     expected = [
@@ -262,11 +270,12 @@ def test_a_search_with_many_candidates_finds_what_a_look_at_each_finds(
         for index, name in reversed(list(enumerate(names)))
         if (search.lower() in name.lower() or search.lower() in f"l-{index}")
         and (category is None or index % 3)
+        and (not missing_alt or index % 5 % 2)
     ]
     pages = -(-len(expected) // 100)
     found = []
     for page in range(1, pages + 2):
-        query = ProductQuery(page=page, limit=100, search=search, category=category)
+        query = ProductQuery(page=page, limit=100, search=search, category=category, missing_alt=missing_alt)
         products = catalog.list_products(workspace_id, query)
         assert products.total == len(expected)
         found += [product.id for product in products.items]

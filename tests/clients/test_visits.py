@@ -52,7 +52,7 @@ def test_the_mcp_server_with_a_key(server: Server, human: Human) -> None:
             **body,
             "category": "batteries",
             "templateId": None,
-            "images": [{"url": "https://cdn.example.com/pack.jpg"}],
+            "images": [{"url": "https://cdn.example.com/pack.jpg", "alt": {}}],
             "passportCount": 0,
             "status": "active",
             "sourceLocale": "en",
