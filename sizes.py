@@ -255,13 +255,18 @@ class Sizes:
 
         Raises:
             ObjectNotFound: the image is gone.
-            ServerBusy: there is no memory for it. StorageUnavailable, CatalogUnavailable
+            ServerBusy, SizeUnavailable: there is no memory for it.
+            NotResizable: the image can't be decoded.
+            StorageUnavailable, CatalogUnavailable
         """
         with self._counting():
             with self._storage.open(image.key or "") as stored:
                 data = stored.stream.read()
             with asking_as(_DECODES), DECODE_MEMORY.turn(memory(data, size.width), self._max_memory):
-                made = resize(data, size.width)
+                try:
+                    made = resize(data, size.width)
+                except MemoryError:
+                    raise SizeUnavailable("the process ran out of memory") from None
             self._storage.put(size.key, made, sha256=hashlib.sha256(made).digest())
             self._require_image(size.key)
 

@@ -458,6 +458,16 @@ def test_a_catalog_that_does_not_answer_after_the_write_leaves_no_size(
     assert size_counts(anonymous, before) == {"failed": 1}
 
 
+def test_a_process_without_memory_is_a_503(
+    path: str, anonymous: FlaskClient, before: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sizes.resize", fail_with(MemoryError()))
+    response = get(anonymous, path)
+    assert told(response) == UNAVAILABLE
+    assert response.headers["Retry-After"] == "2"
+    assert size_counts(anonymous, before) == {"failed": 1}
+
+
 def test_a_stored_file_that_can_not_be_decoded_is_a_500_without_details(
     image: dict[str, Any], path: str, anonymous: FlaskClient, settings: Settings, before: Samples
 ) -> None:
