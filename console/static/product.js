@@ -4,6 +4,7 @@ import { Problem, inTurn, say } from "./api.js";
 import { copy } from "./copy.js";
 import { makeSortable } from "./drag.js";
 import { Pictures } from "./pictures.js";
+import { recoverSizes, showSmall } from "./sources.js";
 import { Toasts } from "./toasts.js";
 import { Uploads } from "./uploads.js";
 import { makeViewer } from "./viewer.js";
@@ -53,6 +54,7 @@ function show() {
   entries.forEach((entry, place) => {
     const item = items.get(entry) ?? make(entry);
     if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
+    showSmall(item.querySelector("img"), entry.image);
     label(item, place, entries.length);
   });
   while (list.children.length > entries.length) list.lastElementChild.remove();
@@ -64,7 +66,7 @@ function show() {
 
 function make(entry) {
   const item = byId("picture-template").content.firstElementChild.cloneNode(true);
-  item.querySelector("a").href = item.querySelector("img").src = entry.image.url;
+  item.querySelector("a").href = entry.image.url;
   items.set(entry, item);
   return item;
 }
@@ -174,6 +176,7 @@ function takeFiles(uploads) {
 // --- start
 
 async function start() {
+  recoverSizes((element) => element.closest("a")?.href ?? "");
   try {
     await pictures.load();
   } catch (problem) {

@@ -1,5 +1,7 @@
 // The full-size view of a picture, with its details.
 
+import { showLarge } from "./sources.js";
+
 // The browser's regional variant of the page's language, for dates and numbers.
 const language = navigator.languages.find((each) => each.startsWith(document.documentElement.lang));
 
@@ -29,7 +31,7 @@ export function makeViewer(dialog, { pictures, alt, copy }) {
 
   function show(entry) {
     shown = entry;
-    image.src = entry.image.url;
+    showLarge(image, entry.image);
     image.alt = alt(entry);
     dialog.querySelector('[data-do="open"]').href = entry.image.url;
     const known = facts(entry.image);

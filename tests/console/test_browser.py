@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, expect
 
 from auth.passwords import hash_password
@@ -22,7 +23,7 @@ from catalog.identity import Plan, Role
 from tests.console.chromium import chromium
 from tests.console.conftest import PASSWORD
 from tests.factories import issue_key, new_user, new_workspace
-from tests.pictures import jpeg, png, webp
+from tests.pictures import encoded, jpeg, png, webp
 from tests.servers import Server, gunicorn
 
 EMAIL = "ada@example.com"
@@ -600,3 +601,48 @@ UNNAMED = """() => {
     .filter((each) => each.checkVisibility() && !each.closest("[aria-hidden=true]") && !named(each))
     .map((each) => each.outerHTML);
 }"""
+
+
+def heavy_jpeg() -> bytes:
+    """A JPEG of 2 MB like those of cameras: coarse shapes, and noise that a smaller size does not have."""
+    picture = Image.effect_noise((240, 180), 60).resize((2400, 1800), Image.Resampling.BICUBIC)
+    grain = Image.effect_noise((2400, 1800), 40)
+    channels = (Image.blend(picture, grain, 0.25), picture, Image.blend(picture, grain, 0.4))
+    return encoded(Image.merge("RGB", channels), "JPEG", quality=93)
+
+
+@pytest.fixture
+def received(context: BrowserContext, page: Page) -> list[int]:
+    """The bytes of each answer that the page receives."""
+    sizes: list[int] = []
+    network = context.new_cdp_session(page)
+    network.send("Network.enable")
+    network.on("Network.loadingFinished", lambda event: sizes.append(int(event["encodedDataLength"])))
+    return sizes
+
+
+#: Waits until all pictures are loaded, wherever they are on the page.
+ALL_SHOWN = """() => Promise.all([...document.querySelectorAll("main ul img")].map((image) => {
+  image.loading = "eager";
+  return image.complete || new Promise((done) => image.addEventListener("load", done));
+}))"""
+
+
+def test_a_list_and_a_product_of_heavy_pictures_load_less_than_a_megabyte(
+    page: Page, site: Site, received: list[int]
+) -> None:
+    heavy = heavy_jpeg()
+    assert len(heavy) > 1_500_000
+    product = site.new_product()
+    for number in range(20):
+        file = ("a.jpg", heavy + bytes([number]), "image/jpeg")  # a decoder ignores what follows the end
+        site.api("POST", f"/products/{product['_id']}/images", files={"file": file})
+    open_product(page, site.product(product["_id"]))
+    page.evaluate(ALL_SHOWN)
+    assert sum(received) < 1_000_000
+    received.clear()
+    page.goto("/console")
+    cover = page.locator(f'a[href="/console/products/{product["_id"]}"] img')
+    page.evaluate(ALL_SHOWN)
+    assert "_320w.webp" in str(cover.evaluate("image => image.currentSrc"))
+    assert sum(received) < 1_000_000
