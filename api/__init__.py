@@ -1,1 +1,1 @@
-"""The HTTP face: thin blueprints over the uploads and the catalog."""
+"""The HTTP interface: thin blueprints that call the uploads, the products and the catalog."""

@@ -1,4 +1,4 @@
-"""Reading a request's body, once, into memory that has a bound."""
+"""Reads a request's body once, into memory of a bounded size."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _STEP: Final = 1 << 20
 
 
 def read_body(limit: int) -> bytes:
-    """The body of the current request.
+    """Reads the body of the current request.
 
-    It is taken from the server's input as it is: Werkzeug's stream, which enforces the same limit,
-    copies each byte three more times.
+    It reads directly from ``wsgi.input``: Werkzeug's stream enforces the same limit, but copies each byte
+    three more times.
 
     Raises:
-        RequestEntityTooLarge: it is, or says that it is, longer than ``limit`` bytes.
-        BadRequest: it is shorter than it says, or its framing is broken.
-        RequestTimeout: it does not come in time.
-        NotImplemented: it is encoded for the way otherwise than in chunks.
+        RequestEntityTooLarge: the body, or its declared length, is longer than ``limit`` bytes.
+        BadRequest: the body is shorter than its declared length, or its framing is broken.
+        RequestTimeout: the body does not arrive in time.
+        NotImplemented: the transfer coding is not ``chunked``.
     """
     if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
-        raise HTTPNotImplemented  # gunicorn takes "gzip, chunked" too, and leaves the gzip to us
+        raise HTTPNotImplemented  # gunicorn also accepts "gzip, chunked", and does not decompress it
     declared = request.content_length
     if declared is None and not request.environ.get("wsgi.input_terminated"):
-        return b""  # no body, or none whose end the server would find for us
+        return b""  # no body, or one whose end the server does not detect
     if declared is not None and declared > limit:
         raise RequestEntityTooLarge
     stream = request.environ["wsgi.input"]
-    if declared is None:  # chunked: the limit and a byte more tell whether it is too long
+    if declared is None:  # chunked: one byte beyond the limit shows that it is too long
         body = _read(stream, limit + 1, step=_STEP)
     else:
         body = _read(stream, declared, step=declared)
@@ -46,13 +46,13 @@ def read_body(limit: int) -> bytes:
 
 
 def _is_late() -> bool:
-    """Whether the request has not arrived within the time that ``worker.py`` gives it."""
+    """Whether the deadline that ``worker.py`` sets for the request to arrive has passed."""
     deadline: float | None = getattr(request.environ.get("gunicorn.socket"), "deadline", None)
     return deadline is not None and time.monotonic() >= deadline
 
 
 def json_body() -> bytes:
-    """The body of the current request, which is to be JSON; read once, however often it is asked for.
+    """Reads the body of the current request, which should be JSON. Later calls return the same bytes.
 
     Raises:
         RequestEntityTooLarge, BadRequest
@@ -67,7 +67,7 @@ def json_body() -> bytes:
 
 
 def _read(stream: IO[bytes], size: int, *, step: int) -> bytes:
-    """Reads until the end, or ``size`` bytes; what a single call brings is not copied again."""
+    """Reads until the end, or ``size`` bytes. If a single read returns everything, nothing is copied."""
     pieces: list[bytes] = []
     missing = size
     try:
@@ -75,8 +75,8 @@ def _read(stream: IO[bytes], size: int, *, step: int) -> bytes:
             pieces.append(piece)
             missing -= len(piece)
     except Exception as error:
-        # PEP 3333 does not say what a server raises for a connection that broke or a chunk that is
-        # malformed, and each raises its own. Whatever it is, the body can't be had.
+        # PEP 3333 does not specify which exception a server raises for a broken connection or a malformed
+        # chunk, and servers differ. After any exception the body can't be read.
         if _is_late():
             raise RequestTimeout("Request timeout") from error
         raise BadRequest("The body can't be read") from error

@@ -1,4 +1,4 @@
-"""Answers whose body never changes while the process lives: compressed once, with an entity tag."""
+"""Responses with a body that is constant while the process runs: compressed once, with an entity tag."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ def _tag(body: bytes) -> str:
 
 
 def constant_response(body: bytes, content_type: str) -> Response:
-    """The body, in gzip if the request accepts that (RFC 9110, section 12.5.3); a 304 if the client has it.
+    """Returns the body, or a 304 if the client has it. Compressed if the request accepts gzip: RFC 9110
+    section 12.5.3.
 
     Args:
-        body: must be the same object or value at each call, since its compressed form is kept.
-        content_type: of the body before it is compressed.
+        body: the constant body. Its compressed form and its tag stay in a cache.
+        content_type: the type of the uncompressed body.
     """
     compresses = request.accept_encodings["gzip"] > 0
     sent = _gzipped(body) if compresses else body

@@ -16,10 +16,10 @@ def allow_browsers(app: Flask, origins: Sequence[str]) -> None:
     ``/.well-known/``.
 
     Args:
-        origins: such as ``https://shop.example.com``; ``*`` is any.
+        origins: such as ``https://shop.example.com``; ``*`` means every origin.
     """
-    # flask-cors guesses by its characters whether an origin is a pattern, and an IPv6 address looks like one.
-    # These patterns match exactly the origin that they are made from.
+    # flask-cors guesses from the characters of an origin whether it is a pattern, and takes an IPv6 address
+    # for one. Each of these patterns matches exactly one origin.
     allowed = [
         origin if origin == "*" else re.compile(re.escape(origin) + r"\Z", re.IGNORECASE)
         for origin in origins

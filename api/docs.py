@@ -1,4 +1,4 @@
-"""The OpenAPI document of the API (``openapi.yaml``, beside this file), and a page to read and try it."""
+"""The OpenAPI document (``openapi.yaml`` in this folder), and a page that shows it and can send requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from version import VERSION
 
 _SPEC: Final = Path(__file__).with_name("openapi.yaml")
 
-# Swagger UI as a package brings it; nothing is fetched from another host.
+# Swagger UI comes from a Python package, so that browsers load nothing from another host.
 _SWAGGER: Final = files("flask_openapi3_swagger") / "templates" / "swagger"
 
 _ASSETS: Final = {
@@ -55,7 +55,7 @@ _PAGE: Final = b"""<!doctype html>
 
 _HEADERS: Final = {
     **PAGE_HEADERS,
-    # Swagger UI sets styles of its own on its elements, and draws with data: images.
+    # Swagger UI sets inline styles on its elements, and uses data: URLs for its images.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
@@ -108,7 +108,7 @@ def docs_blueprint() -> Blueprint:
             raise NotFound
         response = constant_response(_asset(name), _ASSETS[name][1])
         response.headers.update(_HEADERS)
-        # A browser asks by ETag before it uses its copy, which may be from an earlier release of the server.
+        # A browser revalidates its copy by ETag, since the copy may come from an earlier release.
         response.headers["Cache-Control"] = "no-cache"
         return response
 

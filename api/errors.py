@@ -1,7 +1,7 @@
-"""The one table from a domain error to a status, and the JSON body of every error.
+"""The one table that maps domain errors to HTTP statuses, and the JSON body of every error.
 
-A domain error has a stable code and a message (``errors.py``); only this module knows statuses. Any other
-exception is a 500: it is logged with its traceback and the request id that the client receives.
+A domain error has a stable code and a message (``errors.py``); only this module maps codes to statuses. Any
+other exception becomes a 500: it is logged with its traceback and the request id that the client receives.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from validators.base import Rejected
 
 log = logging.getLogger(__name__)
 
-#: The status of each ``code``. Codes that are not here belong to the console and the commands.
+#: The status of each ``code``. The codes that are missing here belong to the console and the commands.
 STATUS: Final = {
     "invalid_fields": 400,
     # validators
@@ -49,7 +49,7 @@ STATUS: Final = {
     "hashing_busy": 503,
     # turns
     "share_used": 429,
-    "client_gone": 499,  # nginx's status for its log; nobody receives it
+    "client_gone": 499,  # nginx's status for its access log; the client has already disconnected
     "server_busy": 503,
     # products
     "not_in_plan": 403,
@@ -84,10 +84,11 @@ def error_response(status: int, error: str, details: object = None, *, message: 
     """The contract's error body.
 
     Args:
-        status: of the answer.
+        status: the HTTP status.
         error: the stable text.
-        details: more, as JSON; None if there is no more.
-        message: a sentence for a person, which published clients show; a conflict has one always.
+        details: JSON data about the error, or None.
+        message: a sentence for a person, which published clients show. A conflict always has one: by default
+            ``error``.
     """
     body: dict[str, object] = {"error": error}
     if message or status == HTTPStatus.CONFLICT:
@@ -171,7 +172,7 @@ def invalid_fields(error: ValidationError) -> InvalidFields:
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
-    # Werkzeug's default descriptions address users of browsers. A description that a view gave is ours.
+    # Werkzeug's default descriptions address users of browsers, so only descriptions from our code are kept.
     given = error.description if error.description != type(error).description else None
     response = error_response(status, given or error.name.capitalize())
     for name, value in error.get_headers():
@@ -186,11 +187,11 @@ def _unexpected(error: Exception) -> Response:
 
 
 def register_errors(app: Flask, public_url: str) -> None:
-    """Makes every error of the app, wherever it is raised, an answer in the contract's JSON.
+    """Registers handlers that turn every error of the app into a response in the contract's JSON.
 
     Args:
         app: the application.
-        public_url: the server's base URL, where clients find its metadata.
+        public_url: the server's base URL, under which clients find its OAuth metadata.
     """
     resource_metadata = f"{public_url}/.well-known/oauth-protected-resource"
     handlers: dict[type[Exception], Callable[[Any], Response]] = {

@@ -9,7 +9,7 @@ from catalog.errors import VersionMismatch
 
 
 def product_etag(product: Product) -> str:
-    """A strong tag, without quotes. Each change of a product makes a new version."""
+    """A strong tag, without quotes. Each change of a product increments its version."""
     return f"{product.id}-{product.version}"
 
 
@@ -17,8 +17,8 @@ def expected_version(catalog: Catalog, workspace_id: str, product_id: str) -> in
     """The version that the request's If-Match requires; None if it requires none.
 
     The product may change before the write, so the catalog compares the version again. A weak tag with the
-    same opaque part holds too, although RFC 9110 section 13.1.1 demands a strong comparison: a proxy that
-    compresses an answer weakens its tag, and its client has no other.
+    same opaque part matches too, although RFC 9110 section 13.1.1 demands a strong comparison: a proxy that
+    compresses an answer weakens its tag, and the client behind it has no other tag.
 
     Raises:
         VersionMismatch: the product is not at a version that If-Match names.

@@ -15,14 +15,14 @@ from errors import Unavailable
 from storage.base import StorageBackend
 from version import VERSION
 
-#: The most seconds that a store may take to answer.
+#: The most seconds for which ``/readyz`` waits for its stores.
 DEADLINE: Final = 2.0
 
 log = logging.getLogger(__name__)
 
 
 class _Probe:
-    """Asks one store whether it answers. While a question hangs, no other is asked."""
+    """Checks one store in a thread. While a check hangs, no further check of that store starts."""
 
     def __init__(self, store: StorageBackend | Catalog) -> None:
         self._store = store
@@ -44,7 +44,7 @@ def _answered(asked: Future[None]) -> bool:
 
 
 def health_blueprint(storage: StorageBackend, catalog: Catalog) -> Blueprint:
-    """The probes of an orchestrator or a load balancer. They need no token."""
+    """The endpoints that an orchestrator or a load balancer probes. They need no token."""
     blueprint = Blueprint("health", __name__)
     probes = {"storage": _Probe(storage), "catalog": _Probe(catalog)}
 

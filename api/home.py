@@ -1,4 +1,4 @@
-"""``GET /``: a small page for a browser, and its links as JSON for other clients."""
+"""``GET /``: a page of links for a browser, and the same links as JSON for other clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from version import VERSION
 
 STATIC: Final = Path(__file__).with_name("static")
 
-#: What a page of this folder may load: nothing but files of this server.
+#: Headers of the pages of ``api/``. The policy lets a page load only files of this server.
 PAGE_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",

@@ -1,7 +1,8 @@
-"""``Idempotency-Key``: the first answer to a write is stored, and sent again to a client that repeats it.
+"""``Idempotency-Key``: stores the first answer to a write, and sends it again if the write is repeated.
 
-The key is claimed in the catalog before the request runs, so that of two at once one runs. A process
-that dies in between leaves a claim without an answer; when its lease is over the request runs again.
+The key is claimed in the catalog before the request runs, so that only one of two simultaneous requests
+runs. A process that dies before it stores the answer leaves a claim without one; once the lease of the claim
+has ended, a repeated request runs.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from errors import InvalidFields
 
 MAX_KEY: Final = 255
 KEPT_FOR: Final = timedelta(hours=24)
-#: Longer than any request takes: stores that are down are answered within seconds.
+#: Longer than any request takes: a request fails within seconds if a store is down.
 LEASE: Final = timedelta(seconds=60)
-#: How long a second request waits for the first, and how often it looks, in seconds.
+#: How long a second request waits for the first, and the interval between two checks, in seconds.
 WAIT: Final = 2.0
 POLL: Final = 0.05
 
@@ -48,13 +49,13 @@ View = Callable[Concatenate[Principal, P], ResponseReturnValue]
 
 
 class IdempotencyKeys:
-    """Makes views repeatable."""
+    """Makes views idempotent: a repeated request gets the stored answer."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     def idempotent(self, view: View[P]) -> View[P]:
-        """Decorates a view that takes a principal. Without the header, the view runs as it is."""
+        """Decorates a view that takes a principal. It has no effect on a request without the header."""
 
         @wraps(view)
         def repeatable(principal: Principal, /, *args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
@@ -72,7 +73,7 @@ class IdempotencyKeys:
         return repeatable
 
     def _wait(self, claim: IdempotencyClaim) -> IdempotencyClaim | None:
-        """None if the claim is made; else the existing claim, after a short wait for it to complete."""
+        """Returns None if it claimed the key; else the existing claim, after a short wait for its answer."""
         deadline = time.monotonic() + WAIT
         while True:
             standing = self._catalog.claim_idempotency_key(claim, now())
@@ -85,15 +86,15 @@ class IdempotencyKeys:
     def _run(self, claim: IdempotencyClaim, view: Callable[[], ResponseReturnValue]) -> Response:
         try:
             answer = current_app.make_response(view())
-        except Exception as error:  # noqa: BLE001  # an error is an answer too, and may be stored
+        except Exception as error:  # noqa: BLE001  # an error becomes an answer, which may be stored
             answer = current_app.make_response(current_app.handle_user_exception(error))
         try:
-            if answer.status_code >= 500 or answer.status_code == 429:  # noqa: PLR2004
+            if answer.status_code >= 500 or answer.status_code == 429:  # noqa: PLR2004  # HTTP statuses
                 self._catalog.release_idempotency_key(claim)
             else:
                 self._catalog.complete_idempotency_key(claim, _stored(answer))
         except CatalogUnavailable:
-            # What was asked is done, or not, as the answer says; only its repetition is not secured.
+            # The answer still tells whether the write succeeded, but a repetition may not get it again.
             log.warning("the answer of an Idempotency-Key could not be kept", exc_info=True)
         return answer
 

@@ -27,7 +27,7 @@ from sizes import Sizes
 from turns import upload_place
 from uploads import Uploads
 
-# Stricter than int(), which takes signs, spaces, underscores and the digits of other scripts.
+# Stricter than int(), which accepts signs, spaces, underscores and the digits of other scripts.
 _INDEX: Final = re.compile(r"0|[1-9][0-9]*")
 _MAX_INDEX_DIGITS: Final = 9
 

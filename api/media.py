@@ -42,8 +42,8 @@ def media_blueprint(storage: StorageBackend, sizes: Sizes, accel_prefix: str = "
     Args:
         storage: the store of the objects.
         sizes: makes those that are missing.
-        accel_prefix: the nginx location that sends the files. If it is not empty, the answer has headers
-            alone, and ``X-Accel-Redirect`` tells nginx which file to send.
+        accel_prefix: the nginx location that sends the files. If it is not empty, the answer has only
+            headers, and ``X-Accel-Redirect`` tells nginx which file to send.
     """
     blueprint = Blueprint("media", __name__, url_prefix=PREFIX)
 
@@ -96,7 +96,8 @@ def _response(stored: StoredObject, headers: Mapping[str, str]) -> Response:
     response.content_length = info.size
     response.last_modified = info.modified
     response.set_etag(info.etag)
-    # The stream is read while the answer is sent, and not for a 304 or a HEAD. It is closed with the answer.
+    # The server reads the stream while it sends the answer; for a 304 or a HEAD it does not read it. It
+    # closes the stream together with the answer.
     response.response = wrap_file(request.environ, stored.stream, _CHUNK)
     range_ = _single_range(response, info.size)
     environ = request.environ | ({"HTTP_RANGE": range_} if range_ else {})

@@ -108,8 +108,8 @@ def count_outcome(view: Callable[P, ResponseReturnValue]) -> Callable[P, Respons
 
 
 def _count_request(response: Response) -> Response:
-    # A client chooses its path and may send any word as the method: neither becomes a label, so that the
-    # number of time series has a bound.
+    # A client can send any path and any word as the method. Only routes and known methods become labels, so
+    # that the number of time series is bounded.
     route = request.url_rule.rule if request.url_rule else "(none)"
     method = request.method if request.method in HTTPMethod.__members__ else "(other)"
     REQUESTS.labels(method, route, response.status_code).inc()

@@ -1,4 +1,4 @@
-"""From a multipart/form-data request (RFC 7578) to an Upload and the fields beside it."""
+"""Parses a multipart/form-data request (RFC 7578) into an Upload and the fields beside it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from validators.base import MAX_IMAGE_BYTES, FilePart, Upload
 from validators.presence import no_file
 from validators.size import too_large
 
-#: What a form may hold besides the file: boundaries, headers and small fields.
+#: The most bytes of a form besides the file: boundaries, headers and small fields.
 MAX_ENVELOPE: Final = 64 * 1024
 _MAX_PARTS: Final = 32
-#: RFC 2046 section 5.1.1 allows 70; those of Werkzeug's test client are up to 72, as its random numbers go.
+#: RFC 2046 section 5.1.1 allows 70 characters; Werkzeug's test client generates boundaries of up to 72.
 _MAX_BOUNDARY: Final = 100
 _MALFORMED: Final = "Malformed multipart/form-data body"
 
 
 def upload_size() -> int:
-    """The most bytes that ``read_form`` holds of the current request's body, before it is read."""
+    """The most bytes of the current request's body that ``read_form`` would hold in memory."""
     most = MAX_IMAGE_BYTES + MAX_ENVELOPE
     return most if request.content_length is None else min(request.content_length, most)
 
@@ -41,7 +41,7 @@ def read_form() -> Form:
 
     Raises:
         Rejected: the request is not a form, or too long to hold an image within the limit.
-        BadRequest: the form does not end as it says, or is not one.
+        BadRequest: the form is malformed, or shorter than its declared length.
     """
     boundary = request.mimetype_params.get("boundary", "")
     if request.mimetype != "multipart/form-data" or not boundary:
@@ -68,8 +68,8 @@ def _parse(body: bytes, boundary: str) -> Form:
     fields_size = 0
     pieces: list[bytes] = []
     segment: MultipartSegment | None = None
-    # As a context manager the parser requires the closing boundary. Latin-1 decodes every header: file names
-    # are not used, so their encoding is no reason to refuse the form.
+    # As a context manager the parser requires the closing boundary. Latin-1 decodes every header: the server
+    # does not use file names, so their encoding must not make it refuse a form.
     options = {"max_segment_count": _MAX_PARTS, "header_charset": "latin-1", "strict": True}
     with PushMultipartParser(boundary, **options) as parser:
         for event in parser.parse(body):
@@ -90,7 +90,7 @@ def _parse(body: bytes, boundary: str) -> Form:
 
 def _has_filename(segment: MultipartSegment) -> bool:
     if segment.filename is None:
-        # A client that only sends the RFC 5987 form of a name that is not ASCII.
+        # Some clients send a non-ASCII name only as ``filename*`` (RFC 5987), which the parser ignores.
         _, options = parse_options_header(segment["Content-Disposition"])
         return bool(options.get("filename"))
     return bool(segment.filename)

@@ -1,4 +1,4 @@
-"""``/api/oauth`` and ``/.well-known``: the endpoints that apps call.
+"""``/api/oauth`` and ``/.well-known``: the OAuth endpoints that apps call.
 
 The authorization endpoint, which the user's browser opens, is in ``console/consent.py``.
 """
@@ -35,7 +35,7 @@ def oauth_response(answer: Answer) -> Response:
 def form_parameters() -> dict[str, list[str]]:
     """The parameters of the form in the body (RFC 6749 appendix B).
 
-    Parameters in the query do not count: RFC 6749 section 3.2.
+    Parameters in the query are ignored: RFC 6749 section 3.2.
 
     Raises:
         BadRequest: the form can't be parsed.

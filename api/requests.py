@@ -1,4 +1,4 @@
-"""What holds for every request: its id, its log line, and the draining of a body that was not read."""
+"""Handling that all requests share: the request id, the log line, and draining an unread body."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from turns import Requester
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-#: How much of a refused body is read, and for how long, so that its sender gets to read the answer.
+#: The limits of draining: how much of a refused body the server reads, and for how long.
 MAX_DRAIN_BYTES: Final = 32 * 1024 * 1024
 MAX_DRAIN_SECONDS: Final = 10.0
 _STEP: Final = 1 << 16
 
 access = logging.getLogger("vetrina.access")
 
-# Not one that may be a key, sent in the wrong header: the id is logged.
+# The id is logged, so this pattern rejects API keys, which a client may send in the wrong header.
 _REQUEST_ID: Final = re.compile(r"(?!tp_|vp_)[A-Za-z0-9._-]{1,64}")
 
 
 def register_request_log(app: Flask) -> None:
-    """Gives every request an id, in ``g.request_id`` and the ``X-Request-Id`` of its answer, and a line
-    in the log.
+    """Gives every request an id, in ``g.request_id`` and in the ``X-Request-Id`` of its answer, and a line in
+    the log.
 
-    A sane id that the client, or a proxy, sent is kept. The line names the route, not the path, so that
-    nothing a client put into an address gets into it.
+    If the client or a proxy sends a well-formed id, the request keeps it. The line names the route, not the
+    path, so that a client can't write into the log through the URL.
     """
 
     @app.before_request
@@ -64,7 +64,7 @@ def register_request_log(app: Flask) -> None:
 
     @app.teardown_request
     def forget(_: BaseException | None) -> None:
-        # The thread serves others next.
+        # The thread serves another request next.
         logs.request_id.set(None)
         logs.workspace_id.set(None)
 
@@ -72,17 +72,17 @@ def register_request_log(app: Flask) -> None:
 def _close_after_a_cut_body(response: Response) -> None:
     """Ends the connection after a request whose body may be longer than its ``Content-Length``.
 
-    A form or a JSON text that is cut at its declared length is a 400. The bytes behind that length are the
-    rest of it, and would be parsed as the next request.
+    A form or a JSON text that is cut off at its declared length is answered with a 400. The bytes after that
+    length are the rest of the body, and the server would parse them as the next request.
     """
     if response.status_code == HTTPStatus.BAD_REQUEST and request.method not in ("GET", "HEAD"):
         close: Callable[[], None] | None = request.environ.get("vetrina.close")
-        if close is not None:  # a server that has it: worker.py
+        if close is not None:  # only worker.py sets it
             close()
 
 
 def requester(workspace_id: str) -> Requester:
-    """Returns the current request as one that asks for turns for this workspace."""
+    """Returns the object by which the current request asks for turns for this workspace."""
     connection: Any = request.environ.get("gunicorn.socket")
     if connection is None:  # a server without deadlines, or a test without a connection
         return Requester(workspace_id)
@@ -90,11 +90,11 @@ def requester(workspace_id: str) -> Requester:
 
 
 class DrainUnreadBody:
-    """WSGI middleware: once the answer is sent, reads what is left of the body, within bounds.
+    """WSGI middleware: once the answer is sent, reads the rest of the body, within limits.
 
-    A server that closes a connection with unread bytes on it makes the kernel send a reset, and the
-    client may lose the answer (RFC 9112 section 9.6). Clients that send all before they read (curl
-    and Python's among them) would never see a 413. Past the bounds the server closes the connection.
+    If a server closes a connection that has unread bytes, the kernel sends a reset, and the client may lose
+    the answer (RFC 9112 section 9.6). Clients that send the whole body before they read the answer, such as
+    curl and Python's, would never see a 413. Beyond the limits the server closes the connection.
     """
 
     def __init__(self, app: WSGIApplication) -> None:
@@ -102,7 +102,7 @@ class DrainUnreadBody:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         answer = self._app(environ, start_response)
-        # Without a server that ends the input where the body ends, reading on could wait for ever.
+        # If the server does not end the input where the body ends, a read could block forever.
         if not environ.get("wsgi.input_terminated") or not _has_body(environ):
             return answer
         return ClosingIterator(answer, lambda: _drain(environ))
@@ -116,7 +116,7 @@ def _drain(environ: WSGIEnvironment) -> None:
     body = environ["wsgi.input"]
     connection: Any = environ.get("gunicorn.socket")
     deadline = time.monotonic() + MAX_DRAIN_SECONDS
-    if connection is not None:  # a server.DeadlineSocket
+    if connection is not None:  # a worker.DeadlineSocket
         connection.deadline = min(deadline, connection.deadline)
     drained = 0
     try:
@@ -125,5 +125,5 @@ def _drain(environ: WSGIEnvironment) -> None:
             if not piece:
                 break
             drained += len(piece)
-    except Exception:  # noqa: BLE001  # the answer is sent; how the rest fails is the server's own
+    except Exception:  # noqa: BLE001  # the answer is sent, and each server raises other exceptions
         return

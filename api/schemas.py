@@ -1,4 +1,4 @@
-"""The JSON bodies: what clients may send (pydantic models), and what a product looks like."""
+"""The JSON bodies: pydantic models of the requests, and functions that build the answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CATEGORIES: Final = (
     "paints-coatings",
 )
 
-#: Spellings that published clients send.
+#: Names that published clients send instead.
 _CATEGORY_ALIASES: Final = {"battery": "batteries", "textile": "textiles", "steel": "iron-steel"}
 
 _MAX_URL: Final = 2048
@@ -53,7 +53,7 @@ _MAX_PAGE: Final = 1_000_000
 #: The most products of a page.
 _MAX_LIMIT: Final = 100
 
-#: The bounds of ``defaultFieldValues``: bytes as JSON, values of any kind, and nested levels.
+#: The limits of ``defaultFieldValues``: bytes as JSON, values of any kind, and nested levels.
 _MAX_FIELD_BYTES: Final = 64 * 1024
 _MAX_FIELD_VALUES: Final = 2000
 _MAX_FIELD_LEVELS: Final = 32
@@ -234,7 +234,7 @@ def time_json(moment: datetime) -> str:
 
 def _image_json(image: Image, sizes: Sizes) -> dict[str, Any]:
     alt = dict(image.alt or {})
-    if image.created_at is None:  # external: the picture itself is unknown
+    if image.created_at is None:  # external: only its URL is known
         return {"url": image.url, "alt": alt}
     return {
         "url": image.url,
@@ -308,7 +308,7 @@ def deleted_json(deleted: Deleted) -> dict[str, Any]:
             "name": deleted.product.name,
             "deletedCounts": {
                 "r2ObjectsDeleted": deleted.objects,
-                # The platform's products have documents. Ours have none, and clients read the counts.
+                # TracePass's own products have documents. Ours have none, but clients read the counts.
                 "documentRefsUnlinked": 0,
                 "documentsDeleted": 0,
                 "documentR2ObjectsDeleted": 0,
