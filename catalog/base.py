@@ -151,7 +151,7 @@ class ProductQuery:
         limit: products on a page.
         category, status: only products of this category or status. None means any, but see ``show_archived``.
         search: only products whose name or model contains this text, taken literally and without regard to
-            case (Unicode's full case folding). An empty text matches every product.
+            case and accents (``catalog/grams.py``). An empty text matches every product.
         show_archived: whether archived products are included if ``status`` is None.
         missing_alt: whether only products are included that have an image without alternative text.
     """

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from catalog.base import Image, Product
 from catalog.codec import Codec, Conversion, camel_case
-from catalog.grams import LONGEST, grams_of
+from catalog.grams import LONGEST, fold, grams_of
 from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Plan, Role, User, Workspace
 
 #: Fields of products that an earlier version wrote. Only that version's search reads them.
@@ -81,8 +81,8 @@ PRODUCT: Final = Codec(
     _CONVERSIONS,
     rename=_rename,
     derived={
-        "folded": lambda product: product.name.casefold() + SEPARATOR + product.model.casefold(),
-        "grams": lambda product: _trigrams(product.name.casefold(), product.model.casefold()),
+        "folded": lambda product: fold(product.name) + SEPARATOR + fold(product.model),
+        "grams": lambda product: _trigrams(fold(product.name), fold(product.model)),
         "missingAlt": attrgetter("missing_alt"),
     },
     omit_none=True,

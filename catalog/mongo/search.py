@@ -23,7 +23,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from catalog.base import ProductPage, ProductQuery
-from catalog.grams import LONGEST, covering
+from catalog.grams import LONGEST, covering, fold
 from catalog.mongo.connection import latest
 from catalog.mongo.indexes import Indexes
 from catalog.mongo.records import OBSOLETE_FIELDS, PRODUCT, SEARCH_FIELDS, WITHOUT_SEARCH
@@ -33,7 +33,7 @@ from catalog.mongo.records import OBSOLETE_FIELDS, PRODUCT, SEARCH_FIELDS, WITHO
 _MAX_CANDIDATES: Final = 300
 
 #: Increases with every change of what ``SEARCH_FIELDS`` hold.
-_SEARCH_VERSION: Final = 1
+_SEARCH_VERSION: Final = 2
 
 #: How many products of an earlier version are updated at once, and the pause after them in seconds.
 _BATCH: Final = 500
@@ -124,14 +124,16 @@ def _plan(
         wanted["missingAlt"] = True
     elif query.missing_alt:
         wanted["images"] = {"$elemMatch": {"alt": {"$exists": False}}}
-    if not query.search:
+    folded = fold(query.search)
+    if not folded:
         by_filters = _INDEX_OF_LIST[query.category is not None, query.only_status is not None]
         return _Plan(wanted, "missing_alt" if "missingAlt" in wanted else by_filters)
-    folded = query.search.casefold()
     contains = {"$regex": _pattern(folded)}
     if not indexes.updated:
+        # Earlier versions folded less, and into other fields.
+        either = {"$regex": f"{_pattern(folded)}|{_pattern(query.search.casefold())}"}
         names = ("folded", *OBSOLETE_FIELDS)
-        return _Plan({**wanted, "$or": [{name: contains} for name in names]}, None)
+        return _Plan({**wanted, "$or": [{name: either} for name in names]}, None)
     rare = None
     if indexes.has("products", "trigrams"):
         rare = _rare_gram(products, workspace_id, folded)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from catalog.base import Image, Product
 from catalog.codec import Codec, Conversion
+from catalog.grams import fold
 from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Plan, Role, User, Workspace
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,8 +71,8 @@ PRODUCT: Final = Codec(
     Product,
     _CONVERSIONS,
     derived={
-        "folded_name": lambda product: product.name.casefold(),
-        "folded_model": lambda product: product.model.casefold(),
+        "folded_name": lambda product: fold(product.name),
+        "folded_model": lambda product: fold(product.model),
         "stored_images": lambda product: sum(image.key is not None for image in product.images),
         "stored_bytes": lambda product: sum(image.size or 0 for image in product.images if image.key),
         "missing_alt": lambda product: int(product.missing_alt),

@@ -321,6 +321,24 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) WHERE missing_alt = 1
         """,
     ),
+    (
+        # The search ignores accents. The index of grams needs the old texts first, and then the new ones.
+        """
+        INSERT INTO product_grams (product_grams, rowid, grams)
+        SELECT 'delete', number, grams(workspace_id, status, category, folded_name, folded_model)
+        FROM products
+        WHERE (folded_name, folded_model) <> (fold(name), fold(model))
+        """,
+        """
+        INSERT INTO product_grams (rowid, grams)
+        SELECT number, grams(workspace_id, status, category, fold(name), fold(model)) FROM products
+        WHERE (folded_name, folded_model) <> (fold(name), fold(model))
+        """,
+        """
+        UPDATE products SET folded_name = fold(name), folded_model = fold(model)
+        WHERE (folded_name, folded_model) <> (fold(name), fold(model))
+        """,
+    ),
 )
 
 

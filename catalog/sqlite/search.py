@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 
 from catalog.base import ProductPage, ProductQuery
-from catalog.grams import LONGEST, covering, grams_of
+from catalog.grams import LONGEST, covering, fold, grams_of
 from catalog.sqlite.records import PRODUCT
 
 #: Up to this many candidates are compared one by one and sorted. With more, matches are so frequent that a
@@ -57,6 +57,7 @@ def _grams(workspace_id: str, status: str, category: str, *texts: str) -> str:
 def add_functions(connection: sqlite3.Connection) -> None:
     """Registers the SQL functions that the statements of the schema and of this module call."""
     connection.create_function("casefold", 1, str.casefold, deterministic=True)
+    connection.create_function("fold", 1, fold, deterministic=True)
     connection.create_function("grams", -1, _grams, deterministic=True)
 
 
@@ -77,7 +78,11 @@ def remove_from_index(connection: sqlite3.Connection, product_id: str) -> None:
 
 def find_page(connection: sqlite3.Connection, workspace_id: str, query: ProductQuery) -> ProductPage:
     """The products that the query asks for. The connection must be in a transaction: see ``snapshot``."""
-    ids, total = (_search if query.search else _browse)(connection, workspace_id, query)
+    folded = fold(query.search)
+    if folded:
+        ids, total = _search(connection, workspace_id, query, folded)
+    else:
+        ids, total = _browse(connection, workspace_id, query)
     rows = connection.execute(
         "SELECT * FROM products WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
     )
@@ -119,9 +124,8 @@ def _browse(
 
 
 def _search(
-    connection: sqlite3.Connection, workspace_id: str, query: ProductQuery
+    connection: sqlite3.Connection, workspace_id: str, query: ProductQuery, folded: str
 ) -> tuple[Sequence[str], int]:
-    folded = query.search.casefold()
     candidates = "SELECT rowid FROM product_grams WHERE product_grams MATCH ?"
     match = _match(workspace_id, query, folded)
     found = connection.execute(f"{candidates} LIMIT {_MAX_CANDIDATES + 1}", (match,)).fetchall()

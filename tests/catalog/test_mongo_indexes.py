@@ -216,11 +216,11 @@ def test_products_of_an_earlier_version_are_found_before_and_after_they_are_upda
 ) -> None:
     workspace_id = old[0].workspace_id
 
+    def find(catalog: MongoCatalog, search: str) -> list[Product]:
+        return list(catalog.list_products(workspace_id, ProductQuery(search=search)).items)
+
     def found(catalog: MongoCatalog) -> dict[str, list[Product]]:
-        return {
-            search: list(catalog.list_products(workspace_id, ProductQuery(search=search)).items)
-            for search in SEARCHES
-        }
+        return {search: find(catalog, search) for search in SEARCHES}
 
     expected = {search: [old[index]] for search, index in SEARCHES.items()}
     with closing(MongoCatalog(uri)) as catalog:
@@ -233,6 +233,7 @@ def test_products_of_an_earlier_version_are_found_before_and_after_they_are_upda
             wait_for(lambda: other._mongo.indexes.finished)
             assert found(other) == expected
             assert other.list_products(workspace_id, missing).items == [old[1]]
+            assert find(other, "zurich") == [old[2]]
         assert {"newest", "grams"} <= names(database)  # servers of the earlier version still need them
         steps = list(catalog.prepare())
         assert steps == [
@@ -267,4 +268,4 @@ def test_a_new_database_needs_no_update(uri: str, database: Database[dict[str, A
         with pytest.raises(DuplicateModel):
             catalog.create_product(product)
         catalog.create_credential(new_api_key(product.workspace_id)[1])
-    assert database.state.find_one() == {"_id": "products", "search": 1}
+    assert database.state.find_one() == {"_id": "products", "search": 2}

@@ -203,10 +203,14 @@ def test_the_products_of_a_database_of_version_1_are_listed_and_found(
     assert new.list_products(workspace.id, missing) == ProductPage(products[:1], 1)
     assert new.list_products(workspace.id, ProductQuery(search="ZÜR")) == ProductPage(products[:1], 1)
     assert new.list_products(workspace.id, ProductQuery(search="strasse", status="archived")).total == 1
+    assert new.list_products(workspace.id, ProductQuery(search="zurich")) == ProductPage(products[:1], 1)
+    assert new.list_products(workspace.id, ProductQuery(search="u")) == ProductPage(products[:1], 1)
     new.delete_product(workspace.id, products[1].id)
     assert new.list_products(workspace.id, everything) == ProductPage(products[:1], 1)
     with pytest.raises(DuplicateModel):
         new_product(new, workspace, model=products[0].model)
+    new.delete_product(workspace.id, products[0].id)
+    assert indexed_terms(new) == []
     new.close()
 
 
@@ -226,10 +230,14 @@ def test_the_search_index_has_nothing_of_deleted_products(catalog: SQLiteCatalog
     catalog.update_product(workspace.id, products[0].id, {"name": "x", "status": "archived"})
     for product in products:
         catalog.delete_product(workspace.id, product.id)
+    assert indexed_terms(catalog) == []
+
+
+def indexed_terms(catalog: SQLiteCatalog) -> list[sqlite3.Row]:
     with catalog._file.connection() as connection:
         connection.execute("INSERT INTO product_grams (product_grams) VALUES ('optimize')")
         connection.execute("CREATE VIRTUAL TABLE temp.grams USING fts5vocab (main, product_grams, row)")
-        assert connection.execute("SELECT term FROM temp.grams").fetchall() == []
+        return connection.execute("SELECT term FROM temp.grams").fetchall()
 
 
 @pytest.fixture(scope="module")

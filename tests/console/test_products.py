@@ -54,6 +54,7 @@ def test_products_can_be_searched_and_archived_ones_included(
         replace(stored_product, id=new_id(), name="Old chair", model="CH-0", status="archived")
     )
     assert names(admin.browser.get("/console?search=chair").text) == ["Chair"]
+    assert names(admin.browser.get("/console?search=ch%C3%A1IR").text) == ["Chair"]
     assert names(admin.browser.get("/console?search=chair&archived=1").text) == ["Old chair", "Chair"]
     missing = admin.browser.get("/console", query_string={"search": "<i>sofa"}).text
     assert "No product&#39;s name or model has “&lt;i&gt;sofa” in it." in missing
