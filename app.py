@@ -25,7 +25,7 @@ from api.metrics import LIMITER_ERRORS, PURGES, SIZES, STORE_ERRORS, metrics_blu
 from api.oauth import oauth_blueprint
 from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
-from api.schemas import ProductCreate
+from api.schemas import ImagePatch, ProductCreate
 from auth.bearer import BearerAuth
 from auth.budgets import Budgets, add_rate_limit_headers
 from auth.counters import Counters, make_limiter
@@ -57,7 +57,7 @@ from console.blueprint import console_blueprint
 from console.consent import consent_blueprint
 from console.rendering import Pages
 from moving.intake import Services
-from products import NewProduct, Products
+from products import AltChanges, NewProduct, Products
 from purging import PurgedStorage, Purges
 from sizes import Sizes, transformation_url
 from storage.base import PublicUrls, StorageBackend, UrlSpace
@@ -389,8 +389,10 @@ def _add_commands(  # noqa: PLR0913  # what the commands need
 
 def _checks_of_imports(
     app: Flask, budgets: Budgets
-) -> tuple[Callable[[Mapping[str, object]], NewProduct], Callable[[str], None]]:
-    """What imports have in common with the API: the schema of a product, and the budget of writes."""
+) -> tuple[
+    Callable[[Mapping[str, object]], NewProduct], Callable[[object], AltChanges], Callable[[str], None]
+]:
+    """What imports have in common with the API: the schemas, and the budget of writes."""
 
     def new_product(fields: Mapping[str, object]) -> NewProduct:
         with app.app_context():
@@ -399,11 +401,17 @@ def _checks_of_imports(
             except ValidationError as error:
                 raise invalid_fields(error) from None
 
+    def alt_changes(alt: object) -> AltChanges:
+        try:
+            return ImagePatch.model_validate({"alt": alt}).changes()
+        except ValidationError as error:
+            raise invalid_fields(error) from None
+
     def spend_write(workspace_id: str) -> None:
         with app.app_context():
             budgets.spend_write(workspace_id)
 
-    return new_product, spend_write
+    return new_product, alt_changes, spend_write
 
 
 def _add_moving(app: Flask, settings: Settings, services: Services) -> None:

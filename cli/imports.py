@@ -15,7 +15,7 @@ from catalog.errors import WorkspaceNotFound
 from errors import Unavailable
 from moving.files import printable
 from moving.intake import Services
-from moving.items import OF_PRODUCTS, Action, Item, Step, Stopped
+from moving.items import OF_PICTURES, Action, Item, Step, Stopped
 from moving.run import Run
 
 #: How many products are imported at once.
@@ -30,6 +30,7 @@ _WORDS: Final = {
     Action.HERE: "here already",
     Action.ADDED: "added",
     Action.PRESENT: "here already",
+    Action.DESCRIBED: "text changed",
     Action.LINKED: "external URL",
     Action.DOWNLOAD: "to be downloaded",
     Action.REFUSED: "refused",
@@ -130,7 +131,7 @@ class Session:
             self._steps.append(step)
         elif step.reason:
             tqdm.write(_line(step), file=sys.stderr)
-        if self._bar is not None and step.action not in OF_PRODUCTS and step.model and step.name:
+        if self._bar is not None and step.action in OF_PICTURES and step.model and step.name:
             self._bar.update()
 
     def _in_order(self, items: Iterable[Item]) -> Iterator[Item]:
@@ -156,7 +157,7 @@ class Session:
             f"{counts[Action.MADE]} made, {counts[Action.CHANGED]} changed, {counts[Action.HERE]} unchanged"
         )
         pictures = f"{counts[Action.ADDED]} added, {counts[Action.PRESENT]} here already"
-        for action in (Action.DOWNLOAD, Action.LINKED):
+        for action in (Action.DESCRIBED, Action.DOWNLOAD, Action.LINKED):
             if counts[action]:
                 pictures += f", {counts[action]} {_WORDS[action]}"
         others = (Action.REFUSED, Action.LEFT_OUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Final
 
 from moving.exchange import FetchFailed, Interrupted
@@ -28,13 +29,21 @@ class Downloads:
         self._fetcher = fetcher
         self._journal = journal
 
-    def picture(self, url: str, *, name: str = "", sha256: str | None = None) -> Picture:
+    def picture(
+        self,
+        url: str,
+        *,
+        name: str = "",
+        sha256: str | None = None,
+        alt: Mapping[str, object] | str | None = None,
+    ) -> Picture:
         """A picture that is downloaded when it is read.
 
         Args:
             url: where it is. It stays in the product if the picture can't be stored.
             name: what reports call it; the URL if empty.
             sha256: of its bytes, if it is known otherwise than from the journal.
+            alt: its alternative text, as in Picture.
         """
         return Picture(
             name=name or url,
@@ -42,6 +51,7 @@ class Downloads:
             url=external(url),
             sha256=self._journal.get(url) or sha256,
             remote=True,
+            alt=alt,
         )
 
     def _download(self, url: str) -> bytes:

@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from catalog.base import Catalog, Image, Product
 from catalog.errors import ProductNotFound
@@ -93,12 +93,12 @@ class Export:
         """
         self._prepare()
         names = Names()
-        written: list[tuple[Product, list[dict[str, object]]]] = []
+        written: list[tuple[Product, list[dict[str, Any]]]] = []
         for read in self._products:
             product = self._current(read)
             if product is None:
                 continue
-            images: list[dict[str, object]] = []
+            images: list[dict[str, Any]] = []
             for problem, entry in self._write_images(product, names.of(product.model)):
                 images += [entry] if entry else []
                 if problem is not None:
@@ -133,14 +133,14 @@ class Export:
 
     def _write_images(
         self, product: Product, folder: str
-    ) -> Iterator[tuple[str | None, dict[str, object] | None]]:
+    ) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
         """Writes the pictures of a product; yields the problem and the entry of each image.
 
         The problem is None for an external image, which has no file.
         """
         for number, image in enumerate(product.images, 1):
             if image.key is None:
-                yield None, {"url": image.url}
+                yield None, {"url": image.url, "alt": dict(image.alt or {})}
                 continue
             name = f"{folder}/{folder}_{number}.{image.key.rpartition('.')[2]}"
             try:
@@ -167,7 +167,7 @@ def _damage(product: Product, image: Image, data: bytes) -> str:
     return f"{product.model}: {image.key} has {len(data)} bytes, and should have {image.size}"
 
 
-def _image_entry(name: str, image: Image, data: bytes) -> dict[str, object]:
+def _image_entry(name: str, image: Image, data: bytes) -> dict[str, Any]:
     return {
         "file": name,
         "url": image.url,
@@ -175,18 +175,20 @@ def _image_entry(name: str, image: Image, data: bytes) -> dict[str, object]:
         "contentType": image.content_type,
         "width": image.width,
         "height": image.height,
+        "alt": dict(image.alt or {}),
     }
 
 
-def _write_csv(path: Path, written: Sequence[tuple[Product, Sequence[Mapping[str, object]]]]) -> None:
+def _write_csv(path: Path, written: Sequence[tuple[Product, Sequence[Mapping[str, Any]]]]) -> None:
     """Writes the table that shops and ``import csv`` read: UTF-8 with a byte order mark, for spreadsheets.
 
-    For each image there is its URL and, if it was stored here, its file, which an import prefers.
+    For each image there is its URL, its file if it was stored here, and its alternative text in the language
+    of the product. An import prefers the file.
     """
     most = max((len(images) for _, images in written), default=0)
     columns = ["model", "name", "category", "description", "sourceLocale", "status"]
     for number in range(1, most + 1):
-        columns += [f"imageUrl{number}", f"imageFile{number}"]
+        columns += [f"imageUrl{number}", f"imageFile{number}", f"imageAlt{number}"]
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         table = csv.DictWriter(file, columns, restval="")
         table.writeheader()
@@ -202,4 +204,5 @@ def _write_csv(path: Path, written: Sequence[tuple[Product, Sequence[Mapping[str
             for number, image in enumerate(images, 1):
                 row[f"imageUrl{number}"] = image["url"]
                 row[f"imageFile{number}"] = image.get("file", "")
+                row[f"imageAlt{number}"] = image["alt"].get(product.source_locale, "")
             table.writerow(row)

@@ -234,7 +234,7 @@ class Fetcher:
         except (HTTPError, OSError, ValueError) as error:
             if is_certificate(error):
                 raise FetchFailed(f"the certificate of {target.host} is not valid") from None
-            raise Passing(plain(error)) from None
+            raise Passing(plain(TimeoutError() if deadline.is_over else error)) from None
         try:
             answer = self._read(response, most)
             if deadline.is_over:

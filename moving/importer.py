@@ -22,7 +22,7 @@ from catalog.errors import (
 from errors import DomainError, InvalidFields, Unavailable
 from moving.intake import Intake
 from moving.items import Action, Item, Picture, PictureUnreadable, Step, Stopped
-from products import ImageUrlsRefused, NewProduct
+from products import AltChanges, ImageUrlsRefused, NewProduct
 from validators.base import FilePart, Rejected, Upload
 
 #: How often a change is made again because the product changed meanwhile.
@@ -51,12 +51,21 @@ class _State:
         wanted: the URLs of the imported pictures, in their order. External ones may not be there yet.
         replaced: external URLs whose pictures are stored now.
         added: whether this run has added something.
+        described: the pictures with a text, by the URLs that they have in the product.
     """
 
     product: Product
     wanted: list[str] = field(default_factory=list)
     replaced: set[str] = field(default_factory=set)
     added: bool = False
+    described: dict[str, Picture] = field(default_factory=dict)
+
+    def want(self, url: str, picture: Picture) -> None:
+        """Notes that the product is to have the picture as this URL, at the next place."""
+        if url not in self.wanted:
+            self.wanted.append(url)
+        if picture.alt is not None:
+            self.described[url] = picture
 
     @property
     def final_urls(self) -> list[str]:
@@ -76,7 +85,7 @@ class Importer:
 
     Args:
         intake: where products and pictures are found and put.
-        new_product: validates the fields of a product; raises InvalidFields.
+        new_product, checked_alt: as in Services.
         downloads: whether remote pictures are downloaded; a dry run does not.
         is_stopped: whether the import is to end after the present picture.
     """
@@ -85,12 +94,14 @@ class Importer:
         self,
         intake: Intake,
         new_product: Callable[[Mapping[str, object]], NewProduct],
+        checked_alt: Callable[[object], AltChanges],
         *,
         downloads: bool = True,
         is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._intake = intake
         self._new_product = new_product
+        self._checked_alt = checked_alt
         self._downloads = downloads
         self._is_stopped = is_stopped
 
@@ -110,6 +121,7 @@ class Importer:
                     return
                 yield self._bring_picture(item, state, picture)
             yield from self._arrange(item, state)
+            yield from self._describe(item, state)
         except (ImageQuotaReached, ByteQuotaReached) as reached:
             raise Stopped(reached.message) from None
         except Unavailable:
@@ -213,8 +225,7 @@ class Importer:
         image = state.product.image_with(sha256)
         if image is None:
             return None
-        if image.url not in state.wanted:
-            state.wanted.append(image.url)
+        state.want(image.url, picture)
         if any(other.url == picture.url and other.key is None for other in state.product.images):
             state.replaced.add(picture.url or "")
         return Step(item.model, picture.name, Action.PRESENT)
@@ -227,7 +238,7 @@ class Importer:
         if url not in state.wanted:
             if url not in state.product.image_urls and len(state.final_urls) >= MAX_IMAGES:
                 return Step(item.model, picture.name, Action.REFUSED, reason or ProductFull.message)
-            state.wanted.append(url)
+            state.want(url, picture)
         if not reason:
             return Step(item.model, picture.name, Action.LINKED)
         return Step(item.model, picture.name, Action.REFUSED, f"{reason}; its URL stays")
@@ -253,7 +264,7 @@ class Importer:
             ):
                 return
             try:
-                self._intake.change(state.product, {}, urls)
+                state.product = self._intake.change(state.product, {}, urls)
             except VersionMismatch:
                 state.product = self._current(state.product)
                 present = set(state.product.image_urls)
@@ -266,6 +277,42 @@ class Importer:
                 state.wanted = [url for url in state.wanted if url not in outside]
                 continue
             return
+        raise VersionMismatch
+
+    # --- their texts
+
+    def _describe(self, item: Item, state: _State) -> Iterator[Step]:
+        """Gives the images their alternative texts. Texts in other languages stay."""
+        for url, picture in state.described.items():
+            try:
+                if self._describe_one(state, url, picture):
+                    yield Step(item.model, picture.name, Action.DESCRIBED)
+            except InvalidFields as invalid:
+                yield Step(item.model, picture.name, Action.REFUSED, str(invalid))
+
+    def _describe_one(self, state: _State, url: str, picture: Picture) -> bool:
+        """Returns whether the image has been changed.
+
+        Raises:
+            InvalidFields: the text is not valid.
+        """
+        sent = self._checked_alt(picture.alt)
+        alt = {state.product.source_locale: sent} if isinstance(sent, str) else sent or {}
+        texts = {language: text for language, text in alt.items() if text is not None}
+        for _ in range(_ATTEMPTS):
+            urls = state.product.image_urls
+            if url not in urls:
+                return False
+            index = urls.index(url)
+            before = state.product.images[index].alt or {}
+            if {**before, **texts} == before:
+                return False
+            try:
+                state.product = self._intake.describe(state.product, index, texts)
+            except VersionMismatch:
+                state.product = self._current(state.product)
+                continue
+            return True
         raise VersionMismatch
 
 

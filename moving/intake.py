@@ -11,7 +11,7 @@ from catalog.base import Catalog, Image, Product, ProductChanges, ProductQuery
 from catalog.ids import new_id, now
 from errors import DomainError, Unavailable
 from moving.items import Stopped
-from products import NewProduct, Products
+from products import AltChanges, NewProduct, Products
 from turns import ServerBusy, ShareUsed
 from uploads import Uploads
 from validators.base import Upload
@@ -40,6 +40,9 @@ class Intake(Protocol):
     ) -> Product:
         """Changes the product if it is still at the version that ``product`` has."""
 
+    def describe(self, product: Product, index: int, alt: Mapping[str, str]) -> Product:
+        """Changes the alternative texts of an image in these languages."""
+
     def add(self, product: Product, upload: Upload) -> Product:
         """Validates and appends a picture that the product does not have.
 
@@ -54,6 +57,7 @@ class Services:
 
     Attributes:
         new_product: validates the fields of a product, by their names in JSON; raises InvalidFields.
+        checked_alt: validates an alternative text, and gives its languages their canonical tags; likewise.
         spend_write: counts a write in the daily budget of a workspace; raises a DomainError if it is spent.
     """
 
@@ -61,6 +65,7 @@ class Services:
     products: Products
     uploads: Uploads
     new_product: Callable[[Mapping[str, object]], NewProduct]
+    checked_alt: Callable[[object], AltChanges]
     spend_write: Callable[[str], None]
 
     def intake(self, workspace_id: str, *, dry_run: bool) -> Intake:
@@ -100,6 +105,12 @@ class ServerIntake:
         self._spend_write()
         return self._services.products.change(
             self._workspace_id, product.id, changes, image_urls=image_urls, expected_version=product.version
+        )
+
+    def describe(self, product: Product, index: int, alt: Mapping[str, str]) -> Product:
+        self._spend_write()
+        return self._services.products.describe(
+            self._workspace_id, product.id, index, alt, expected_version=product.version
         )
 
     def add(self, product: Product, upload: Upload) -> Product:
@@ -152,6 +163,11 @@ class DryRun(ServerIntake):
             return changed
         known = {image.url: image for image in product.images}
         return replace(changed, images=tuple(known.get(url, Image(url=url)) for url in image_urls))
+
+    def describe(self, product: Product, index: int, alt: Mapping[str, str]) -> Product:
+        images = list(product.images)
+        images[index] = replace(images[index], alt={**(images[index].alt or {}), **alt})
+        return replace(product, images=images)
 
     def add(self, product: Product, upload: Upload) -> Product:
         _in_turn(lambda: self._services.uploads.check(upload))

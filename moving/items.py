@@ -31,6 +31,7 @@ class Picture:
         sha256: the hex digest of the bytes, if it is known before they are read.
         remote: whether ``read`` downloads. A dry run does not download.
         reference: whether only ``url`` is to be in the product, and nothing is to be stored.
+        alt: the alternative text by language, or in the product's language; None if the source has none.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Picture:
     sha256: str | None = None
     remote: bool = False
     reference: bool = False
+    alt: Mapping[str, object] | str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class Action(StrEnum):
     HERE = "here"
     ADDED = "added"
     PRESENT = "present"
+    DESCRIBED = "described"
     LINKED = "linked"
     DOWNLOAD = "download"
     REFUSED = "refused"
@@ -82,6 +85,9 @@ class Action(StrEnum):
 
 #: The actions on products. The others are about pictures.
 OF_PRODUCTS: Final = (Action.MADE, Action.CHANGED, Action.HERE)
+
+#: The actions after which a picture is done with. A text is the second step of its picture.
+OF_PICTURES: Final = (Action.ADDED, Action.PRESENT, Action.LINKED, Action.DOWNLOAD, Action.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)

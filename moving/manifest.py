@@ -30,7 +30,7 @@ def product_entry(product: Product, images: Sequence[Mapping[str, object]]) -> M
 
     Args:
         product: the product.
-        images: the entries of its images: ``{"file", "sha256", …}`` or ``{"url"}``, in order.
+        images: the entries of its images: ``{"file", "sha256", "alt", …}`` or ``{"url", "alt"}``, in order.
     """
     fields = {name: getattr(product, attribute) for name, attribute in FIELDS.items()}
     return {
@@ -85,11 +85,13 @@ def _item(root: Path, entry: Mapping[str, Any]) -> Item:
 
 
 def _picture(root: Path, image: Mapping[str, Any]) -> Picture:
+    alt = image.get("alt") or None
     if "file" not in image:
-        return Picture(name=str(image["url"]), url=str(image["url"]), reference=True)
+        return Picture(name=str(image["url"]), url=str(image["url"]), reference=True, alt=alt)
     path = Path(str(image["file"]))
     return Picture(
         name=printable(path),
         read=lambda: read_picture(root, path),
         sha256=str(image["sha256"]) if "sha256" in image else None,
+        alt=alt,
     )

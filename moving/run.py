@@ -48,6 +48,7 @@ class Run:
         self._importer = Importer(
             services.intake(workspace_id, dry_run=dry_run),
             services.new_product,
+            services.checked_alt,
             downloads=not dry_run,
             is_stopped=self.stopping.is_set,
         )

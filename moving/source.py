@@ -132,7 +132,10 @@ class OtherServer:
         told = image.get("sha256")
         # If nothing was removed, what the server serves is what its client had sent.
         same = image.get("metadataRemoved") == [] and isinstance(told, str) and _SHA256.fullmatch(told)
-        return self._downloads.picture(url, sha256=str(told) if same else None)
+        alt = image.get("alt")
+        return self._downloads.picture(
+            url, sha256=str(told) if same else None, alt=alt if alt and isinstance(alt, dict | str) else None
+        )
 
     def _json(self, rest: str, member: str) -> dict[str, Any]:
         """A JSON object, or its member of this name, which is an object.

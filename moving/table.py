@@ -59,6 +59,10 @@ _IMAGE: Final = re.compile(
     r"|mainimage)([0-9]{0,3})"
 )
 _FILE: Final = re.compile(r"(?:imagefile|fileimmagine|immaginefile)([0-9]{0,3})")
+_ALT: Final = re.compile(
+    r"(?:imagealt(?:text)?|imgalt|alttext|alt|testoalternativo|testoaltimmagine|altimmagine"
+    r"|testoalternativoimmagine)([0-9]{0,3})"
+)
 
 #: The categories of the contract by Italian names.
 _CATEGORIES: Final = {
@@ -95,11 +99,11 @@ class _Columns:
 
     Attributes:
         fields: the index of each field.
-        images: pairs of indexes, of a URL and of a file, in the order of the images. -1 is none.
+        images: the indexes of a URL, of a file and of a text, in the order of the images. -1 is none.
     """
 
     fields: Mapping[str, int]
-    images: Sequence[tuple[int, int]]
+    images: Sequence[tuple[int, int, int]]
     count: int
 
 
@@ -220,7 +224,8 @@ def _columns(header: Sequence[str]) -> _Columns:
     }
     urls = _numbered(names, _IMAGE)
     files = _numbered(names, _FILE)
-    images = [(urls.get(key, -1), files.get(key, -1)) for key in sorted({*urls, *files})]
+    texts = _numbered(names, _ALT)
+    images = [(urls.get(key, -1), files.get(key, -1), texts.get(key, -1)) for key in sorted({*urls, *files})]
     return _Columns(fields, images, len(header))
 
 
@@ -311,13 +316,13 @@ class _Reader:
         return _at(row, self._columns.fields.get(name, -1))
 
     def _pictures(self, row: _Row) -> Iterator[Picture]:
-        for url_index, file_index in self._columns.images:
-            urls, file = _urls(_at(row, url_index)), _at(row, file_index)
+        for url_index, file_index, alt_index in self._columns.images:
+            urls, file, alt = _urls(_at(row, url_index)), _at(row, file_index), _at(row, alt_index) or None
             if file and ((self._folder / file).is_file() or not urls):
-                yield Picture(name=f"line {row.line}: {file}", read=self._read(file))
+                yield Picture(name=f"line {row.line}: {file}", read=self._read(file), alt=alt)
             else:
                 for url in urls:
-                    yield self._downloads.picture(url, name=f"line {row.line}: {url}")
+                    yield self._downloads.picture(url, name=f"line {row.line}: {url}", alt=alt)
 
     def _read(self, file: str) -> Callable[[], bytes]:
         return lambda: read_picture(self._folder, Path(file))

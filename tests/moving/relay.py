@@ -140,11 +140,20 @@ def endless(handler: Handler) -> None:
             handler.wfile.write(bytes(1 << 16))
 
 
-def dripping(handler: Handler) -> None:
+def dripping_head(handler: Handler) -> None:
     """A head that never ends, and whose sender is never silent."""
+    drip(handler, b"HTTP/1.1 200 OK\r\nX-Slow: ")
+
+
+def dripping_body(handler: Handler) -> None:
+    """A body that never ends, likewise."""
+    drip(handler, b"HTTP/1.1 200 OK\r\n\r\n")
+
+
+def drip(handler: Handler, start: bytes) -> None:
     handler.close_connection = True
     with suppress(OSError):
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        handler.wfile.write(start)
         while not threading.Event().wait(0.02):
             handler.wfile.write(b"x")
 

@@ -82,7 +82,7 @@ def test_the_folder_has_the_products_and_their_pictures(
     }
     assert second["status"] == "archived"
     assert second["images"] == [
-        {"url": "https://cdn.example.com/0.png"},
+        {"url": "https://cdn.example.com/0.png", "alt": {}},
         entry("Lamp/Lamp_2.webp", lamp.image_urls[1], webp(), "image/webp"),
     ]
     assert table(tmp_path / "out") == [
@@ -95,8 +95,10 @@ def test_the_folder_has_the_products_and_their_pictures(
             "status": "active",
             "imageUrl1": pack.image_urls[0],
             "imageFile1": "BAT-48V/BAT-48V_1.jpg",
+            "imageAlt1": "",
             "imageUrl2": pack.image_urls[1],
             "imageFile2": "BAT-48V/BAT-48V_2.png",
+            "imageAlt2": "",
         },
         {
             "model": "Lamp",
@@ -107,8 +109,10 @@ def test_the_folder_has_the_products_and_their_pictures(
             "status": "archived",
             "imageUrl1": "https://cdn.example.com/0.png",
             "imageFile1": "",
+            "imageAlt1": "",
             "imageUrl2": lamp.image_urls[1],
             "imageFile2": "Lamp/Lamp_2.webp",
+            "imageAlt2": "",
         },
     ]
 
@@ -121,6 +125,7 @@ def entry(file: str, url: str, data: bytes, content_type: str) -> dict[str, Any]
         "contentType": content_type,
         "width": 64,
         "height": 48,
+        "alt": {},
     }
 
 

@@ -5,7 +5,7 @@ import pytest
 from moving.addresses import is_public, resolve
 from moving.exchange import FetchFailed
 from moving.fetch import Fetcher
-from tests.moving.relay import Relay, moved
+from tests.moving.relay import Fault, Relay, dripping_body, dripping_head, hang, moved
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,15 @@ def test_the_key_is_not_sent_to_another_host(front: Relay) -> None:
     with Fetcher(allow_private=True) as fetcher:
         assert fetcher.get(f"{front.url}/a.jpg", most=1, headers={"Authorization": "Bearer x"}) == b"b"
     assert front.seen == [("/a.jpg", "Bearer x"), ("/b.jpg", None)]
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("fault", [dripping_head, dripping_body, hang])
+def test_an_answer_that_never_ends_is_given_up(
+    front: Relay, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr("moving.fetch.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("moving.fetch._ATTEMPTS", 1)
+    front.faults = [("/a.jpg", fault)]
+    with Fetcher(allow_private=True) as fetcher, pytest.raises(FetchFailed, match=r"^no answer in time$"):
+        fetcher.get(front.cdn("/a.jpg"), most=1000_000)
