@@ -5,7 +5,7 @@ import pytest
 from moving.addresses import is_public, resolve
 from moving.exchange import FetchFailed
 from moving.fetch import Fetcher
-from tests.moving.relay import Fault, Relay, dripping_body, dripping_head, hang, moved
+from tests.moving.relay import Fault, Relay, dripping_body, dripping_head, endless, hang, moved, status
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,49 @@ def test_an_answer_that_never_ends_is_given_up(
     front.faults = [("/a.jpg", fault)]
     with Fetcher(allow_private=True) as fetcher, pytest.raises(FetchFailed, match=r"^no answer in time$"):
         fetcher.get(front.cdn("/a.jpg"), most=1000_000)
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (endless, "the answer has more than 1000 bytes"),
+        (status(200, Content_Length=str(1 << 40)), "the answer has more than 1000 bytes"),
+        (moved("http://cdn.example.com/a.jpg"), "only https URLs are downloaded"),
+        (moved("https://user:password@cdn.example.com/a.jpg"), "only https URLs are downloaded"),
+        (moved("file:///etc/passwd"), "only https URLs are downloaded"),
+        (moved(""), "more than 5 redirects"),
+        (status(404), "the answer is HTTP 404"),
+    ],
+)
+def test_an_answer_that_is_too_large_or_leads_elsewhere_is_refused(
+    front: Relay, fault: Fault, reason: str
+) -> None:
+    front.faults = [("/a.jpg", fault)] * 6
+    with Fetcher(allow_private=True) as fetcher, pytest.raises(FetchFailed) as failed:
+        fetcher.get(front.cdn("/a.jpg"), most=1000)
+    assert str(failed.value) == reason
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_body_of_exactly_the_limit_is_accepted(front: Relay) -> None:
+    front.files = {"/a.jpg": bytes(1000), "/b.jpg": bytes(1001)}
+    with Fetcher(allow_private=True) as fetcher:
+        assert fetcher.get(front.cdn("/a.jpg"), most=1000) == bytes(1000)
+        with pytest.raises(FetchFailed, match=r"more than 1000 bytes"):
+            fetcher.get(front.cdn("/b.jpg"), most=1000)
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_host_that_does_not_answer_is_left_alone(front: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moving.fetch._ATTEMPTS", 1)
+    front.faults = [("/a.jpg", status(500))] * 10
+    with Fetcher(allow_private=True) as fetcher:
+        reasons = []
+        for _ in range(7):
+            with pytest.raises(FetchFailed) as failed:
+                fetcher.get(front.cdn("/a.jpg"), most=1000)
+            reasons.append(str(failed.value))
+    left_alone = "cdn.example.com did not answer several times, so it is not asked again"
+    assert reasons == ["the answer is HTTP 500"] * 5 + [left_alone] * 2
+    assert len(front.seen) == 5

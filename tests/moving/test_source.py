@@ -86,6 +86,20 @@ def test_what_is_not_a_product_ends_the_run(tmp_path: Path, item: object) -> Non
         listed(FakeFetcher(lambda _: {"items": [item], "total": 1}), tmp_path)
 
 
+@pytest.mark.parametrize("data", [None, 1, [], {}, {"items": 1, "total": 1}, {"items": []}])
+def test_an_answer_of_another_kind_ends_the_run(tmp_path: Path, data: Any) -> None:
+    with pytest.raises(Stopped, match="does not answer as this API does"):
+        listed(FakeFetcher(lambda _: data), tmp_path)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"[" * 100_000, b"\xff", b""])
+def test_an_answer_that_is_no_json_object_ends_the_run(tmp_path: Path, body: bytes) -> None:
+    fetcher = FakeFetcher(lambda _: {})
+    fetcher.get = lambda *_, **__: body  # type: ignore[method-assign]  # the answer of this test
+    with pytest.raises(Stopped, match="does not answer as this API does"):
+        listed(fetcher, tmp_path)
+
+
 def test_a_journal_survives_a_cut_line_and_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
     path = tmp_path / "imports" / "journal"
     Journal(path).note("https://a.example.com/1", "11")
