@@ -344,7 +344,7 @@ def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budg
         max_registered_clients=settings.oauth_max_registered_clients,
         count_refresh=budgets.count_refresh,
     )
-    pages = Pages(picture_origins(settings), sizes)
+    pages = Pages(picture_origins(settings), sizes, settings.public_url)
     app.register_blueprint(oauth_blueprint(oauth, budgets))
     app.register_blueprint(consent_blueprint(oauth, sessions, catalog, pages))
     app.register_blueprint(console_blueprint(catalog, sessions, budgets, pages))

@@ -239,6 +239,10 @@ class Sessions:
         """The secret of a browser that is not signed in, for ``csrf_token``; a new one if none was sent."""
         return request.cookies.get(self._visitor_cookie) or secrets.token_urlsafe(32)
 
+    def has_visitor_cookie(self) -> bool:
+        """Whether the browser has kept the visitor cookie of an earlier answer."""
+        return self._visitor_cookie in request.cookies
+
     def remember_visitor(self, response: Response, secret: str) -> None:
         """Sets the visitor cookie."""
         self._set_cookie(response, self._visitor_cookie, secret, max_age=None)

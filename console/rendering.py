@@ -31,11 +31,13 @@ class Pages:
         picture_origins: origins of pictures that the policy allows besides https, such as
             ``http://127.0.0.1:8000``.
         sizes: knows the sizes of hosted images.
+        public_url: the origin at which browsers reach the server.
     """
 
-    def __init__(self, picture_origins: Sequence[str], sizes: Sizes) -> None:
+    def __init__(self, picture_origins: Sequence[str], sizes: Sizes, public_url: str) -> None:
         self._picture_origins = " ".join(picture_origins)
         self._sizes = sizes
+        self.public_url = public_url
 
     def render(
         self,

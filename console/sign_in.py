@@ -37,6 +37,7 @@ def add_sign_in(
             problem=problem,
             email=request.form.get("email", ""),
             next=target,
+            public_url=pages.public_url,
             **_asking(catalog, target),
         )
         sessions.remember_visitor(page, visitor)
@@ -56,7 +57,10 @@ def add_sign_in(
         except BadRequest:
             if sessions.current():  # the user signed in in another tab in the meantime
                 return redirect(return_path(request.args.get("next", "")), 303)
-            return page(400, problem="csrf")
+            # Over plain http a browser does not keep the cookies of a server whose public URL is https.
+            plain = pages.public_url.startswith("https:") and not request.is_secure
+            lost = plain and not sessions.has_visitor_cookie()
+            return page(400, problem="insecure" if lost else "csrf")
         except WrongPassword:
             return page(401, problem="wrong")
         except (TooManyFailures, HashingBusy) as error:

@@ -1,5 +1,7 @@
 // Calls the public API with a token of the signed-in user. The token is stored in this module only.
 
+import { signInAgain } from "./session.js";
+
 const words = { ...read("words"), ...read("page-words") };
 
 function read(id) {
@@ -24,7 +26,7 @@ export class Problem extends Error {
   }
 
   get mayPass() {
-    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
+    return [0, 401].includes(this.status) || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 }
 
@@ -69,7 +71,7 @@ let asked = null;
 
 export async function token() {
   if (held && performance.now() < held.until - RENEW_BEFORE_MS) return held.secret;
-  asked ??= ask().finally(() => (asked = null));
+  asked ??= askOrSignIn().finally(() => (asked = null));
   return asked;
 }
 
@@ -79,6 +81,16 @@ export function tokenInHand() {
 
 export function dropToken() {
   held = null;
+}
+
+// Without a session, all calls wait until the user has signed in again.
+async function askOrSignIn() {
+  try {
+    return await ask();
+  } catch (problem) {
+    if (problem.status !== 401 || !(await signInAgain().catch(() => false))) throw problem;
+    return ask();
+  }
 }
 
 async function ask() {

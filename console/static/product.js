@@ -19,7 +19,8 @@ const items = new Map(); // entry → list item element
 const toasts = new Toasts(byId("toasts"), byId("toast-template"));
 const pictures = new Pictures(product.dataset.id, { show, tell });
 const alt = (entry) => say("picture", { number: pictures.visible.indexOf(entry) + 1, name: product.dataset.name });
-const view = makeViewer(byId("viewer"), { pictures, alt, copy: copyUrl });
+const focusOn = (entry) => items.get(entry)?.querySelector("a").focus();
+const view = makeViewer(byId("viewer"), { pictures, alt, copy: copyUrl, closed: focusOn });
 
 // Adds a line to the live region for each message. Replacing a line could keep a screen reader from reading
 // the earlier one.
@@ -59,9 +60,18 @@ function show() {
   });
   while (list.children.length > entries.length) list.lastElementChild.remove();
   byId("no-pictures").hidden = entries.length > 0;
+  if (mayWrite) showRoom(entries.length < most);
   byId("count").textContent = say("count", { count: entries.length, most });
   // Moving an element removes the focus from its descendants; restore it.
   if (focused?.isConnected && focused !== document.activeElement) focused.focus();
+}
+
+// The drop zone, or why there is none.
+function showRoom(room) {
+  const hadFocus = document.activeElement === byId("files");
+  byId("drop").hidden = !room;
+  byId("full").hidden = room;
+  if (!room && hadFocus) list.lastElementChild.querySelector("a").focus();
 }
 
 function make(entry) {
@@ -73,7 +83,6 @@ function make(entry) {
 
 function label(item, place, count) {
   const values = { number: place + 1, name: product.dataset.name };
-  item.classList.toggle("first", place === 0);
   item.querySelector("img").alt = say("picture", values);
   item.querySelector("a").setAttribute("aria-label", say("view", values));
   for (const name of ["earlier", "later", "copy", "delete"]) {
@@ -150,7 +159,6 @@ async function copyUrl(entry) {
 function takeFiles(uploads) {
   const drop = byId("drop");
   const input = byId("files");
-  drop.hidden = false;
   input.addEventListener("change", () => {
     uploads.add([...input.files]);
     input.value = "";
@@ -184,7 +192,7 @@ async function start() {
     return;
   }
   if (!mayWrite) return;
-  const options = { rows: byId("uploads"), template: byId("upload-template"), input: byId("files"), most, announce };
+  const options = { rows: byId("uploads"), all: byId("uploads-all"), template: byId("upload-template"), input: byId("files"), most, announce };
   takeFiles(new Uploads(pictures, options));
   makeSortable(list, (item, place) => {
     const entry = [...items].find(([, each]) => each === item)[0];

@@ -12,53 +12,98 @@ export class Uploads {
   #most;
   #input;
   #announce;
+  #all;
   #open = new Set();
+  #failed = new Map(); // row → how to try again, or null
+  #signedOut = false;
   #count = 0;
   #done = 0;
+  #present = 0;
 
-  constructor(pictures, { rows, template, input, most, announce }) {
+  constructor(pictures, { rows, all, template, input, most, announce }) {
     this.#pictures = pictures;
     this.#rows = rows;
     this.#template = template;
     this.#input = input;
     this.#most = most;
     this.#announce = announce;
+    this.#all = all;
+    all.addEventListener("click", ({ target }) => this.#forAll(target.closest("[data-do]")?.dataset.do));
     addEventListener("beforeunload", (event) => this.#open.size && event.preventDefault());
   }
 
   add(files) {
-    if (!this.#open.size) this.#count = this.#done = 0;
+    this.#signedOut = false;
+    if (!this.#open.size) this.#count = this.#done = this.#present = 0;
     this.#count += files.length;
     for (const file of files) this.#start(file, this.#row(file));
   }
 
   async #start(file, row) {
     this.#open.add(row);
+    this.#forget(row);
     row.show(say("waiting"), 0);
     try {
       if (file.size > MOST_BYTES) throw new Problem(413);
-      await inTurn(() => this.#send(file, row));
-      this.#done += 1;
+      const created = await inTurn(() => this.#send(file, row));
+      if (created) this.#done += 1;
+      else this.#present += 1;
       row.element.remove();
     } catch (problem) {
       this.#fail(file, row, problem instanceof Problem ? problem : new Problem(0));
     }
     this.#open.delete(row);
     if (!this.#open.size && this.#done) {
-      this.#announce(say("uploaded", { done: this.#done, count: this.#count }));
+      const numbers = { done: this.#done, count: this.#count, present: this.#present };
+      this.#announce(say(this.#present ? "uploadedPresent" : "uploaded", numbers));
     }
   }
 
   #fail(file, row, problem) {
+    // Who did not sign in again is not asked again for each of the files that wait.
+    if (problem.status === 401) this.#signedOut = true;
     const again = () => {
-      this.#input.focus(); // the retry button, which has the focus, disappears
+      this.#signedOut = false;
+      this.#focusInput(); // the retry button, which has the focus, disappears
       this.#start(file, row);
     };
     row.fail(problem.sentence, problem.mayPass && again);
+    this.#failed.set(row, problem.mayPass ? again : null);
+    this.#showAll();
     this.#announce(say("refused", { file: file.name, why: problem.sentence }));
   }
 
+  #forget(row) {
+    this.#failed.delete(row);
+    this.#showAll();
+  }
+
+  #showAll() {
+    this.#all.hidden = this.#failed.size < 2;
+    this.#all.querySelector('[data-do="retry"]').hidden = ![...this.#failed.values()].some(Boolean);
+  }
+
+  #forAll(action) {
+    if (!action) return;
+    for (const [row, again] of [...this.#failed]) {
+      if (action === "retry") {
+        again?.();
+      } else {
+        row.element.remove();
+        this.#forget(row);
+      }
+    }
+    this.#focusInput();
+  }
+
+  // The input is hidden if the product is full.
+  #focusInput() {
+    if (this.#input.checkVisibility()) this.#input.focus();
+    else document.getElementById("content").focus();
+  }
+
   async #send(file, row) {
+    if (this.#signedOut) throw new Problem(401);
     if (this.#pictures.count >= this.#most) {
       // Pictures whose deletion can still be undone count on the server; delete them for good first.
       this.#pictures.commit();
@@ -69,6 +114,7 @@ export class Uploads {
     const created = await renewing((secret) => post(this.#pictures.path, file, secret, row));
     if (!created) this.#announce(say("present", { file: file.name }), true);
     await this.#pictures.load();
+    return created;
   }
 
   #row(file) {
@@ -80,10 +126,13 @@ export class Uploads {
     dismiss.addEventListener("click", () => {
       const next = element.nextElementSibling ?? element.previousElementSibling;
       element.remove();
-      (next?.querySelector("button:not([hidden])") ?? this.#input).focus();
+      this.#forget(handle);
+      const button = next?.querySelector("button:not([hidden])");
+      if (button) button.focus();
+      else this.#focusInput();
     });
     this.#rows.append(element);
-    return {
+    const handle = {
       element,
       show(text, percent) {
         element.classList.remove("failed");
@@ -98,6 +147,7 @@ export class Uploads {
         retry.onclick = again || null;
       },
     };
+    return handle;
   }
 }
 

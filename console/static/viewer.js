@@ -5,7 +5,7 @@ import { showLarge } from "./sources.js";
 // The browser's regional variant of the page's language, for dates and numbers.
 const language = navigator.languages.find((each) => each.startsWith(document.documentElement.lang));
 
-export function makeViewer(dialog, { pictures, alt, copy }) {
+export function makeViewer(dialog, { pictures, alt, copy, closed }) {
   const image = dialog.querySelector("img");
   let shown = null;
 
@@ -23,6 +23,9 @@ export function makeViewer(dialog, { pictures, alt, copy }) {
     if (key === "ArrowLeft") step(-1);
     if (key === "ArrowRight") step(1);
   });
+
+  // The browser would focus the picture that was opened; meanwhile the user may have gone on to another one.
+  dialog.addEventListener("close", () => closed(shown));
 
   function step(by) {
     const entries = pictures.visible;

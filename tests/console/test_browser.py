@@ -20,9 +20,10 @@ from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, P
 
 from auth.passwords import hash_password
 from catalog.identity import Plan, Role
+from catalog.ids import now
 from tests.console.chromium import chromium
 from tests.console.conftest import PASSWORD
-from tests.factories import issue_key, new_user, new_workspace
+from tests.factories import issue_key, new_session, new_user, new_workspace
 from tests.pictures import encoded, jpeg, png, webp
 from tests.servers import Server, gunicorn
 
@@ -122,7 +123,7 @@ def pictures(page: Page) -> Locator:
 
 def open_product(page: Page, product: dict[str, Any]) -> None:
     page.goto(f"/console/products/{product['_id']}")
-    expect(page.locator("#drop")).to_be_visible()
+    expect(page.locator("#drop:visible, #full:visible")).to_have_count(1)
     expect(pictures(page)).to_have_count(len(product["imageUrls"]))
 
 
@@ -181,6 +182,8 @@ def test_the_twenty_first_picture_is_refused_until_one_is_deleted(page: Page, si
     page.get_by_role("button", name="Delete picture 1", exact=True).click()
     page.get_by_label("Drop pictures here").set_input_files([a_file("21.png", png(31, 31), "image/png")])
     expect(page.locator("#count")).to_have_text("20 of 20 pictures")
+    expect(page.locator("#drop")).to_be_hidden()
+    expect(page.locator("#full")).to_contain_text("This product has 20 pictures, the most that it can have.")
     expect(said(page)).to_have_text("Uploaded: 1 of 1.")
     assert product["imageUrls"][0] not in site.product(product["_id"])["imageUrls"]
 
@@ -204,6 +207,10 @@ def test_the_same_file_again_is_not_stored_twice(page: Page, site: Site) -> None
     open_product(page, product)
     page.get_by_label("Drop pictures here").set_input_files([a_file("again.jpg", jpeg(64, 48))])
     expect(page.locator(".toast")).to_have_text(re.compile("again.jpg is here already"))
+    expect(said(page)).to_have_text("again.jpg is here already.")
+    files = [a_file("again.jpg", jpeg(64, 48)), a_file("x.txt", b"x", "text/plain")]
+    page.get_by_label("Drop pictures here").set_input_files(files)
+    expect(said(page)).to_have_text("x.txt: Not a PNG, JPEG or WebP picture.")
     assert site.product(product["_id"])["imageUrls"] == product["imageUrls"]
 
 
@@ -221,6 +228,55 @@ def test_an_upload_can_be_retried_after_the_server_was_unreachable(
     expect(pictures(page)).to_have_count(1)
     expect(failed).to_have_count(0)
     expect(said(page)).to_have_text("Uploaded: 1 of 1.")
+
+
+def test_a_lost_session_keeps_the_queue_and_goes_on_after_a_new_sign_in(browser: Browser, site: Site) -> None:
+    product = site.new_product()
+    email = "grace@example.com"
+    context = browser.new_context(base_url=site.server.url, locale="en-GB")
+    page = context.new_page()
+    with site.server.catalog() as catalog:
+        workspace = catalog.get_workspace(site.workspace_id)
+        password_hash = hash_password(PASSWORD, email)
+        user = new_user(catalog, workspace, Role.EDITOR, email=email, password_hash=password_hash)
+        page.context.add_cookies(
+            [{"name": "vetrina_session", "value": new_session(catalog, user), "url": site.server.url}]
+        )
+        open_product(page, product)
+        catalog.set_password(user.id, password_hash, now())  # which ends the session
+    files = [a_file("1.jpg", jpeg(50, 40)), a_file("2.jpg", jpeg(51, 40))]
+    page.get_by_label("Drop pictures here").set_input_files(files)
+    dialog = page.get_by_role("dialog", name="Sign in again")
+    expect(dialog.get_by_label("Email address")).to_have_value(email)
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".upload.failed").first).to_contain_text("You are signed out.")
+    expect(page.locator(".upload.failed")).to_have_count(2)
+    page.get_by_role("button", name="Try all again").click()
+    dialog.get_by_label("Password").fill("wrong")
+    dialog.get_by_role("button", name="Sign in").click()
+    expect(dialog.get_by_role("alert")).to_have_text("The email address or the password is wrong.")
+    dialog.get_by_label("Password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Sign in").click()
+    expect(pictures(page)).to_have_count(2)
+    assert shown(page) == site.product(product["_id"])["imageUrls"]
+    page.get_by_role("button", name="Sign out").click()  # the form has the token of the new session
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    context.close()
+
+
+def test_the_list_shows_hits_at_once_and_a_product_links_back_to_them(page: Page, site: Site) -> None:
+    site.new_product(name="Bookshelf Una", model="BU-1")
+    archived = site.new_product(name="Bookshelf Due", model="BU-2")
+    site.api("POST", f"/products/{archived['_id']}/archive")
+    page.goto("/console")
+    page.get_by_label("Search by name or model").press_sequentially("bookshelf")
+    expect(page.locator("#found")).to_have_text("Found: 1")
+    page.get_by_label("Archived too").check()
+    expect(page.locator("#found-live")).to_have_text("Found: 2")
+    page.get_by_role("link", name="Bookshelf Due").click()
+    page.get_by_role("link", name="← Products").click()
+    expect(page).to_have_url(f"{site.server.url}/console?search=bookshelf&archived=1")
+    expect(page.locator(".card")).to_have_count(2)
 
 
 def test_pictures_are_reordered_by_pointer(page: Page, site: Site) -> None:
@@ -398,7 +454,7 @@ def test_the_full_size_view_shows_the_details_of_the_picture(page: Page, site: S
     assert page.evaluate("navigator.clipboard.readText()") == product["imageUrls"][1]
     page.keyboard.press("Escape")
     expect(viewer).to_be_hidden()
-    expect(page.get_by_role("link", name="View picture 1 in full size")).to_be_focused()
+    expect(page.get_by_role("link", name="View picture 2 in full size")).to_be_focused()
 
 
 def test_the_full_size_view_of_an_external_picture_omits_unknown_details(page: Page, site: Site) -> None:

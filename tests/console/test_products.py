@@ -74,7 +74,46 @@ def test_the_product_list_is_paginated_and_keeps_the_search(
     assert older == "/console?search=lamp&amp;archived=1&amp;page=2"
     second = admin.browser.get(older.replace("&amp;", "&")).text
     assert names(second) == ["Lamp &lt;b&gt;Aurora&lt;/b&gt;"]
-    assert "There is nothing on this page." in admin.browser.get("/console?page=9").text
+    assert re.findall(r'href="(/console/products/[^"]*)"', second) == [
+        f"/console/products/{stored_product.id}?list=search%3Dlamp%26archived%3D1%26page%3D2"
+    ]
+    assert '<p class="note" id="found">Found: 25</p>' in second
+    beyond = admin.browser.get("/console?page=999&search=lamp")
+    assert (beyond.status_code, beyond.location) == (303, "/console?search=lamp&page=2")
+
+
+@pytest.mark.parametrize(
+    ("state", "address"),
+    [
+        ("", "/console"),
+        ("search=lamp&page=2", "/console?search=lamp&amp;page=2"),
+        ("page=x&other=1&category=toys&missingAlt=1", "/console?category=toys&amp;missingAlt=1"),
+        ("//evil.example", "/console"),
+        ('search="><script>', "/console?search=%22%3E%3Cscript%3E"),
+    ],
+)
+def test_a_product_links_back_to_the_list_from_which_it_was_opened(
+    admin: Person, stored_product: Product, state: str, address: str
+) -> None:
+    path = f"/console/products/{stored_product.id}"
+    text = admin.browser.get(path, query_string={"list": state}).text
+    assert re.findall(r'<p class="breadcrumb"><a href="([^"]*)"', text) == [address]
+
+
+def test_products_are_filtered_by_category_and_missing_alternative_text(
+    admin: Person, catalog: Catalog, stored_product: Product
+) -> None:
+    told = Image(url="https://cdn.example.com/a.jpg", alt={"en": "A chair"})
+    untold = Image(url="https://cdn.example.com/b.jpg")
+    for name, image in (("Told", told), ("Untold", untold)):
+        catalog.create_product(
+            replace(stored_product, id=new_id(), name=name, model=name, category="toys", images=[image])
+        )
+    assert names(admin.browser.get("/console?category=toys").text) == ["Untold", "Told"]
+    text = admin.browser.get("/console?category=toys&missingAlt=1").text
+    assert names(text) == ["Untold"]
+    assert '<option value="toys" selected>' in text
+    assert "No product is like that." in admin.browser.get("/console?category=paints-coatings").text
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1e3", "9999999", "٣"])
@@ -86,7 +125,8 @@ def test_an_invalid_page_number_shows_the_first_page(
 
 
 def test_every_category_can_be_chosen(admin: Person) -> None:
-    options = re.findall(r'<option value="([^"]*)"', admin.browser.get("/console").text)
+    text = admin.browser.get("/console").text
+    options = re.findall(r'<option value="([^"]*)"', text.partition('id="category"')[2])
     assert sorted(options) == sorted(CATEGORIES)
 
 

@@ -20,6 +20,7 @@ from config import Settings
 from storage.base import StorageBackend
 from tests.api.fixtures import on_both_catalogs
 from tests.auth.oauth.conftest import COOKIE
+from tests.conftest import PUBLIC_URL
 from tests.console.conftest import PASSWORD, NewPerson, Person, csrf_in
 
 WRONG = "The email address or the password is wrong."
@@ -175,6 +176,19 @@ def test_a_sign_in_from_another_site_is_refused(new_person: NewPerson, csrf: str
     assert answer.status_code == 400
     assert "This page was out of date. Please sign in again." in answer.text
     assert person.browser.get("/console").status_code == 303
+
+
+def test_a_sign_in_over_plain_http_says_where_the_server_is(new_person: NewPerson) -> None:
+    person = new_person(signed_in=False)
+    csrf = csrf_in(person.browser.get("/console/sign-in"))
+    person.browser.delete_cookie("__Host-vetrina_visitor")
+    form = {"email": person.user.email, "password": PASSWORD, "csrf": csrf}
+    answer = person.browser.post("/console/sign-in", data=form)
+    assert f'Sign in there: <a href="{PUBLIC_URL}/console/sign-in">{PUBLIC_URL}</a>' in " ".join(
+        answer.text.split()
+    )
+    over_https = {"base_url": PUBLIC_URL, "data": form}
+    assert "This page was out of date." in person.browser.post("/console/sign-in", **over_https).text
 
 
 def test_a_sign_in_without_the_visitors_cookie_is_refused(new_person: NewPerson) -> None:
