@@ -12,6 +12,7 @@ from catalog.base import Catalog
 from catalog.errors import WorkspaceNotFound
 from cli.store_errors import Command
 from moving.export import Export
+from moving.files import printable
 from moving.items import Stopped
 from storage.base import StorageBackend
 
@@ -26,7 +27,7 @@ def _write(export: Export) -> int:
         for problem in export.run():
             if problem:
                 problems += 1
-                tqdm.write(problem, file=sys.stderr)
+                tqdm.write(printable(problem), file=sys.stderr)
             bar.update()
     return problems
 

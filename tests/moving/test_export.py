@@ -252,7 +252,7 @@ def test_a_missing_or_damaged_object_is_named_and_does_not_stop_the_others(
     workspace: Workspace,
     tmp_path: Path,
 ) -> None:
-    product = new_product(catalog, workspace, model="A")
+    product = new_product(catalog, workspace, model="A\x1b[2J")
     product = with_pictures(catalog, uploads, product, jpeg(), png(), webp())
     keys = [image.key or "" for image in product.images]
     storage.delete(keys[0])
@@ -260,11 +260,11 @@ def test_a_missing_or_damaged_object_is_named_and_does_not_stop_the_others(
     result = export()
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
-        f"A: the stored picture {keys[0]} does not exist",
-        f"A: {keys[1]} has {len(png()) - 1} bytes, and should have {len(png())}",
+        f"A\N{REPLACEMENT CHARACTER}[2J: the stored picture {keys[0]} does not exist",
+        f"A\N{REPLACEMENT CHARACTER}[2J: {keys[1]} has {len(png()) - 1} bytes, and should have {len(png())}",
     ]
     assert result.stdout.endswith(", 2 problems.\n")
-    assert files(tmp_path / "out")["A/A_3.webp"] == webp()
+    assert files(tmp_path / "out")["A_[2J/A_[2J_3.webp"] == webp()
 
 
 def test_each_model_has_a_file_name_of_its_own() -> None:
