@@ -64,7 +64,9 @@ def test_every_hosted_image_is_copied_and_its_url_changed(
     migrate: Migrate, catalog: Catalog, disk: StorageBackend, r2: StorageBackend, workspace: Workspace
 ) -> None:
     external = externals(1)[0]
-    first = new_product(catalog, workspace, images=(stored_image(disk), external, stored_image(disk)))
+    described = replace(stored_image(disk), alt={"it": "Zaino blu", "en": "Blue backpack"})
+    external = replace(external, alt={"en": "Elsewhere"})
+    first = new_product(catalog, workspace, images=(stored_image(disk), external, described))
     second = new_product(catalog, new_workspace(catalog), images=(stored_image(disk),))
     untouched = new_product(catalog, workspace, images=externals(2))
 
@@ -75,7 +77,9 @@ def test_every_hosted_image_is_copied_and_its_url_changed(
     for product in (first, second):
         after = current(catalog, product)
         assert after.version == product.version + 1
-        assert [image.key for image in after.images] == [image.key for image in product.images]
+        assert [(image.key, image.alt) for image in after.images] == [
+            (image.key, image.alt) for image in product.images
+        ]
         for image in after.images:
             if image.key:
                 assert image.url == r2.public_url(image.key)
