@@ -1,8 +1,8 @@
 """No hidden data is stored: if a file with a marker is accepted, the stored file lacks the marker.
 
-Each sample yields variants with the marker at one place: at every offset without repair, and, where the
-format allows it, with correct lengths and checksums. Places where the marker is part of the picture (its
-pixels or colours) or of its colour profile do not count; ``PICTURE`` lists them.
+Each sample yields variants with the marker at one place: at every offset without repair (``STEPS`` lists the
+exceptions), and, where the format allows it, with correct lengths and checksums. Places where the marker is
+part of the picture (its pixels or colours) or of its colour profile do not count; ``PICTURE`` lists them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,15 @@ Chunks = list[tuple[bytes, bytes]]
 PICTURE = {b"PLTE", b"tRNS", b"mDCV"}
 
 
-def unrepaired(data: bytes) -> Iterator[bytes]:
-    """The marker at every offset, between the bytes and in their place."""
-    for at in range(len(data) + 1):
+#: The samples whose coded data is mostly re-encoded, in a new process for each variant. Their headers are as
+#: in the sample "jpeg", and ``in_jpeg`` has the marker at the end of each of their scans, so their other
+#: offsets are taken in steps.
+STEPS = {"progressive jpeg": 5, "jpeg with restart markers": 5}
+
+
+def unrepaired(data: bytes, step: int) -> Iterator[bytes]:
+    """The marker at every ``step``-th offset, between the bytes and in their place."""
+    for at in range(0, len(data) + 1, step):
         yield data[:at] + MARKER + data[at:]
         yield data[:at] + MARKER + data[at + len(MARKER) :]
 
@@ -264,13 +270,12 @@ def inflated(stream: bytes) -> bytes:
     return content
 
 
-@pytest.mark.parametrize(("data", "variants"), SAMPLES.values(), ids=SAMPLES.keys())
-def test_a_marker_at_any_place_is_not_served(
-    data: bytes, variants: Callable[[bytes], Iterator[bytes]]
-) -> None:
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_marker_at_any_place_is_not_served(name: str) -> None:
+    data, variants = SAMPLES[name]
     assert served(data)
     accepted = 0
-    every = [(variant, False) for variant in unrepaired(data)] + [
+    every = [(variant, False) for variant in unrepaired(data, STEPS.get(name, 1))] + [
         (variant, True) for variant in variants(data)
     ]
     for variant, whole in every:

@@ -156,12 +156,14 @@ def decode_jpeg(structure: JpegStructure, file: bytes, limits: Limits) -> None:
 
 #: Re-encodes the JPEG on its input. The arguments are the memory limit and the module search path.
 _OPTIMIZE: Final = """
-import contextlib, resource, sys
+import resource, sys
 limit, *sys.path = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
-with contextlib.suppress(OSError, ValueError):  # macOS does not limit the address space
+try:
     resource.setrlimit(resource.RLIMIT_AS, (int(limit), int(limit)))
+except (OSError, ValueError):  # macOS does not limit the address space
+    pass
 import mozjpeg_lossless_optimization
 sys.stdout.buffer.write(mozjpeg_lossless_optimization.optimize(sys.stdin.buffer.read()))
 """

@@ -28,10 +28,10 @@ def contents() -> list[bytes]:
     return [
         b"",
         b"a",
-        bytes(1000),
-        source.randbytes(700),
-        bytes(source.choice(b"ab\0") for _ in range(3000)),
-        b"".join(bytes((number % 251,)) * (number % 19) for number in range(400)),
+        bytes(300),
+        source.randbytes(200),
+        bytes(source.choice(b"ab\0") for _ in range(500)),
+        b"".join(bytes((number,)) * (number % 19) for number in range(50)),
     ]
 
 
