@@ -9,13 +9,16 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from pymongo.collection import Collection
 from pymongo.database import Database
 
 from auth.tokens import new_api_key
 from catalog.base import Product, ProductQuery
 from catalog.errors import CatalogUnavailable, DuplicateModel
+from catalog.grams import fold
 from catalog.mongo import MongoCatalog
 from tests.factories import a_product, externals, new_product, new_workspace
+from tests.faults import before_the_next
 from tests.mongo import MongoServer, connect, new_database
 
 #: How long a build lasts that is held up, in milliseconds.
@@ -269,3 +272,34 @@ def test_a_new_database_needs_no_update(uri: str, database: Database[dict[str, A
             catalog.create_product(product)
         catalog.create_credential(new_api_key(product.workspace_id)[1])
     assert database.state.find_one() == {"_id": "products", "search": 2}
+
+
+def test_a_product_that_changes_during_the_update_is_updated_as_well(
+    uri: str, database: Database[dict[str, Any]], old: list[Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(MongoCatalog(uri)) as catalog:
+
+        def change() -> None:
+            before = {"_id": old[1].id, "version": 1}
+            change = {"$inc": {"version": 1}, "$set": {"name": "Bergère", "foldedName": "bergère"}}
+            assert database.products.update_one(before, change).modified_count == 1
+
+        before_the_next(monkeypatch, Collection, "bulk_write", change)
+        assert "updated 3 products for the search" in list(catalog.prepare())
+        for product in old:
+            document = database.products.find_one({"_id": product.id})
+            assert document is not None
+            assert document["folded"] == f"{fold(document['name'])}MODEL{fold(product.model)}"
+
+
+def test_a_product_that_an_earlier_version_changes_after_the_update_is_updated_by_the_next_preparation(
+    uri: str, database: Database[dict[str, Any]]
+) -> None:
+    with closing(MongoCatalog(uri)) as catalog:
+        list(catalog.prepare())
+        workspace = new_workspace(catalog)
+        product = new_product(catalog, workspace, name="Lamp", images=())
+        change = {"$push": {"images": {"url": "https://cdn.example.com/0.png"}}, "$inc": {"version": 1}}
+        database.products.update_one({"_id": product.id}, change)
+        assert list(catalog.prepare()) == ["updated 1 products for the search"]
+        assert catalog.list_products(workspace.id, ProductQuery(missing_alt=True)).total == 1
