@@ -39,7 +39,7 @@ from catalog.base import Catalog, Image
 from catalog.errors import CatalogError, ProductNotFound
 from errors import Unavailable
 from key_locks import KeyLocks
-from resizing import encoding_memory, memory, resize, sizes_of
+from resizing import NotResizable, encoding_memory, memory, resize, sizes_of
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable, UrlSpace
 from turns import Bounds, ClientGone, Requester, ServerBusy, ShareUsed, Turns, asking_as, never
 from validators.decoding.memory import DECODE_MEMORY
@@ -262,11 +262,14 @@ class Sizes:
         with self._counting():
             with self._storage.open(image.key or "") as stored:
                 data = stored.stream.read()
-            with asking_as(_DECODES), DECODE_MEMORY.turn(memory(data, size.width), self._max_memory):
-                try:
+            try:
+                with asking_as(_DECODES), DECODE_MEMORY.turn(memory(data, size.width), self._max_memory):
                     made = resize(data, size.width)
-                except MemoryError:
-                    raise SizeUnavailable("the process ran out of memory") from None
+            except MemoryError:
+                raise SizeUnavailable("the process ran out of memory") from None
+            except NotResizable as error:
+                log.error("can't make a size of %s: %s", image.key, error)  # noqa: TRY400  # the cause is in it
+                raise
             self._storage.put(size.key, made, sha256=hashlib.sha256(made).digest())
             self._require_image(size.key)
 

@@ -38,8 +38,6 @@ STATUS: Final = {
     "too_large": 413,
     "unsupported_type": 415,
     "decoder_unavailable": 503,
-    # sizes
-    "not_resizable": 500,  # every stored picture is readable, so its file is damaged
     # auth
     "unauthenticated": 401,
     "insufficient_scope": 403,
@@ -76,6 +74,7 @@ STATUS: Final = {
     "object_not_found": 404,
     "storage_unavailable": 503,
     # sizes
+    "not_resizable": 500,  # every stored picture is readable, so its file is damaged
     "size_unavailable": 503,
 }
 
