@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from flask import Response, render_template
@@ -22,6 +23,12 @@ _HEADERS: Final = {
 
 #: The width of the size that a browser without ``srcset`` loads, in pixels.
 _FALLBACK: Final = 320
+
+
+def alternative_text(image: Image, language: str) -> str:
+    """The alternative text of an image in a language, or in the first one that it has, or an empty text."""
+    alt = image.alt or {}
+    return alt.get(language) or next(iter(alt.values()), "")
 
 
 class Pages:
@@ -52,7 +59,8 @@ class Pages:
         """Renders a page.
 
         Every template has the variables ``_`` (``Translator.translate``), ``time``, ``now``, ``lang``,
-        ``csrf``, ``user`` (None without a session), ``is_admin`` and ``sources`` (``picture_sources``).
+        ``csrf``, ``user`` (None without a session), ``is_admin``, ``sources``
+        (``picture_sources``) and ``alt_text`` (``alternative_text``).
 
         Args:
             template: the template's file name.
@@ -71,6 +79,7 @@ class Pages:
             "user": session.user if session else None,
             "is_admin": session is not None and session.user.role is Role.ADMIN,
             "sources": self.picture_sources,
+            "alt_text": partial(alternative_text, language=translator.language),
         }
         response = Response(render_template(template, **{**known, **context}), status)
         return self.secure(response, leaves=leaves)

@@ -10,7 +10,7 @@ function read(id) {
 }
 
 export function say(key, values = {}) {
-  return words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  return words[key]?.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
 // A failed call of the API. Status 0 means that there was no answer. `key` names a sentence in script_words.html.

@@ -8,6 +8,7 @@ export class Pictures {
   entries = [];
   #path;
   #saved = [];
+  #indexes = new Map(); // entry → its index on the server
   #etag = "";
   #moves = 0;
   #movesSaved = 0;
@@ -64,6 +65,24 @@ export class Pictures {
   // Marks one hidden entry, or all of them, as deleted for good.
   commit(entry = null) {
     for (const each of this.entries) if (each.hidden && (!entry || each === entry)) each.gone = true;
+  }
+
+  // Changes the alternative text of a picture in one language; an empty text removes it.
+  describe(entry, language, text) {
+    return inTurn(() => this.#describe(entry, language, text, true));
+  }
+
+  async #describe(entry, language, text, again) {
+    const index = this.#indexes.get(entry);
+    if (index === undefined) throw new Problem(404);
+    try {
+      const options = { headers: { "If-Match": this.#etag }, body: { alt: { [language]: text || null } } };
+      await this.#adopt(await call("PATCH", `${this.#path}/images/${index}`, options));
+    } catch (problem) {
+      await this.load();
+      if (problem.status !== 412 || !again) throw problem;
+      await this.#describe(entry, language, text, false);
+    }
   }
 
   save() {
@@ -138,6 +157,7 @@ export class Pictures {
       if (place >= 0) old[place] = null;
       return Object.assign(entry, { image });
     });
+    this.#indexes = new Map(entries.map((entry, index) => [entry, index]));
     if (this.#moves !== this.#movesSaved) {
       const places = new Map(this.entries.map((entry, place) => [entry, place]));
       entries.sort((a, b) => (places.get(a) ?? Infinity) - (places.get(b) ?? Infinity) || 0);

@@ -1,8 +1,10 @@
 // The page of one product: renders its pictures and connects the controls that change them.
 
+import { AlternativeTexts, textOf } from "./alternative_text.js";
 import { Problem, inTurn, say } from "./api.js";
 import { copy } from "./copy.js";
 import { makeSortable } from "./drag.js";
+import { made } from "./facts.js";
 import { Pictures } from "./pictures.js";
 import { recoverSizes, showSmall } from "./sources.js";
 import { Toasts } from "./toasts.js";
@@ -18,9 +20,12 @@ const items = new Map(); // entry → list item element
 
 const toasts = new Toasts(byId("toasts"), byId("toast-template"));
 const pictures = new Pictures(product.dataset.id, { show, tell });
-const alt = (entry) => say("picture", { number: pictures.visible.indexOf(entry) + 1, name: product.dataset.name });
+const alt = (entry) =>
+  textOf(entry.image) || say("picture", { number: pictures.visible.indexOf(entry) + 1, name: product.dataset.name });
+const texts =
+  mayWrite && new AlternativeTexts({ pictures, select: byId("alt-language"), changed: show, announce, toasts, tell });
 const focusOn = (entry) => items.get(entry)?.querySelector("a").focus();
-const view = makeViewer(byId("viewer"), { pictures, alt, copy: copyUrl, closed: focusOn });
+const view = makeViewer(byId("viewer"), { pictures, alt, copy: copyUrl, closed: focusOn, texts, remove });
 
 // Adds a line to the live region for each message. Replacing a line could keep a screen reader from reading
 // the earlier one.
@@ -52,11 +57,13 @@ function show() {
     item.remove();
     items.delete(entry);
   }
+  texts?.offerLanguagesOf?.(entries);
   entries.forEach((entry, place) => {
     const item = items.get(entry) ?? make(entry);
     if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
     showSmall(item.querySelector("img"), entry.image);
     label(item, place, entries.length);
+    describe(item, entry);
   });
   while (list.children.length > entries.length) list.lastElementChild.remove();
   byId("no-pictures").hidden = entries.length > 0;
@@ -77,13 +84,14 @@ function showRoom(room) {
 function make(entry) {
   const item = byId("picture-template").content.firstElementChild.cloneNode(true);
   item.querySelector("a").href = entry.image.url;
+  const field = item.querySelector("textarea");
+  if (field) texts.connect(field, item.querySelector(".counter"));
   items.set(entry, item);
   return item;
 }
 
 function label(item, place, count) {
   const values = { number: place + 1, name: product.dataset.name };
-  item.querySelector("img").alt = say("picture", values);
   item.querySelector("a").setAttribute("aria-label", say("view", values));
   for (const name of ["earlier", "later", "copy", "delete"]) {
     const button = buttonOf(item, name);
@@ -93,6 +101,23 @@ function label(item, place, count) {
   // aria-disabled, not `disabled`: a user who moves a picture to the end by keyboard keeps the focus.
   buttonOf(item, "earlier")?.setAttribute("aria-disabled", String(place === 0));
   buttonOf(item, "later")?.setAttribute("aria-disabled", String(place === count - 1));
+}
+
+// The alternative text, and how the picture was made.
+function describe(item, entry) {
+  const { image } = entry;
+  item.querySelector("img").alt = alt(entry);
+  item.querySelector(".no-alt").hidden = textOf(image) !== "";
+  const badge = item.querySelector(".made");
+  badge.hidden = !["trained", "composite", "algorithmic"].some((start) => image.digitalSourceType?.startsWith(start));
+  if (!badge.hidden) badge.textContent = made(image.digitalSourceType);
+  const field = item.querySelector("textarea");
+  if (!field) {
+    item.querySelector(".alt-text").textContent = textOf(image);
+    return;
+  }
+  field.setAttribute("aria-label", say("altOf", { number: pictures.visible.indexOf(entry) + 1 }));
+  texts.show(field, entry);
 }
 
 function buttonOf(item, name) {

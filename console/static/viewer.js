@@ -1,25 +1,29 @@
 // The full-size view of a picture, with its details.
 
+import { say } from "./api.js";
+import { facts } from "./facts.js";
 import { showLarge } from "./sources.js";
 
-// The browser's regional variant of the page's language, for dates and numbers.
-const language = navigator.languages.find((each) => each.startsWith(document.documentElement.lang));
-
-export function makeViewer(dialog, { pictures, alt, copy, closed }) {
+export function makeViewer(dialog, { pictures, alt, copy, closed, texts, remove }) {
   const image = dialog.querySelector("img");
+  const field = dialog.querySelector("textarea");
   let shown = null;
+  if (field) texts.connect(field, dialog.querySelector(".counter"));
 
   const actions = {
     previous: () => step(-1),
     next: () => step(1),
     copy: () => copy(shown),
+    zoom: () => zoom(!dialog.classList.contains("zoomed")),
+    delete: () => removeShown(),
     close: () => dialog.close(),
   };
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
     actions[event.target.closest("[data-do]")?.dataset.do]?.();
   });
-  dialog.addEventListener("keydown", ({ key }) => {
+  dialog.addEventListener("keydown", ({ key, target }) => {
+    if (target === field) return;
     if (key === "ArrowLeft") step(-1);
     if (key === "ArrowRight") step(1);
   });
@@ -32,11 +36,36 @@ export function makeViewer(dialog, { pictures, alt, copy, closed }) {
     show(entries[(entries.indexOf(shown) + by + entries.length) % entries.length]);
   }
 
+  // The next picture is shown, and the page has the message with the undo button.
+  function removeShown() {
+    const entries = pictures.visible;
+    const place = entries.indexOf(shown);
+    const next = entries[place + 1] ?? entries[place - 1];
+    if (next) show(next);
+    else dialog.close();
+    remove(entries[place], place);
+    if (next) show(next);
+  }
+
+  // Shows the picture in its own size, and so large that the stage scrolls.
+  function zoom(on) {
+    dialog.classList.toggle("zoomed", on);
+    dialog.querySelector('[data-do="zoom"]').setAttribute("aria-pressed", String(on));
+    if (on) image.removeAttribute("srcset");
+    if (on) image.src = shown.image.url;
+    else showLarge(image, shown.image);
+  }
+
   function show(entry) {
     shown = entry;
+    if (dialog.classList.contains("zoomed")) zoom(false);
+    const entries = pictures.visible;
+    const values = { number: entries.indexOf(entry) + 1, count: entries.length };
+    dialog.querySelector(".position").textContent = say("position", values);
+    if (field) texts.show(field, entry);
     showLarge(image, entry.image);
     image.alt = alt(entry);
-    dialog.querySelector('[data-do="open"]').href = entry.image.url;
+    for (const name of ["open", "download"]) dialog.querySelector(`[data-do="${name}"]`).href = entry.image.url;
     const known = facts(entry.image);
     for (const row of dialog.querySelectorAll("[data-fact]")) {
       const text = known[row.dataset.fact];
@@ -51,21 +80,4 @@ export function makeViewer(dialog, { pictures, alt, copy, closed }) {
     show(entry);
     dialog.showModal();
   };
-}
-
-function facts({ size, width, height, contentType, createdAt }) {
-  if (!createdAt) return { elsewhere: "" };
-  return {
-    size: readable(size),
-    dimensions: `${width} × ${height}`,
-    type: contentType.replace("image/", "").toUpperCase().replace("WEBP", "WebP"),
-    date: new Intl.DateTimeFormat(language, { dateStyle: "long", timeStyle: "short" }).format(new Date(createdAt)),
-  };
-}
-
-function readable(bytes) {
-  const [value, unit] =
-    bytes < 1000 ? [bytes, "byte"] : bytes < 1e6 ? [bytes / 1e3, "kilobyte"] : [bytes / 1e6, "megabyte"];
-  const options = { style: "unit", unit, unitDisplay: unit === "byte" ? "long" : "short" };
-  return new Intl.NumberFormat(language, { ...options, maximumFractionDigits: value < 10 ? 1 : 0 }).format(value);
 }

@@ -457,6 +457,67 @@ def test_the_full_size_view_shows_the_details_of_the_picture(page: Page, site: S
     expect(page.get_by_role("link", name="View picture 2 in full size")).to_be_focused()
 
 
+def test_alternative_text_is_saved_when_one_leaves_the_field_and_can_be_undone(
+    page: Page, site: Site
+) -> None:
+    product = site.new_product(pictures=2)
+    path = f"/products/{product['_id']}"
+    open_product(page, product)
+    first = pictures(page).first
+    field = page.get_by_label("Alternative text of picture 1")
+    expect(first.get_by_text("No alt text")).to_be_visible()
+    field.fill("A red  lamp")
+    expect(first.locator(".counter")).to_have_text("11 of 500 characters")
+    field.press("Enter")
+    expect(said(page)).to_have_text("Alternative text saved.")
+    expect(first.locator("img")).to_have_attribute("alt", "A red lamp")
+    expect(first.get_by_text("No alt text")).to_be_hidden()
+    page.get_by_label("Language of the alternative texts").select_option("it")
+    expect(field).to_have_value("")
+    site.api("PATCH", f"{path}/images/1", json={"alt": "Another one"})  # a change by someone else
+    field.fill("Una lampada rossa")
+    page.get_by_label("Alternative text of picture 2").focus()
+    expect(page.locator(".toast")).to_have_count(2)
+    alts = [image["alt"] for image in site.product(product["_id"])["images"]]
+    assert alts == [{"en": "A red lamp", "it": "Una lampada rossa"}, {"en": "Another one"}]
+    page.locator(".toast").last.get_by_role("button", name="Undo").click()
+    expect(said(page)).to_have_text("The earlier text is back.")
+    assert site.product(product["_id"])["images"][0]["alt"] == {"en": "A red lamp"}
+    page.get_by_role("link", name="View picture 1 in full size").click()
+    viewer = page.locator("#viewer")
+    expect(viewer.locator(".position")).to_have_text("Picture 1 of 2")
+    viewer.get_by_label("Alternative text").fill("Rossa")
+    viewer.get_by_role("button", name="Next picture").click()
+    expect(viewer.get_by_role("status")).to_have_text("Alternative text saved.")
+    expect(viewer.locator(".position")).to_have_text("Picture 2 of 2")
+    expect(viewer.locator("img")).to_have_attribute("alt", "Another one")
+    viewer.get_by_role("button", name="Delete").click()
+    expect(viewer.locator(".position")).to_have_text("Picture 1 of 1")
+    page.keyboard.press("Escape")
+    page.locator(".toast", has_text="Picture deleted.").get_by_role("button", name="Undo").click()
+    expect(pictures(page)).to_have_count(2)
+    assert site.product(product["_id"])["images"][0]["alt"] == {"en": "A red lamp", "it": "Rossa"}
+
+
+def test_the_console_says_what_was_removed_and_how_a_picture_was_made(page: Page, site: Site) -> None:
+    product = site.new_product()
+    exif = Image.Exif()
+    exif.get_ifd(0x8825).update({1: "N", 2: (45.0, 27.0, 0.0)})
+    source = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+        f'Iptc4xmpExt:DigitalSourceType="{source}"/></rdf:RDF></x:xmpmeta>'
+    )
+    file = ("ai.jpg", jpeg(90, 60, exif=exif, xmp=packet.encode()), "image/jpeg")
+    site.api("POST", f"/products/{product['_id']}/images", files={"file": file})
+    open_product(page, site.product(product["_id"]))
+    expect(pictures(page).locator(".made")).to_have_text("Made with AI")
+    page.get_by_role("link", name="View picture 1 in full size").click()
+    expect(page.locator('[data-fact="made"] dd')).to_have_text("Made with AI")
+    expect(page.locator('[data-fact="removed"] dd')).to_have_text(re.compile("^location, "))
+
+
 def test_the_full_size_view_of_an_external_picture_omits_unknown_details(page: Page, site: Site) -> None:
     product = site.new_product()
     site.api("PATCH", f"/products/{product['_id']}", json={"imageUrls": ["https://cdn.invalid/a.jpg"]})
