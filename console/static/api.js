@@ -114,7 +114,7 @@ async function answer(path, options) {
   } catch {
     throw new Problem(0);
   }
-  if (!response.ok) throw problemOf(response.status, await response.text().catch(() => ""));
+  if (!response.ok && response.status !== 304) throw problemOf(response.status, await response.text().catch(() => ""));
   return response;
 }
 

@@ -10,6 +10,7 @@ export class Pictures {
   #saved = [];
   #indexes = new Map(); // entry → its index on the server
   #etag = "";
+  #product = null;
   #moves = 0;
   #movesSaved = 0;
   #show;
@@ -32,6 +33,39 @@ export class Pictures {
   // The number of pictures on the server.
   get count() {
     return this.#saved.length;
+  }
+
+  // The product as it was last received.
+  get product() {
+    return this.#product;
+  }
+
+  // Changes other fields of the product.
+  change(body) {
+    return inTurn(async () => {
+      try {
+        await this.#adopt(await call("PATCH", this.#path, { headers: { "If-Match": this.#etag }, body }));
+      } catch (problem) {
+        if (problem.status === 412) await this.load();
+        throw problem;
+      }
+    });
+  }
+
+  deleteProduct() {
+    return inTurn(async () => {
+      await call("DELETE", this.#path, { headers: { "If-Match": this.#etag } });
+      this.entries = [];
+      this.#saved = [];
+    });
+  }
+
+  // Shows what others have changed, if anything.
+  refresh() {
+    return inTurn(async () => {
+      const response = await call("GET", this.#path, { headers: { "If-None-Match": this.#etag } });
+      if (response.status !== 304) await this.#adopt(response);
+    });
   }
 
   async load() {
@@ -146,7 +180,8 @@ export class Pictures {
   }
 
   async #adopt(response) {
-    const { images } = await response.json();
+    this.#product = await response.json();
+    const { images } = this.#product;
     this.#etag = response.headers.get("ETag");
     this.#saved = images.map((image) => image.url);
     const old = [...this.entries];

@@ -3,6 +3,7 @@
 import { AlternativeTexts, textOf } from "./alternative_text.js";
 import { Problem, inTurn, say } from "./api.js";
 import { copy } from "./copy.js";
+import { makeDetails } from "./details.js";
 import { makeSortable } from "./drag.js";
 import { made } from "./facts.js";
 import { Pictures } from "./pictures.js";
@@ -16,6 +17,7 @@ const product = byId("product");
 const list = byId("pictures");
 const mayWrite = "mayWrite" in product.dataset;
 const most = Number(product.dataset.most);
+const REFRESH_MS = 20_000;
 const items = new Map(); // entry → list item element
 
 const toasts = new Toasts(byId("toasts"), byId("toast-template"));
@@ -25,6 +27,7 @@ const alt = (entry) =>
 const texts =
   mayWrite && new AlternativeTexts({ pictures, select: byId("alt-language"), changed: show, announce, toasts, tell });
 const focusOn = (entry) => items.get(entry)?.querySelector("a").focus();
+const showDetails = makeDetails({ pictures, mayWrite, announce, toasts, tell });
 const view = makeViewer(byId("viewer"), { pictures, alt, copy: copyUrl, closed: focusOn, texts, remove });
 
 // Adds a line to the live region for each message. Replacing a line could keep a screen reader from reading
@@ -50,6 +53,7 @@ function tell(problem) {
 // --- rendering the list
 
 function show() {
+  if (pictures.product) showDetails(pictures.product);
   const entries = pictures.visible;
   const focused = document.activeElement;
   for (const [entry, item] of items) {
@@ -93,12 +97,13 @@ function make(entry) {
 function label(item, place, count) {
   const values = { number: place + 1, name: product.dataset.name };
   item.querySelector("a").setAttribute("aria-label", say("view", values));
-  for (const name of ["earlier", "later", "copy", "delete"]) {
+  for (const name of ["first", "earlier", "later", "copy", "delete"]) {
     const button = buttonOf(item, name);
     button?.setAttribute("aria-label", say(name, values));
     if (button) button.title = say(name, values);
   }
   // aria-disabled, not `disabled`: a user who moves a picture to the end by keyboard keeps the focus.
+  buttonOf(item, "first")?.setAttribute("aria-disabled", String(place === 0));
   buttonOf(item, "earlier")?.setAttribute("aria-disabled", String(place === 0));
   buttonOf(item, "later")?.setAttribute("aria-disabled", String(place === count - 1));
 }
@@ -130,6 +135,7 @@ list.addEventListener("click", (event) => {
   if (!entry) return;
   const place = pictures.visible.indexOf(entry);
   const actions = {
+    first: () => place > 0 && move(entry, 0),
     earlier: () => place > 0 && move(entry, place - 1),
     later: () => place < pictures.visible.length - 1 && move(entry, place + 1),
     copy: () => copyUrl(entry),
@@ -206,6 +212,17 @@ function takeFiles(uploads) {
   });
 }
 
+// Changes by others are shown while the page is visible. A session that has ended ends this, too.
+function refreshWhenSeen() {
+  let over = false;
+  const refresh = async () => {
+    if (over || document.hidden || document.documentElement.classList.contains("dragging")) return;
+    await pictures.refresh().catch((problem) => (over = problem.status === 401));
+  };
+  setInterval(refresh, REFRESH_MS);
+  document.addEventListener("visibilitychange", refresh);
+}
+
 // --- start
 
 async function start() {
@@ -216,6 +233,7 @@ async function start() {
     tell(problem);
     return;
   }
+  refreshWhenSeen();
   if (!mayWrite) return;
   const options = { rows: byId("uploads"), all: byId("uploads-all"), template: byId("upload-template"), input: byId("files"), most, announce };
   takeFiles(new Uploads(pictures, options));

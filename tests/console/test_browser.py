@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, P
 from auth.passwords import hash_password
 from catalog.identity import Plan, Role
 from catalog.ids import now
+from tests.axe import violations
 from tests.console.chromium import chromium
 from tests.console.conftest import PASSWORD
 from tests.factories import issue_key, new_session, new_user, new_workspace
@@ -531,6 +532,66 @@ def test_the_full_size_view_of_an_external_picture_omits_unknown_details(page: P
     assert page.evaluate("navigator.clipboard.readText()") == "https://cdn.invalid/a.jpg"
 
 
+def test_a_product_is_edited_archived_restored_and_deleted_for_good(page: Page, site: Site) -> None:
+    product = site.new_product(name="Old lamp", model="OLD-1", description="Dim")
+    path = f"/products/{product['_id']}"
+    site.api("PATCH", path, json={"defaultFieldValues": {"watts": 40, "parts": [1, 2], "color": "red"}})
+    before = site.product(product["_id"])
+    open_product(page, product)
+    expect(page.locator("#product-category")).to_have_text("Furniture")
+    page.get_by_role("button", name="Edit", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Edit product")
+    dialog.get_by_label("Name", exact=True).fill("New lamp")
+    dialog.get_by_label("Category").select_option("toys")
+    dialog.get_by_label("Value").nth(2).fill("blue")
+    dialog.get_by_role("button", name="Remove").nth(1).click()
+    dialog.get_by_role("button", name="Add a field").click()
+    dialog.get_by_label("Name of the field").last.fill("cap")
+    dialog.get_by_label("Value").last.fill("E27")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="New lamp")).to_be_visible()
+    expect(page.locator("#product-category")).to_have_text("Toys")
+    saved = site.product(product["_id"])
+    assert saved["defaultFieldValues"] == {"watts": 40, "color": "blue", "cap": "E27"}
+    assert (saved["name"], saved["category"], saved["description"]) == ("New lamp", "toys", "Dim")
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("heading", name="Old lamp")).to_be_visible()
+    undone = site.product(product["_id"])
+    assert {**undone, "updatedAt": ""} == {**before, "updatedAt": ""}
+
+    page.get_by_role("button", name="Archive", exact=True).click()
+    expect(page.locator("#product-status")).to_have_text("Archived")
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator("#product-status")).to_have_text("Active")
+    assert site.product(product["_id"])["status"] == "active"
+    page.get_by_role("button", name="Delete for good").click()
+    dialog = page.get_by_role("dialog", name="Delete this product for good?")
+    button = dialog.get_by_role("button", name="Delete for good")
+    dialog.get_by_role("textbox").fill("Old lam")
+    expect(button).to_be_disabled()
+    dialog.get_by_role("textbox").fill("Old lamp")
+    button.click()
+    expect(page).to_have_url(f"{site.server.url}/console")
+    hits: dict[str, Any] = site.api("GET", "/products?search=OLD-1&showArchived=true")
+    assert hits["data"]["total"] == 0
+
+
+def test_changes_by_others_are_shown_while_the_page_is_visible(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=1)
+    page.clock.install()
+    open_product(page, product)
+    site.api("PATCH", f"/products/{product['_id']}", json={"name": "Renamed"})
+    file = ("new.png", png(20, 20), "image/png")
+    site.api("POST", f"/products/{product['_id']}/images", files={"file": file})
+    page.clock.fast_forward(21_000)
+    expect(page.get_by_role("heading", name="Renamed")).to_be_visible()
+    expect(pictures(page)).to_have_count(2)
+    with page.expect_response(lambda response: response.request.method == "PATCH") as saved:
+        page.get_by_role("button", name="Make picture 2 the first").click()
+    assert saved.value.status == 200
+    assert shown(page) == site.product(product["_id"])["imageUrls"]
+
+
 def test_a_product_is_created_in_the_console(page: Page, site: Site) -> None:
     site.new_product(model="TAKEN")
     page.goto("/console")
@@ -763,3 +824,27 @@ def test_a_list_and_a_product_of_heavy_pictures_load_less_than_a_megabyte(
     page.evaluate(ALL_SHOWN)
     assert "_320w.webp" in str(cover.evaluate("image => image.currentSrc"))
     assert sum(received) < 1_000_000
+
+
+def test_axe_finds_no_barrier_in_the_list_the_product_and_its_dialogs(
+    browser: Browser, site: Site, signed_in: Any
+) -> None:
+    product = site.new_product(pictures=2, description="A lamp")
+    site.api("PATCH", f"/products/{product['_id']}", json={"defaultFieldValues": {"watts": 40}})
+    context = browser.new_context(
+        base_url=site.server.url, storage_state=signed_in, locale="en-GB", bypass_csp=True
+    )
+    page = context.new_page()
+    page.goto("/console")
+    assert violations(page) == []
+    open_product(page, product)
+    assert violations(page) == []
+    page.get_by_role("link", name="View picture 1 in full size").click()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Edit", exact=True).click()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Delete for good").click()
+    assert violations(page) == []
+    context.close()
