@@ -194,6 +194,15 @@ function takeFiles(uploads) {
     uploads.add([...input.files]);
     input.value = "";
   });
+  const camera = byId("camera");
+  camera.parentElement.hidden = false; // the style shows it on devices with a touch screen only
+  camera.addEventListener("change", () => {
+    uploads.add([...camera.files]);
+    camera.value = "";
+  });
+  addEventListener("paste", ({ clipboardData }) => {
+    if (clipboardData?.files.length && !document.querySelector("dialog[open]")) uploads.add([...clipboardData.files]);
+  });
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
   // Handle drops on the whole page: by default, a file dropped outside the zone would replace the page.
   for (const name of ["dragenter", "dragover"]) {

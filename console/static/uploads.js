@@ -1,6 +1,8 @@
 // Uploads files one after the other; each has a row that shows its progress.
 
 import { Problem, inTurn, problemOf, renewing, say } from "./api.js";
+import { recognize } from "./file_types.js";
+import { shrink } from "./shrink.js";
 
 const MOST_BYTES = 5 * 1024 * 1024;
 const TIMEOUT_MS = 120_000;
@@ -15,6 +17,7 @@ export class Uploads {
   #all;
   #open = new Set();
   #failed = new Map(); // row → how to try again, or null
+  #unreachable = new Map(); // row → how to try again, if the server could not be reached
   #signedOut = false;
   #count = 0;
   #done = 0;
@@ -29,6 +32,7 @@ export class Uploads {
     this.#announce = announce;
     this.#all = all;
     all.addEventListener("click", ({ target }) => this.#forAll(target.closest("[data-do]")?.dataset.do));
+    addEventListener("online", () => this.#goOn());
     addEventListener("beforeunload", (event) => this.#open.size && event.preventDefault());
   }
 
@@ -44,13 +48,12 @@ export class Uploads {
     this.#forget(row);
     row.show(say("waiting"), 0);
     try {
-      if (file.size > MOST_BYTES) throw new Problem(413);
-      const created = await inTurn(() => this.#send(file, row));
+      const created = await inTurn(async () => this.#send(await checked(file), row));
       if (created) this.#done += 1;
       else this.#present += 1;
       row.element.remove();
     } catch (problem) {
-      this.#fail(file, row, problem instanceof Problem ? problem : new Problem(0));
+      await this.#fail(file, row, problem instanceof Problem ? problem : new Problem(0));
     }
     this.#open.delete(row);
     if (!this.#open.size && this.#done) {
@@ -59,7 +62,7 @@ export class Uploads {
     }
   }
 
-  #fail(file, row, problem) {
+  async #fail(file, row, problem) {
     // Who did not sign in again is not asked again for each of the files that wait.
     if (problem.status === 401) this.#signedOut = true;
     const again = () => {
@@ -67,14 +70,33 @@ export class Uploads {
       this.#focusInput(); // the retry button, which has the focus, disappears
       this.#start(file, row);
     };
-    row.fail(problem.sentence, problem.mayPass && again);
+    const type = problem.status === 413 ? (await recognize(file)).type : null;
+    if (type) row.fail(say("problem.tooBigButShrinks"), () => this.#startSmaller(file, type, row), say("shrink"));
+    else row.fail(problem.sentence, problem.mayPass && again);
     this.#failed.set(row, problem.mayPass ? again : null);
+    if (problem.status === 0) this.#unreachable.set(row, again);
     this.#showAll();
     this.#announce(say("refused", { file: file.name, why: problem.sentence }));
   }
 
+  async #startSmaller(file, type, row) {
+    this.#focusInput();
+    row.show(say("shrinking"), 0);
+    const smaller = await shrink(file, type, MOST_BYTES);
+    if (!smaller) return row.fail(say("problem.tooBig"), null);
+    const size = `${smaller.width} × ${smaller.height}`;
+    this.#announce(say("shrunk", { file: file.name, size }), true);
+    this.#start(smaller.file, row);
+  }
+
+  // Tries again what failed without the network, as soon as the network is back.
+  #goOn() {
+    for (const again of [...this.#unreachable.values()]) again();
+  }
+
   #forget(row) {
     this.#failed.delete(row);
+    this.#unreachable.delete(row);
     this.#showAll();
   }
 
@@ -140,15 +162,24 @@ export class Uploads {
         state.textContent = text;
         bar.value = percent;
       },
-      fail(text, again) {
+      fail(text, again, label = say("tryAgain")) {
         element.classList.add("failed");
         [bar.hidden, retry.hidden, dismiss.hidden] = [true, !again, false];
         state.textContent = text;
+        retry.textContent = label;
         retry.onclick = again || null;
       },
     };
     return handle;
   }
+}
+
+// The file with the type that its bytes have, whatever its name says. Throws a Problem before anything is sent.
+async function checked(file) {
+  if (file.size > MOST_BYTES) throw new Problem(413);
+  const { type, problem } = await recognize(file);
+  if (problem) throw Object.assign(new Problem(415), { key: `problem.${problem}` });
+  return new File([file], file.name, { type });
 }
 
 // Uploads with XMLHttpRequest, because fetch() does not report upload progress. Resolves to whether the picture

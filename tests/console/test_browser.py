@@ -172,6 +172,49 @@ def test_a_refused_file_shows_the_reason(page: Page, site: Site, data: bytes, wh
     expect(pictures(page)).to_have_count(0)
 
 
+def test_a_wrong_type_is_refused_before_anything_is_sent(page: Page, site: Site) -> None:
+    open_product(page, site.new_product())
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if "/images" in request.url else None)
+    page.get_by_label("Drop pictures here").set_input_files(
+        [
+            a_file("a.heic", b"\0\0\0\x18ftypheic" + bytes(40)),
+            a_file("b.avif", b"\0\0\0\x18ftypavif" + bytes(40)),
+            a_file("c.gif", b"GIF89a" + bytes(40)),
+            a_file("d.jpg", b"%PDF-1.7" + bytes(40)),
+        ]
+    )
+    expect(page.locator(".upload.failed .upload-state")).to_have_text(
+        [
+            "A HEIC picture, as phones make it. Export it as JPEG and try again.",
+            "An AVIF picture. Save it as JPEG, PNG or WebP and try again.",
+            "A GIF. Save it as PNG or WebP and try again.",
+            "Not a PNG, JPEG or WebP picture.",
+        ]
+    )
+    assert sent == []
+    page.get_by_role("button", name="Dismiss all").click()
+    expect(page.locator(".upload")).to_have_count(0)
+    # The bytes count, not the name.
+    page.get_by_label("Drop pictures here").set_input_files([a_file("e.txt", jpeg(), "text/plain")])
+    expect(pictures(page)).to_have_count(1)
+
+
+def test_a_picture_that_is_too_large_is_made_smaller_in_the_browser(page: Page, site: Site) -> None:
+    product = site.new_product()
+    open_product(page, product)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a viewer turns it
+    large = jpeg(300, 200, exif=exif) + bytes(5 * 1024 * 1024)
+    page.get_by_label("Drop pictures here").set_input_files([a_file("large.jpg", large)])
+    expect(page.locator(".upload.failed")).to_contain_text("It can be made smaller here, in the browser.")
+    page.get_by_role("button", name="Make it smaller and upload").click()
+    expect(pictures(page)).to_have_count(1)
+    expect(page.locator(".toast")).to_contain_text("large.jpg was made smaller: 200 × 300 pixels.")
+    (image,) = site.product(product["_id"])["images"]
+    assert (image["width"], image["height"], image["contentType"]) == (200, 300, "image/jpeg")
+
+
 def test_the_twenty_first_picture_is_refused_until_one_is_deleted(page: Page, site: Site) -> None:
     product = site.new_product(pictures=19)
     open_product(page, product)
@@ -223,10 +266,13 @@ def test_an_upload_can_be_retried_after_the_server_was_unreachable(
     page.get_by_label("Drop pictures here").set_input_files([a_file("front.jpg", jpeg())])
     failed = page.locator(".upload.failed")
     expect(failed).to_contain_text("The server can't be reached.")
-    context.set_offline(False)
+    context.set_offline(False)  # it goes on by itself
+    expect(pictures(page)).to_have_count(1)
+    page.route("**/images?*", lambda route: route.abort(), times=1)
+    page.get_by_label("Drop pictures here").set_input_files([a_file("back.jpg", jpeg(70, 50))])
     failed.get_by_role("button", name="Try again").click()
     expect(page.get_by_label("Drop pictures here")).to_be_focused()
-    expect(pictures(page)).to_have_count(1)
+    expect(pictures(page)).to_have_count(2)
     expect(failed).to_have_count(0)
     expect(said(page)).to_have_text("Uploaded: 1 of 1.")
 
