@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import botocore.session
@@ -21,6 +23,7 @@ from app import create_app, make_catalog
 from auth.budgets import Budgets
 from catalog.base import Catalog
 from catalog.identity import Plan, Workspace
+from catalog.mongo import TIMEOUT, MongoCatalog
 from config import Settings
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
@@ -71,6 +74,21 @@ def descriptions_of_s3() -> Iterator[None]:
     """Lets all clients share the descriptions of S3, which botocore otherwise reads for each in 0.2 s."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_catalogs() -> Iterator[None]:
+    """Lets the calls of a MongoDB catalog take a minute, because the machine may be busy.
+
+    The first call of each database waits for its indexes. A first quota still waits for at most ``TIMEOUT``.
+    """
+    quick = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, TIMEOUT)))
+    defaults = MongoCatalog.__init__.__kwdefaults__
+    assert defaults is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(defaults, "timeout", 60.0)
+        patch.setattr("catalog.mongo.quotas.time", quick)
         yield
 
 

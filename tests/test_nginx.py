@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -79,7 +78,7 @@ def nginx(folder: Path, server: Server, port: int, authority: trustme.CA) -> Ite
     user = ["-g", "user root;"] if os.geteuid() == 0 else []
     process = subprocess.Popen([program, "-p", str(folder), "-c", str(folder / "nginx.conf"), *user])
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not accepts(port):
             assert process.poll() is None
             assert time.monotonic() < deadline
@@ -302,12 +301,17 @@ def test_pictures_and_pages_with_a_secret_are_not_compressed(shop: Shop, image_u
         assert "Content-Encoding" not in response.headers
 
 
-def begin_upload(shop: Shop) -> socket.socket:
-    """Sends the head of an upload through nginx, and a part of its body."""
+def connect(shop: Shop) -> socket.socket:
+    """Connects to nginx over TLS."""
     port = int(shop.server.url.rpartition(":")[2])
     context = ssl.create_default_context(cafile=os.environ["REQUESTS_CA_BUNDLE"])
     plain = socket.create_connection(("127.0.0.1", port), timeout=30)
-    connection = context.wrap_socket(plain, server_hostname="127.0.0.1")
+    return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def begin_upload(shop: Shop) -> socket.socket:
+    """Sends the head of an upload through nginx, and a part of its body."""
+    connection = connect(shop)
     connection.sendall(head("/api/v1/products/x/images", "Content-Length: 1000") + b"part")
     return connection
 
@@ -316,7 +320,7 @@ def test_a_body_that_stops_is_cut(shop: Shop) -> None:
     begun = time.monotonic()
     with begin_upload(shop) as connection, suppress(ConnectionResetError):
         assert connection.recv(1000) == b""
-    assert 4 < time.monotonic() - begun < 12
+    assert 4 < time.monotonic() - begun < 30  # after client_body_timeout; proxy_read_timeout is 60 s
 
 
 def test_an_address_with_too_many_unfinished_bodies_is_refused_and_still_reads(
@@ -330,16 +334,25 @@ def test_an_address_with_too_many_unfinished_bodies_is_refused_and_still_reads(
         assert requests.get(image_url, timeout=10).status_code == 200
 
 
-def test_an_address_with_too_many_requests_is_told_when_to_come_back(image_url: str) -> None:
-    def ask(_: int) -> list[requests.Response]:
-        with requests.Session() as session:  # one connection: the requests must come faster than 100 a second
-            return [session.get(image_url, timeout=30) for _ in range(80)]
+def last_of_many(shop: Shop, image_url: str, count: int) -> bytes:
+    """Sends ``count`` requests for headers and one for the picture in one piece; returns the last answer."""
+    path = image_url.removeprefix(shop.server.url)
+    one = f" {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode()
+    answers = bytearray()
+    with connect(shop) as connection:
+        connection.sendall((b"HEAD" + one + b"\r\n") * count + b"GET" + one + b"Connection: close\r\n\r\n")
+        while part := connection.recv(1 << 16):
+            answers += part
+    return b"HTTP/1.1 " + answers.rpartition(b"HTTP/1.1 ")[2]
 
-    with ThreadPoolExecutor(16) as pool:
-        answers = [
-            answer for some in pool.map(ask, range(16)) for answer in some if answer.status_code != 200
-        ]
-    assert {(answer.status_code, answer.headers["Retry-After"], answer.text) for answer in answers} == {
-        (429, "2", '{"error":"Too many requests"}')
-    }
+
+def test_an_address_with_too_many_requests_is_told_when_to_come_back(shop: Shop, image_url: str) -> None:
+    deadline, answer = time.monotonic() + 60, b""
+    # A busy machine may answer fewer than 100 a second for a while, which is not too many.
+    while not answer.startswith(b"HTTP/1.1 429 "):
+        assert time.monotonic() < deadline, answer
+        answer = last_of_many(shop, image_url, 600)
+    headers, _, body = answer.partition(b"\r\n\r\n")
+    assert b"Retry-After: 2" in headers.splitlines()
+    assert body == b'{"error":"Too many requests"}'
     time.sleep(4)  # the other tests have the same address
