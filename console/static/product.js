@@ -7,6 +7,7 @@ import { makeDetails } from "./details.js";
 import { makeSortable } from "./drag.js";
 import { made } from "./facts.js";
 import { Pictures } from "./pictures.js";
+import { Selection, download } from "./selection.js";
 import { recoverSizes, showSmall } from "./sources.js";
 import { Toasts } from "./toasts.js";
 import { Uploads } from "./uploads.js";
@@ -27,6 +28,18 @@ const alt = (entry) =>
 const texts =
   mayWrite && new AlternativeTexts({ pictures, select: byId("alt-language"), changed: show, announce, toasts, tell });
 const focusOn = (entry) => items.get(entry)?.querySelector("a").focus();
+const selection =
+  mayWrite &&
+  new Selection(pictures, byId("selection"), {
+    front: (entries) => moveSeveral(entries, 0),
+    back: (entries) => moveSeveral(entries, pictures.visible.length),
+    download,
+    delete: removeSeveral,
+    changed() {
+      show();
+      (list.querySelector(".view") ?? byId("files")).focus();
+    },
+  });
 const showDetails = makeDetails({ pictures, mayWrite, announce, toasts, tell });
 const view = makeViewer(byId("viewer"), { pictures, alt, copy: copyUrl, closed: focusOn, texts, remove });
 
@@ -68,7 +81,9 @@ function show() {
     showSmall(item.querySelector("img"), entry.image);
     label(item, place, entries.length);
     describe(item, entry);
+    if (mayWrite) selection.show(item.querySelector(".choose"), entry);
   });
+  if (mayWrite) selection.show();
   while (list.children.length > entries.length) list.lastElementChild.remove();
   byId("no-pictures").hidden = entries.length > 0;
   if (mayWrite) showRoom(entries.length < most);
@@ -90,6 +105,7 @@ function make(entry) {
   item.querySelector("a").href = entry.image.url;
   const field = item.querySelector("textarea");
   if (field) texts.connect(field, item.querySelector(".counter"));
+  if (mayWrite) selection.connect(item.querySelector(".choose"), entry);
   items.set(entry, item);
   return item;
 }
@@ -97,6 +113,7 @@ function make(entry) {
 function label(item, place, count) {
   const values = { number: place + 1, name: product.dataset.name };
   item.querySelector("a").setAttribute("aria-label", say("view", values));
+  item.querySelector(".choose")?.setAttribute("aria-label", say("choose", values));
   for (const name of ["first", "earlier", "later", "copy", "delete"]) {
     const button = buttonOf(item, name);
     button?.setAttribute("aria-label", say(name, values));
@@ -177,6 +194,30 @@ function remove(entry, place) {
     },
     over() {
       pictures.commit(entry);
+      pictures.save().catch(tell);
+    },
+  });
+}
+
+function moveSeveral(entries, place) {
+  const ordered = place === 0 ? entries.toReversed() : entries;
+  for (const entry of ordered) pictures.move(entry, place);
+  announce(say("movedSeveral", { count: entries.length }), true);
+  pictures.save().catch(tell);
+}
+
+function removeSeveral(entries) {
+  for (const entry of entries) pictures.hide(entry);
+  inTurn(() => pictures.load()).catch(() => {}); // as in remove()
+  const message = say("deletedSeveral", { count: entries.length });
+  announce(message);
+  toasts.add(message, {
+    undo() {
+      const back = entries.filter((entry) => pictures.restore(entry));
+      announce(say(back.length === entries.length ? "restoredSeveral" : "notRestored"), back.length < entries.length);
+    },
+    over() {
+      for (const entry of entries) pictures.commit(entry);
       pictures.save().catch(tell);
     },
   });

@@ -430,6 +430,28 @@ def test_a_deleted_picture_can_be_restored_by_undo(page: Page, site: Site) -> No
     assert shown(page) == site.product(product["_id"])["imageUrls"] == product["imageUrls"]
 
 
+def test_several_pictures_are_moved_deleted_and_restored_together(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=4)
+    open_product(page, product)
+    a, b, c, d = product["imageUrls"]
+    for number in (2, 4):
+        page.get_by_label(f"Select picture {number}").check()
+    bar = page.get_by_role("group", name="Selected pictures")
+    expect(bar).to_contain_text("Selected: 2")
+    with page.expect_response(lambda response: response.request.method == "PATCH"):
+        bar.get_by_role("button", name="Move to the front").click()
+    assert shown(page) == site.product(product["_id"])["imageUrls"] == [b, d, a, c]
+    expect(bar).to_be_hidden()
+    for number in (1, 3):
+        page.get_by_label(f"Select picture {number}").check()
+    bar.get_by_role("button", name="Delete").click()
+    expect(said(page)).to_have_text("Pictures deleted: 2.")
+    assert shown(page) == [d, c]
+    page.get_by_role("button", name="Undo").click()
+    expect(said(page)).to_have_text("The pictures are back.")
+    assert shown(page) == [b, d, a, c]
+
+
 def test_undo_fails_if_the_picture_was_deleted_for_good_in_the_meantime(page: Page, site: Site) -> None:
     product = site.new_product(pictures=20)
     open_product(page, product)
