@@ -442,6 +442,10 @@ def test_several_pictures_are_moved_deleted_and_restored_together(page: Page, si
         bar.get_by_role("button", name="Move to the front").click()
     assert shown(page) == site.product(product["_id"])["imageUrls"] == [b, d, a, c]
     expect(bar).to_be_hidden()
+    page.get_by_label("Select picture 3").check()
+    with page.expect_download() as downloaded:
+        bar.get_by_role("button", name="Download").click()
+    assert downloaded.value.suggested_filename == a.rpartition("/")[2]
     for number in (1, 3):
         page.get_by_label(f"Select picture {number}").check()
     bar.get_by_role("button", name="Delete").click()
