@@ -38,7 +38,7 @@ def caddy(folder: Path, server: Server, port: int) -> Iterator[None]:
     with (folder / "caddy.log").open("w") as log:
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not accepts(port):
             assert process.poll() is None, (folder / "caddy.log").read_text()
             assert time.monotonic() < deadline

@@ -46,7 +46,7 @@ from tests.storage.contract import StorageContract, new_key, put, read
 BODY = b"the bytes of a picture"
 
 #: Much more than any call may take with a test's deadline of 0.6 s, on a busy machine too.
-PROMPT = 5.0
+PROMPT = 20.0
 
 
 @pytest.fixture
@@ -122,10 +122,14 @@ def test_the_checksum_is_the_one_that_the_caller_gave(s3: ScriptedS3) -> None:
 def test_an_upload_does_not_wait_for_an_interim_answer(s3: ScriptedS3) -> None:
     storage = r2_storage(s3.url)
     put(storage, new_key(), BODY)  # makes the client
-    before = time.monotonic()
-    put(storage, new_key(), BODY)
-    # botocore, left alone, waits 1 s for a server that does not answer `Expect: 100-continue`.
-    assert time.monotonic() - before < 0.9
+
+    def seconds() -> float:
+        before = time.monotonic()
+        put(storage, new_key(), BODY)
+        return time.monotonic() - before
+
+    # botocore, left alone, waits 1 s in each upload for a server that does not answer `Expect: 100-continue`.
+    assert any(seconds() < 0.9 for _ in range(20))
 
 
 def test_listing_goes_on_to_the_last_page() -> None:
