@@ -112,8 +112,20 @@ def storage(settings: Settings) -> StorageBackend:
     return DiskStorage(settings.data_dir / "media", f"{PUBLIC_URL}/media")
 
 
+@pytest.fixture(scope="session")
+def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of an empty SQLite catalog."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("empty"))
+    with closing(make_catalog(settings)) as catalog:
+        catalog.check()
+    return settings.sqlite_path.read_bytes()
+
+
 @pytest.fixture
-def catalog(settings: Settings) -> Iterator[Catalog]:
+def catalog(settings: Settings, empty_sqlite: bytes) -> Iterator[Catalog]:
+    if settings.catalog_url.startswith("sqlite:"):  # a copy costs less than the steps of the schema
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.sqlite_path.write_bytes(empty_sqlite)
     with closing(make_catalog(settings)) as catalog:
         yield catalog
 

@@ -517,7 +517,7 @@ def large_pictures() -> list[bytes]:
 def upload_in_turn(shop: Shop, data: bytes) -> int:
     """Uploads a picture, and tries again while its workspace has too many uploads. Returns the status."""
     product, deadline = shop.new_product(), time.monotonic() + 60
-    while (status := shop.upload(product, data).status_code) == 429:
+    while (status := shop.upload(product, data).status_code) in {429, 503}:
         assert time.monotonic() < deadline
         time.sleep(0.5)
     return status
