@@ -1,8 +1,8 @@
 """How the server logs: one line per event on stdout, JSON for machines or text for people.
 
-A record may carry ``fields``, a dictionary that becomes keys of the JSON object. The id of the request
-that is being served, and its workspace, are added to every record, from any logger. Callers must not
-log secrets or contents: no token, no image bytes, no path with a query.
+A record may carry ``fields``, a dictionary that becomes keys of the JSON object. The ids of the request
+that is being served, and of its workspace, credential and user, are added to every record, from any logger.
+Callers must not log secrets or contents: no token, no image bytes, no path with a query.
 """
 
 from __future__ import annotations
@@ -13,13 +13,20 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
-#: The ids of the request that the current thread serves, and of its workspace.
+#: The ids of the request that the current thread serves, of its workspace, its credential and its user.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 workspace_id: ContextVar[str | None] = ContextVar("workspace_id", default=None)
+credential_id: ContextVar[str | None] = ContextVar("credential_id", default=None)
+user_id: ContextVar[str | None] = ContextVar("user_id", default=None)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    context = {"requestId": request_id.get(), "workspace": workspace_id.get()}
+    context = {
+        "requestId": request_id.get(),
+        "workspace": workspace_id.get(),
+        "credentialId": credential_id.get(),
+        "userId": user_id.get(),
+    }
     fields: dict[str, Any] = getattr(record, "fields", {})
     return {name: value for name, value in {**context, **fields}.items() if value is not None}
 

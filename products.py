@@ -175,6 +175,7 @@ class Products:
         before, after = self._change(workspace_id, product_id, change, expected_version)
         kept = {image.key for image in after.images}
         dropped = [image.key for image in before.images if image.key and image.key not in kept]
+        _log_removal(product_id, dropped)
         self._delete(key for image_key in dropped for key in keys_with_sizes(self._storage, image_key))
         return after
 
@@ -298,6 +299,7 @@ class Products:
         if self._catalog.get_workspace(workspace_id).plan is Plan.FREE:
             raise NotInPlan
         product = self._catalog.delete_product(workspace_id, product_id, expected_version=expected_version)
+        _log_removal(product_id, [image.key for image in product.images if image.key])
         return Deleted(product, self._delete(self._keys_of(product)))
 
     def _keys_of(self, product: Product) -> Iterator[str]:
@@ -325,9 +327,9 @@ class Products:
                 except ObjectLocked as error:
                     self._on_left()
                     log.warning("%s", error)
-        except StorageUnavailable:
+        except StorageUnavailable as error:
             self._on_left()
-            log.warning("left objects for the sweep", exc_info=True)
+            log.warning("left objects for the sweep: %s", error)
         return deleted
 
 
@@ -346,3 +348,11 @@ def _require_short(images: Sequence[Image]) -> None:
     texts = [item for image in images for pair in (image.alt or {}).items() for item in pair]
     if sum(len(text.encode()) for text in texts) > _MAX_ALT_BYTES:
         raise InvalidFields({"alt": ["The texts of a product must be at most 128 KB together"]})
+
+
+def _log_removal(product_id: str, keys: Sequence[str]) -> None:
+    """Logs the images that a change has removed, each on a line. An upload's removal has its access line."""
+    for key in keys:
+        image_id = key.rpartition("/")[2].partition(".")[0]
+        fields = {"productId": product_id, "imageId": image_id}
+        log.info("image removed from its product", extra={"fields": fields})

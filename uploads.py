@@ -173,8 +173,11 @@ class Uploads:
 
     def remove(
         self, workspace_id: str, product_id: str, index: int, *, expected_version: int | None
-    ) -> Product:
+    ) -> tuple[Product, Image]:
         """Removes the image at a zero-based index, and its object and sizes if it is one of ours.
+
+        Returns:
+            The product after the removal, and the removed image.
 
         Raises:
             ProductNotFound, ImageNotFound, VersionMismatch, CatalogUnavailable
@@ -183,7 +186,7 @@ class Uploads:
             workspace_id, product_id, index, expected_version=expected_version
         )
         self._discard(image, with_sizes=True)
-        return product
+        return product, image
 
     def _discard(self, image: Image, *, with_sizes: bool = False) -> None:
         """Deletes the object of an unreferenced image. If that fails, the sweep removes it later.
@@ -199,6 +202,6 @@ class Uploads:
                 except ObjectLocked as error:  # the others can be deleted
                     self._on_left()
                     log.warning("%s", error)
-        except StorageUnavailable:
+        except StorageUnavailable as error:
             self._on_left()
-            log.warning("left %s for the sweep", image.key, exc_info=True)
+            log.warning("left %s for the sweep: %s", image.key, error)

@@ -7,6 +7,7 @@ other exception becomes a 500: it is logged with its traceback and the request i
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from api.metrics import STORE_ERRORS
+from api.requests import note
 from auth.bearer import InsufficientScope, Unauthenticated
 from catalog.errors import CatalogUnavailable
 from errors import DomainError, InvalidFields
@@ -24,6 +26,9 @@ from storage.base import ObjectNotFound, StorageUnavailable
 from validators.base import Rejected
 
 log = logging.getLogger(__name__)
+
+#: How often the traceback of a store that is down is logged, in seconds.
+_TRACEBACK_EVERY: Final = 60.0
 
 #: The status of each ``code``. The codes that are missing here belong to the console and the commands.
 STATUS: Final = {
@@ -102,6 +107,7 @@ def error_response(status: int, error: str, details: object = None, *, message: 
 def _domain_error(error: DomainError) -> Response:
     if error.code not in STATUS:
         return _unexpected(error)
+    note(outcome=error.code)
     message = str(error) if isinstance(error, InvalidFields) else ""
     response = error_response(STATUS[error.code], error.message, error.details, message=message)
     if error.retry_after is not None:
@@ -133,8 +139,25 @@ def _insufficient_scope(error: InsufficientScope) -> Response:
     return response
 
 
+class _Outages:
+    """Logs the traceback of an unavailable store once a minute. The line of each request has the reason."""
+
+    def __init__(self) -> None:
+        self._reported: dict[str, float] = {}
+
+    def report(self, store: str, error: Exception) -> None:
+        at = time.monotonic()
+        if at - self._reported.get(store, -_TRACEBACK_EVERY) >= _TRACEBACK_EVERY:
+            self._reported[store] = at
+            log.error("%s unavailable: %s", store, error, exc_info=error)
+
+
+_OUTAGES: Final = _Outages()
+
+
 def _store_unavailable(store: str, error: CatalogUnavailable | StorageUnavailable) -> Response:
-    log.error("store unavailable: %s", error, exc_info=error)
+    note(reason=str(error))
+    _OUTAGES.report(store, error)
     STORE_ERRORS.labels(store).inc()
     return _domain_error(error)
 
@@ -171,6 +194,7 @@ def invalid_fields(error: ValidationError) -> InvalidFields:
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
+    note(outcome=error.name.lower().replace(" ", "_"))
     # Werkzeug's default descriptions address users of browsers, so only descriptions from our code are kept.
     given = error.description if error.description != type(error).description else None
     response = error_response(status, given or error.name.capitalize())
@@ -181,6 +205,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
+    note(outcome="internal_error")
     log.error("unexpected error in request %s", g.request_id, exc_info=error)
     return error_response(500, "Internal server error", {"requestId": g.request_id})
 

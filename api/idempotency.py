@@ -21,6 +21,7 @@ from flask.typing import ResponseReturnValue
 
 from api.body import json_body
 from api.errors import error_response
+from api.requests import note
 from auth.bearer import Principal
 from catalog.base import Catalog, IdempotencyClaim, StoredAnswer
 from catalog.errors import CatalogUnavailable
@@ -93,9 +94,9 @@ class IdempotencyKeys:
                 self._catalog.release_idempotency_key(claim)
             else:
                 self._catalog.complete_idempotency_key(claim, _stored(answer))
-        except CatalogUnavailable:
+        except CatalogUnavailable as error:
             # The answer still tells whether the write succeeded, but a repetition may not get it again.
-            log.warning("the answer of an Idempotency-Key could not be kept", exc_info=True)
+            log.warning("the answer of an Idempotency-Key could not be kept: %s", error)
         return answer
 
 
@@ -124,4 +125,5 @@ def _answer_of(standing: IdempotencyClaim, claim: IdempotencyClaim) -> Response:
         return error_response(409, _RUNNING)
     answer = Response(standing.answer.body, standing.answer.status, dict(standing.answer.headers))
     answer.headers["Idempotency-Replayed"] = "true"
+    note(outcome="replayed")
     return answer

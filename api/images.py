@@ -15,7 +15,7 @@ from api.idempotency import IdempotencyKeys
 from api.metrics import UPLOAD_BYTES, count_outcome, stage
 from api.multipart import read_form, upload_size
 from api.products import product_answer
-from api.requests import requester
+from api.requests import note, requester
 from api.schemas import ImagePatch
 from auth.bearer import BearerAuth, Principal
 from auth.tokens import WRITE
@@ -30,6 +30,7 @@ from uploads import Uploads
 # Stricter than int(), which accepts signs, spaces, underscores and the digits of other scripts.
 _INDEX: Final = re.compile(r"0|[1-9][0-9]*")
 _MAX_INDEX_DIGITS: Final = 9
+_IMAGE: Final = re.compile(r"/products/[0-9a-f]{24}/images/([0-9a-f]{32})\.")
 
 
 def images_blueprint(  # noqa: PLR0913, PLR0917  # what the calls need
@@ -55,6 +56,7 @@ def images_blueprint(  # noqa: PLR0913, PLR0917  # what the calls need
             alt = alt_of_form(alts)
             added = uploads.add(product, upload, skip_present=skip_present, alt=alt)
         body = {"imageUrl": added.image_url, "imageUrls": added.product.image_urls}
+        note(imageId=image_id(added.image_url), outcome="created" if added.created else "present")
         if not added.created:
             return jsonify(body)
         UPLOAD_BYTES.inc(len(upload.file.data))
@@ -76,10 +78,19 @@ def images_blueprint(  # noqa: PLR0913, PLR0917  # what the calls need
     @idempotency.idempotent
     def delete_image(principal: Principal, product_id: str, index: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)
-        product = uploads.remove(principal.workspace_id, product_id, _index(index), expected_version=version)
+        product, removed = uploads.remove(
+            principal.workspace_id, product_id, _index(index), expected_version=version
+        )
+        note(imageId=image_id(removed.url), outcome="deleted")
         return jsonify({"imageUrls": product.image_urls})
 
     return blueprint
+
+
+def image_id(url: str) -> str | None:
+    """The id of a hosted image, for the log; None for an external URL."""
+    match = _IMAGE.search(url)
+    return match[1] if match else None
 
 
 def _if_exists_skip() -> bool:

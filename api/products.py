@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from api.body import json_body
 from api.etags import expected_version, product_etag
 from api.idempotency import IdempotencyKeys
+from api.requests import note
 from api.schemas import (
     ProductCreate,
     ProductListQuery,
@@ -50,6 +51,7 @@ def products_blueprint(
     def create_product(principal: Principal) -> ResponseReturnValue:
         sent = ProductCreate.model_validate_json(json_body())
         product = products.create(principal.workspace_id, sent.new_product())
+        note(productId=product.id, outcome="created")
         return answer(product), 201, {"Location": f"{request.path}/{product.id}"}
 
     @blueprint.get("")
@@ -94,6 +96,7 @@ def products_blueprint(
     def delete_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)
         deleted = products.delete(principal.workspace_id, product_id, expected_version=version)
+        note(outcome="deleted")
         return jsonify(deleted_json(deleted))
 
     return blueprint

@@ -26,6 +26,7 @@ _STEP: Final = 1 << 16
 
 access = logging.getLogger("vetrina.access")
 
+_ID: Final = re.compile(r"[0-9a-f]{24}")
 # The id is logged, so this pattern rejects API keys, which a client may send in the wrong header.
 _REQUEST_ID: Final = re.compile(r"(?!tp_|vp_)[A-Za-z0-9._-]{1,64}")
 
@@ -35,7 +36,10 @@ def register_request_log(app: Flask) -> None:
     the log.
 
     If the client or a proxy sends a well-formed id, the request keeps it. The line names the route, not the
-    path, so that a client can't write into the log through the URL.
+    path, so that a client can't write into the log through the URL; of the path, only the id of a product is
+    logged. The line names the credential, the user, the product and the image, as far as they are known, and
+    the outcome: ``ok``, or the code of the error. Good answers to probes and scrapes have the level DEBUG,
+    and 5xx answers the level WARNING.
     """
 
     @app.before_request
@@ -43,6 +47,9 @@ def register_request_log(app: Flask) -> None:
         sent = request.headers.get("X-Request-Id", "")
         g.request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
         g.started = time.monotonic()
+        g.noted = {}
+        if _ID.fullmatch(product_id := (request.view_args or {}).get("product_id", "")):
+            note(productId=product_id)
         logs.request_id.set(g.request_id)
 
     @app.after_request
@@ -58,8 +65,14 @@ def register_request_log(app: Flask) -> None:
             "bytes": response.content_length,
             "bytesReceived": request.content_length,
             "client": request.remote_addr,
+            "outcome": "ok" if response.status_code < HTTPStatus.BAD_REQUEST else "error",
+            **g.noted,
         }
-        access.info("%s %s %d", request.method, route, response.status_code, extra={"fields": fields})
+        access.log(
+            _level(route, response.status_code),
+            *("%s %s %d", request.method, route, response.status_code),
+            extra={"fields": fields},
+        )
         return response
 
     @app.teardown_request
@@ -67,6 +80,23 @@ def register_request_log(app: Flask) -> None:
         # The thread serves another request next.
         logs.request_id.set(None)
         logs.workspace_id.set(None)
+        logs.credential_id.set(None)
+        logs.user_id.set(None)
+
+
+#: The routes that monitoring requests many times a minute.
+_MONITORING: Final = {"/healthz", "/readyz", "/metrics"}
+
+
+def _level(route: str, status: int) -> int:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return logging.WARNING
+    return logging.DEBUG if route in _MONITORING and status == HTTPStatus.OK else logging.INFO
+
+
+def note(**fields: str | None) -> None:
+    """Adds fields to the log line of the current request. A later value replaces an earlier one."""
+    g.noted.update(fields)
 
 
 def _close_after_a_cut_body(response: Response) -> None:

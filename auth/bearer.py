@@ -11,6 +11,7 @@ from typing import Concatenate, Final, ParamSpec, TypeAlias
 from flask import request
 from flask.typing import ResponseReturnValue
 
+from auth.acting import act_as
 from auth.budgets import Budgets
 from auth.last_used import LastUsed
 from auth.sessions import find_session
@@ -20,7 +21,6 @@ from catalog.errors import UserNotFound
 from catalog.identity import Credential, CredentialKind
 from catalog.ids import now
 from errors import DomainError
-from logs import workspace_id
 
 # RFC 6750 section 2.1: b64token; the scheme's case does not matter (RFC 9110 section 11.1).
 _AUTHORIZATION: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]{1,512}={0,4})", re.IGNORECASE)
@@ -67,11 +67,13 @@ class Principal:
     """The workspace to whose data the token gives access, and the scopes of the token.
 
     Attributes:
+        credential_id: the API key or the token.
         user_id: the user on whose behalf the client acts; None with an API key.
     """
 
     workspace_id: str
     scopes: frozenset[str]
+    credential_id: str
     user_id: str | None = None
 
 
@@ -109,7 +111,7 @@ class BearerAuth:
             if self._budgets:
                 self._budgets.count_failure(request.remote_addr or "")
             raise Unauthenticated(token_sent=header is not None)
-        workspace_id.set(principal.workspace_id)
+        act_as(principal.workspace_id, principal.credential_id, principal.user_id)
         return principal
 
     def _principal(self, token: str) -> Principal | None:
@@ -124,7 +126,7 @@ class BearerAuth:
         if credential.user_id is None:
             if self._last_used:
                 self._last_used.note(credential.id)
-            return Principal(credential.workspace_id, credential.scopes)
+            return Principal(credential.workspace_id, credential.scopes, credential.id)
         try:
             user = self._catalog.get_user(credential.user_id)
         except UserNotFound:
@@ -132,7 +134,8 @@ class BearerAuth:
         # The time of the grant decides, not that of the token: a refresh must not outlast a new password.
         if not user.admits(grant.created_at if grant else credential.created_at):
             return None
-        return Principal(credential.workspace_id, credential.scopes & ROLE_SCOPES[user.role], user.id)
+        scopes = credential.scopes & ROLE_SCOPES[user.role]
+        return Principal(credential.workspace_id, scopes, credential.id, user.id)
 
     def _opens_the_api(self, credential: Credential) -> bool:
         """Whether the credential is of a kind for the API and live, and its session, if any, is live."""

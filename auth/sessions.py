@@ -13,6 +13,7 @@ from typing import Final
 
 from flask import Response, request
 
+from auth.acting import act_as
 from auth.budgets import Budgets
 from auth.passwords import check_password, hash_password, verify_password
 from auth.tokens import ALL_SCOPES, digest
@@ -186,7 +187,10 @@ class Sessions:
         """
         secret = request.cookies.get(self.cookie, "")
         session = find_session(self._catalog, digest(secret)) if secret else None
-        return replace(session, csrf=csrf_token(secret)) if session else None
+        if session is None:
+            return None
+        act_as(session.user.workspace_id, session.credential.id, session.user.id)
+        return replace(session, csrf=csrf_token(secret))
 
     def page_token(self, session: Session) -> tuple[str, timedelta]:
         """An access token for the scripts of a page, because the API does not accept cookies.

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 import logs
+from api.errors import _Outages
+from catalog.base import Catalog
+from storage.base import StorageBackend, StorageUnavailable
 from tests.api.fixtures import FORM_TYPE, Post, form, images_path
 from tests.conftest import Tenant
 from tests.pictures import jpeg
@@ -52,6 +55,10 @@ def test_the_configuration_is_one_that_logging_takes(log_format: str) -> None:
     assert config["root"] == {"level": "WARNING", "handlers": ["stdout"]}
 
 
+def id_of(url: str) -> str:
+    return url.rpartition("/")[2].partition(".")[0]
+
+
 def access_fields(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [record.__dict__["fields"] for record in caplog.records if record.name == "vetrina.access"]
 
@@ -64,6 +71,7 @@ def test_each_request_has_a_line_with_its_route_and_outcome(
     response = tenant.client.post(images_path(product) + "?token=secret", data=body, content_type=FORM_TYPE)
     (fields,) = access_fields(caplog)
     assert fields.pop("durationMs") >= 0
+    assert response.json is not None
     assert fields == {
         "method": "POST",
         "route": "/api/v1/products/<product_id>/images",
@@ -71,25 +79,100 @@ def test_each_request_has_a_line_with_its_route_and_outcome(
         "bytes": response.content_length,
         "bytesReceived": len(body),
         "client": "127.0.0.1",
+        "productId": product["_id"],
+        "imageId": id_of(response.json["imageUrl"]),
+        "outcome": "created",
     }
     assert "secret" not in caplog.text
 
 
 def test_a_line_within_a_request_tells_its_id_and_workspace(
-    tenant: Tenant, product: dict[str, Any], upload: Post, monkeypatch: pytest.MonkeyPatch
+    tenant: Tenant,
+    catalog: Catalog,
+    product: dict[str, Any],
+    upload: Post,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines: list[dict[str, Any]] = []
     monkeypatch.setattr(
         logging.getLogger("vetrina.access"),
-        "info",
-        lambda *args, **options: lines.append(json.loads(formatted(logs.JSONFormatter(), *args, **options))),
+        "log",
+        lambda _, *args, **options: lines.append(
+            json.loads(formatted(logs.JSONFormatter(), *args, **options))
+        ),
     )
     monkeypatch.setattr(logging.getLogger("vetrina.access"), "disabled", False)
     response = upload(product)
     assert lines[-1]["requestId"] == response.headers["X-Request-Id"]
     assert lines[-1]["workspace"] == tenant.workspace.id
+    (key,) = catalog.list_api_keys(tenant.workspace.id)
+    assert lines[-1]["credentialId"] == key.id
+    assert "userId" not in lines[-1]
 
 
 def test_after_a_request_nothing_of_it_is_told(tenant: Tenant) -> None:
     tenant.client.get("/api/v1/products/x")
     assert (logs.request_id.get(), logs.workspace_id.get()) == (None, None)
+    assert (logs.credential_id.get(), logs.user_id.get()) == (None, None)
+
+
+def test_the_lines_name_the_image_that_was_removed(
+    tenant: Tenant, product: dict[str, Any], upload: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    urls = [upload(product).get_json()["imageUrl"] for _ in range(3)]
+    caplog.set_level(logging.INFO)
+    path = f"/api/v1/products/{product['_id']}"
+    tenant.client.delete(f"{path}/images/0")
+    assert access_fields(caplog)[-1]["imageId"] == id_of(urls[0])
+    tenant.client.patch(path, json={"imageUrls": [urls[2]]})
+    tenant.client.delete(path)
+    removed = [
+        record.__dict__["fields"]
+        for record in caplog.records
+        if record.getMessage().startswith("image removed")
+    ]
+    assert removed == [{"productId": product["_id"], "imageId": id_of(url)} for url in urls[1:]]
+    assert [fields["outcome"] for fields in access_fields(caplog)] == ["deleted", "ok", "deleted"]
+
+
+def test_the_line_of_a_refusal_has_its_code(
+    tenant: Tenant, product: dict[str, Any], upload: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    upload(product, b"no picture", "image/png")
+    tenant.client.get("/api/v1/products/" + 24 * "0")
+    tenant.client.get("/api/v1/nothing")
+    outcomes = [fields["outcome"] for fields in access_fields(caplog)]
+    assert outcomes == ["unsupported_type", "product_not_found", "not_found"]
+
+
+def test_a_store_that_is_down_is_a_line_a_request_and_a_traceback_a_minute(
+    product: dict[str, Any],
+    upload: Post,
+    storage: StorageBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    monkeypatch.setattr(storage, "put", fail)
+    monkeypatch.setattr("api.errors._OUTAGES", _Outages())
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        assert upload(product).status_code == 503
+    described = [(record.name, record.levelname, record.exc_info is None) for record in caplog.records]
+    line = ("vetrina.access", "WARNING", True)
+    assert described == [("api.errors", "ERROR", False), line, line, line]
+    assert {(fields["outcome"], fields["reason"]) for fields in access_fields(caplog)} == {
+        ("storage_unavailable", "the disk is full")
+    }
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_good_answers_to_probes_and_scrapes_are_lines_of_level_debug(
+    tenant: Tenant, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    assert tenant.client.get(path).status_code == 200
+    assert [r.levelname for r in caplog.records if r.name == "vetrina.access"] == ["DEBUG"]

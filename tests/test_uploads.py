@@ -185,7 +185,7 @@ def test_a_removal_whose_bytes_can_not_be_deleted_is_done(
 ) -> None:
     add(uploads, product)
     monkeypatch.setattr(storage, "delete", fail_with(StorageUnavailable()))
-    after = uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
+    after, _ = uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
     assert after.images == product.images
     assert current(catalog, product).images == product.images
 
