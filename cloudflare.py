@@ -80,7 +80,7 @@ class Cloudflare:
                 kind = type(error.__cause__ or error.__context__ or error).__name__
                 raise CdnUnavailable(f"{self._api_url} gave no answer ({kind})") from None
             if deadline.is_over:
-                raise CdnUnavailable(f"{self._api_url} gave no whole answer in time")
+                raise CdnUnavailable(f"{self._api_url} gave no complete answer in time")
         self._judge(answer, data)
 
     def _judge(self, answer: BaseHTTPResponse, data: bytes) -> None:

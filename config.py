@@ -87,7 +87,7 @@ def _storage_uri(text: str) -> str:
 def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(origin.strip().rstrip("/") for origin in text.split(","))
     if origins != ("*",) and not all(_ORIGIN.fullmatch(origin) for origin in origins):
-        raise ValueError("must be * or origins with commas between, such as https://shop.example.com")
+        raise ValueError("must be * or origins separated by commas, such as https://shop.example.com")
     return origins
 
 

@@ -145,7 +145,7 @@ class Deadline:
         """
         with self._lock:
             if self._over or not self.remaining:
-                raise TimeoutError("the time for the call is over")
+                raise TimeoutError("the call exceeded its deadline")
             # A second descriptor of the same connection, because TLS detaches the first one.
             self._sockets.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
 

@@ -44,7 +44,7 @@ class LastUsed:
         try:
             self._catalog.touch_credential(credential_id, now())
         except CatalogError as error:  # a lost record does no harm
-            log.info("the use of a credential was not noted: %s", error)
+            log.info("the use of a credential was not recorded: %s", error)
 
     def flush(self) -> None:
         """Waits until all earlier records are written."""

@@ -93,7 +93,7 @@ def check_password(password: str, email: str) -> None:
     """
     folded = password.strip().casefold()
     if password and not folded:
-        raise PasswordRefused("blank", "A password has other characters than blanks.")
+        raise PasswordRefused("blank", "A password must have characters other than blanks.")
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise PasswordRefused("length", f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters.")
     if folded in {email.casefold(), email.casefold().partition("@")[0]}:

@@ -29,6 +29,6 @@ def attempts(seconds: float) -> Iterator[None]:
         yield
         pause = random.uniform(0, longest)  # noqa: S311  # the pause is no secret
         if time.monotonic() + pause >= end:
-            raise CatalogUnavailable("the record is changed too often at the moment")
+            raise CatalogUnavailable("the record is changing too often at the moment")
         time.sleep(pause)
         longest = min(2 * longest, _LONGEST_PAUSE)

@@ -79,7 +79,7 @@ class Cleanup:
             for _ in remove_all_expired(self._catalog):
                 pass
         except CatalogError as error:  # the next run tries again
-            log.info("what has expired was not removed: %s", error)
+            log.info("expired records were not removed: %s", error)
         finally:
             self._due = time.monotonic() + self._interval
             self._running.release()

@@ -102,7 +102,7 @@ def _print_sign_in(public_url: str, password: str | None, environ: Mapping[str, 
         click.echo("Sign in with these (the password is shown only now):\n")
         click.echo(f"  {EMAIL}\n  {password}\n")
     else:
-        click.echo(f"The user {EMAIL} exists since an earlier start. To set a new password:\n")
+        click.echo(f"The user {EMAIL} exists already, from an earlier start. To set a new password:\n")
         click.echo(f"  {_flask(environ, f'user password {EMAIL}')}\n")
 
 
@@ -131,7 +131,9 @@ def demo_command(catalog: Catalog, public_url: str, environ: Mapping[str, str]) 
             click.echo("\nUpload a picture to the demo product (the key is shown only now):\n")
             click.echo(f"  {_curl(public_url, key)}\n")
         else:
-            click.echo("\nThe demo workspace and product exist since an earlier start. To make a new key:\n")
+            click.echo(
+                "\nThe demo workspace and product exist already, from an earlier start. To make a new key:\n"
+            )
             click.echo(f"  {_flask(environ, f'key create --workspace {WORKSPACE_ID}')}\n")
             click.echo("Then, with that key:\n")
             click.echo(f"  {_curl(public_url, 'tp_YOUR_KEY')}\n")

@@ -104,7 +104,7 @@ def _fetch(url: str) -> None:
     """Fetches the test object by its public URL, as any client does."""
     _, data = _get(url)
     if data != _PICTURE:
-        raise _Wrong(f"{url} serves other bytes than the store has")
+        raise _Wrong(f"{url} serves bytes that differ from those in the store")
 
 
 def _transform(url: str) -> None:

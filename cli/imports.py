@@ -105,9 +105,9 @@ class Session:
         try:
             self._bring(find_work())
         except (Stopped, Unavailable) as error:
-            status = self._stop(f"Stopped: {str(error).rstrip('.')}. Run it again to go on.", 1)
+            status = self._stop(f"Stopped: {str(error).rstrip('.')}. Run it again to continue.", 1)
         except KeyboardInterrupt:
-            status = self._stop("Interrupted. Run it again to go on.", _INTERRUPTED)
+            status = self._stop("Interrupted. Run it again to continue.", _INTERRUPTED)
         if self._dry_run:
             self._print_table()
         click.echo(self._summary())

@@ -236,7 +236,7 @@ def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBacke
                 return
             _run(migration, images, jobs)
         except (CatalogUnavailable, StorageUnavailable) as error:
-            click.echo(f"\nStopped: {error}. Run it again to go on.", err=True)
+            click.echo(f"\nStopped: {error}. Run it again to continue.", err=True)
             stopped = True
         if not dry_run:
             click.echo(

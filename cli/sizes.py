@@ -125,7 +125,7 @@ def _run(making: Making) -> None:
                 bar.update()
         except (CatalogUnavailable, StorageUnavailable) as error:
             raise click.ClickException(
-                f"stopped after {making.made} sizes: {error}. Run it again to go on."
+                f"stopped after {making.made} sizes: {error}. Run it again to continue."
             ) from None
 
 

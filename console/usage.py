@@ -21,7 +21,7 @@ def add_usage(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catal
     def usage(session: Session) -> ResponseReturnValue:
         workspace = catalog.get_workspace(session.user.workspace_id)
         every = ProductQuery(limit=1, show_archived=True)
-        # Without a quota the usage may not be kept, and would be counted anew for each request.
+        # Without a quota the usage may not be kept, and would be counted again for each request.
         stored = catalog.get_usage(workspace.id) if workspace.quota != Quota() else None
         return pages.render(
             "usage.html",

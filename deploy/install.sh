@@ -29,7 +29,7 @@ make_venv() {
         fail "$python is $("$python" -V 2>&1), and Python 3.11 or newer is needed: name it with PYTHON=/path/to/python3."
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python can't make virtual environments: install its venv package (Debian: apt install python3-venv)."
-    [ ! -e "$venv" ] || echo "$venv is incomplete: making it anew"
+    [ ! -e "$venv" ] || echo "$venv is incomplete: making it again"
     echo "Making the virtual environment $venv with $("$python" -V 2>&1)"
     "$python" -m venv --clear "$venv" || fail "$python -m venv $venv failed; its own message is above."
 }

@@ -153,4 +153,6 @@ class Counters:
             if now - self._warned < _WARNING_EVERY:
                 return
             self._warned = now
-        log.warning("the storage of the limits is down: each process counts on its own", exc_info=error)
+        log.warning(
+            "the storage of the rate limits is unavailable: each process counts on its own", exc_info=error
+        )

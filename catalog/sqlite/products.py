@@ -178,4 +178,6 @@ def _update(before: Product, columns: dict[str, Any]) -> tuple[str, Sequence[obj
 def _require_one(rows: int) -> None:
     """Raises CatalogUnavailable if an existing row was not changed because a trigger ignored the change."""
     if rows != 1:
-        raise CatalogUnavailable("the database has ignored a change: is there a trigger of another program?")
+        raise CatalogUnavailable(
+            "the database did not apply a change; a trigger of another program may prevent it"
+        )

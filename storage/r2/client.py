@@ -184,7 +184,7 @@ class S3Calls:
                 raise
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             # botocore assumes that numbers and dates in an answer are valid.
-            raise ResponseParserError(f"an answer with nonsense in it: {type(error).__name__}") from error
+            raise ResponseParserError(f"an invalid answer: {type(error).__name__}") from error
         if deadline.is_over:
             raise HTTPClientError(error="cut at the deadline")
         return answer

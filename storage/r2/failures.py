@@ -112,9 +112,9 @@ def reason(error: Exception, settings: S3Settings) -> str:
         host = urlsplit(endpoint).hostname
         return f"{settings.bucket}.{host} can't be reached{hint}" if hint else f"{endpoint} can't be reached"
     if isinstance(error, KeyError):
-        return f"{endpoint} gave half an answer, or is no S3 store{hint}"
+        return f"{endpoint} gave an incomplete answer, or is not an S3 store{hint}"
     if isinstance(error, _LOST) and not isinstance(error, SSLError):
-        return f"{endpoint} gave no whole answer in time"
+        return f"{endpoint} gave no complete answer in time"
     return f"{endpoint}: {error}{hint}"
 
 

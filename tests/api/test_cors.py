@@ -133,5 +133,5 @@ def test_origins_are_read_from_the_environment() -> None:
     ],
 )
 def test_what_is_no_origin_stops_the_start(value: str) -> None:
-    with pytest.raises(ConfigError, match="CORS_ORIGINS must be \\* or origins with commas between"):
+    with pytest.raises(ConfigError, match="CORS_ORIGINS must be \\* or origins separated by commas"):
         Settings.from_env({"CORS_ORIGINS": value})

@@ -40,7 +40,7 @@ from tests.servers import ROOT, free_port
 
 WRITES = RateLimitItemPerDay(100)
 NOTHING = "/api/v1/products/6650a1b2c3d4e5f6a7b8c9d0"
-DOWN = "the storage of the limits is down"
+DOWN = "the storage of the rate limits is unavailable"
 
 
 # --- a storage that fails

@@ -131,7 +131,9 @@ class ExpiryContract:
         end = claims[0].expires_at
         assert catalog.claim_idempotency_key(a_claim(end, workspace_id=workspace_id), end) is None
 
-    def test_a_key_that_has_expired_is_claimed_anew_though_it_was_not_removed(self, catalog: Catalog) -> None:
+    def test_a_key_that_has_expired_is_claimed_again_though_it_was_not_removed(
+        self, catalog: Catalog
+    ) -> None:
         claims = [a_claim(expires_at=AT + SECOND) for _ in range(30)]
         for claim in claims:
             catalog.claim_idempotency_key(claim, AT)

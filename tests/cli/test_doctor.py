@@ -81,7 +81,7 @@ def test_the_public_url_fails_on_disk_without_a_running_server(
         (error(404, "NoSuchBucket"), "there is no bucket pictures at {url}"),
         (error(403, "SignatureDoesNotMatch"), "{url} refuses the access key (SignatureDoesNotMatch)"),
         (error(500, "InternalError"), "{url} answered 500 InternalError"),
-        (reset, "{url} gave no whole answer in time"),
+        (reset, "{url} gave no complete answer in time"),
     ],
 )
 def test_a_failure_of_the_store_is_reported_with_its_reason(
@@ -136,7 +136,7 @@ def test_a_read_only_access_key_is_reported(settings: Settings) -> None:
     [
         (error(404), "answers 404"),
         (error(403, "AccessDenied"), "answers 403"),
-        (success(b"<html>It works!</html>"), "serves other bytes than the store has"),
+        (success(b"<html>It works!</html>"), "serves bytes that differ from those in the store"),
         (reset, "can't be re"),
     ],
 )

@@ -127,7 +127,7 @@ def test_a_run_that_a_store_stops_can_go_on(
         context.setattr(storage, "put", fail_with(StorageUnavailable("no room")))
         result = runner.invoke(args=["sizes", "make"])
     assert result.exit_code == 1
-    assert result.stderr.endswith("Error: stopped after 0 sizes: no room. Run it again to go on.\n")
+    assert result.stderr.endswith("Error: stopped after 0 sizes: no room. Run it again to continue.\n")
     assert runner.invoke(args=["sizes", "make"]).stdout == "2 sizes made, 0 failed.\n"
 
 

@@ -263,7 +263,7 @@ def test_a_store_that_is_down_stops_the_migration(
     result = runner.invoke(args=["storage", "migrate", "--to", "r2"])
     assert result.exit_code == 1
     assert result.stdout == "0 images copied to r2, 0 products changed, 0 failed.\n"
-    assert "can't be reached. Run it again to go on." in result.stderr
+    assert "can't be reached. Run it again to continue." in result.stderr
     assert current(catalog, product) == product
 
 
@@ -288,7 +288,7 @@ def test_a_store_that_goes_down_meanwhile_stops_the_migration(
     result = migrate("--to", "r2", "--jobs", "1")
     assert result.exit_code == 1
     assert result.stdout == "1 images copied to r2, 1 products changed, 0 failed.\n"
-    assert result.stderr.endswith("Stopped: the disk is gone. Run it again to go on.\n")
+    assert result.stderr.endswith("Stopped: the disk is gone. Run it again to continue.\n")
 
 
 def test_several_products_are_migrated_at_once(

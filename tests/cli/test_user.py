@@ -148,7 +148,7 @@ def test_role_gives_another_role(runner: FlaskCliRunner, workspace_id: str, cata
     ("password", "said"),
     [
         ("11 letters!", "A password has 12 to 1024 characters."),
-        (" " * 12, "A password has other characters than blanks."),
+        (" " * 12, "A password must have characters other than blanks."),
         ("anna@example.com", "A password is not the user's email address."),
         ("qwerty123456", "This password is one of the most common ones. Choose another."),
     ],

@@ -297,7 +297,7 @@ def test_the_usage_page_shows_the_writes_of_the_day(
     for _ in range(2):  # viewing the page does not count as a write
         text = person.browser.get("/console/usage").text
         assert "<strong>3</strong> of 100" in text
-        assert "Left: 97. The count starts anew at midnight UTC." in text
+        assert "Left: 97. The count starts again at midnight UTC." in text
     clock[0] += timedelta(hours=6)
     assert "<strong>0</strong> of 100" in person.browser.get("/console/usage").text
 

@@ -67,7 +67,7 @@ def test_a_new_password_ends_all_other_sessions_and_the_access_of_apps(
         ({"current": "another password"}, "The current password is wrong."),
         ({"again": "a new horse batterY"}, "The two new passwords differ."),
         ({"new": "11 letters!"}, "A password has 12 to 1024 characters."),
-        ({"new": " " * 14}, "A password has other characters than blanks."),
+        ({"new": " " * 14}, "A password must have characters other than blanks."),
         ({"new": "qwerty123456"}, "This password is one of the most common ones. Choose another."),
     ],
 )

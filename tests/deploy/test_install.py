@@ -86,19 +86,19 @@ def test_a_changed_lock_is_installed(clone: Clone) -> None:
     assert len(clone.calls) == 2
 
 
-def test_an_incomplete_environment_is_made_anew(clone: Clone) -> None:
+def test_an_incomplete_environment_is_made_again(clone: Clone) -> None:
     (clone.folder / ".venv" / "bin").mkdir(parents=True)
     done = clone.install()
-    assert (done.returncode, done.stdout) == (0, f".venv is incomplete: making it anew\n{FIRST}")
+    assert (done.returncode, done.stdout) == (0, f".venv is incomplete: making it again\n{FIRST}")
 
 
-def test_an_environment_whose_interpreter_has_gone_is_made_anew(clone: Clone) -> None:
+def test_an_environment_whose_interpreter_has_gone_is_made_again(clone: Clone) -> None:
     clone.install()
     python = clone.folder / ".venv" / "bin" / "python"
     python.unlink()
     python.symlink_to(clone.folder / "removed" / "python3.11")
     done = clone.install()
-    assert (done.returncode, done.stdout) == (0, f".venv is incomplete: making it anew\n{FIRST}")
+    assert (done.returncode, done.stdout) == (0, f".venv is incomplete: making it again\n{FIRST}")
 
 
 def test_an_interrupted_installation_is_taken_up_by_the_next(clone: Clone) -> None:

@@ -328,7 +328,7 @@ def test_a_store_here_that_fails_ends_the_run_and_the_next_one_goes_on(
     before_the_next(monkeypatch, getattr(target, store), method, fail_with(error))
     result = import_api(shop.key)
     assert result.exit_code == 1
-    assert result.stderr == f"Stopped: {error}. Run it again to go on.\n"
+    assert result.stderr == f"Stopped: {error}. Run it again to continue.\n"
     assert import_api(shop.key).exit_code == 0
     assert_imported(shop, source, target)
 
@@ -363,7 +363,7 @@ def test_a_process_that_ends_in_the_middle_is_continued(
         go_on.set()
         stdout, stderr = process.communicate(timeout=60)
     if how is signal.SIGINT:
-        assert (process.returncode, stderr) == (130, "Interrupted. Run it again to go on.\n"), stdout
+        assert (process.returncode, stderr) == (130, "Interrupted. Run it again to continue.\n"), stdout
     else:
         assert process.returncode == -signal.SIGKILL
     source.front.reset()
@@ -488,7 +488,7 @@ def test_a_list_that_can_not_be_read_is_one_sentence(
     result = import_api(shop.key)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"Stopped: {source.front.url}/api/v1/products: {reason}. Run it again to go on.\n"
+        f"Stopped: {source.front.url}/api/v1/products: {reason}. Run it again to continue.\n"
     )
     assert target.products() == {}
     assert len(source.front.seen) == 1
@@ -521,7 +521,7 @@ def test_a_server_that_is_down_is_one_sentence(import_api: Import) -> None:
         pass
     result = import_api("key", url=gone.url)
     assert result.exit_code == 1
-    assert result.stderr == f"Stopped: {gone.url}/api/v1/products: no connection. Run it again to go on.\n"
+    assert result.stderr == f"Stopped: {gone.url}/api/v1/products: no connection. Run it again to continue.\n"
 
 
 def test_a_certificate_of_another_authority_or_host_is_refused(source: Source, import_api: Import) -> None:

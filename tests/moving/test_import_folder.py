@@ -339,7 +339,7 @@ def test_the_budget_of_the_plan_ends_the_import_and_the_next_day_goes_on(
     result = runner.invoke(args=args)
     assert result.exit_code == 1
     assert (
-        "Stopped: Daily write limit reached. It resets at midnight UTC. Run it again to go on.\n"
+        "Stopped: Daily write limit reached. It resets at midnight UTC. Run it again to continue.\n"
         in result.stderr
     )
     found = products(catalog, free).values()
@@ -372,7 +372,7 @@ def test_a_quota_ends_the_import_without_an_object_too_many(
     assert result.exit_code == 1
     assert (
         result.stderr
-        == f"Stopped: This workspace has reached its quota of {reason}. Run it again to go on.\n"
+        == f"Stopped: This workspace has reached its quota of {reason}. Run it again to continue.\n"
     )
     assert len(products(catalog, workspace)["A"].images) == len(keys_of(storage)) == 2
     catalog.set_quota(workspace.id, Quota())
@@ -432,7 +432,7 @@ def test_a_storage_that_fails_ends_the_import_and_the_next_run_goes_on(
     monkeypatch.setattr(storage, "put", fail_second)
     result = import_folder("--category", "toys")
     assert result.exit_code == 1
-    assert result.stderr == "Stopped: the disk is full. Run it again to go on.\n"
+    assert result.stderr == "Stopped: the disk is full. Run it again to continue.\n"
     assert result.stdout == summary(1, 0, 1, 0)
     assert import_folder("--category", "toys").stdout == summary(0, 1, 2, 1)
     assert stored(storage, products(catalog, workspace)["A"]) == PICTURES[:3]
@@ -461,7 +461,7 @@ def test_an_interrupt_ends_after_the_present_pictures_and_the_next_run_goes_on(
     monkeypatch.setattr("moving.run.wait", wait)
     result = import_folder("--category", "toys")
     assert result.exit_code == 130
-    assert result.stderr == "Interrupted. Run it again to go on.\n"
+    assert result.stderr == "Interrupted. Run it again to continue.\n"
     monkeypatch.undo()
     done = len(products(catalog, workspace)["A"].images)
     assert import_folder("--category", "toys").stdout == summary(0, 1, 10 - done, done)

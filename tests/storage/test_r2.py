@@ -250,7 +250,7 @@ def test_a_body_that_does_not_arrive_whole_is_unavailable_in_time(answer: str) -
         # The head takes a half second.
         storage = r2_storage(s3.url, deadline=1.5)
         before = time.monotonic()
-        with pytest.raises(StorageUnavailable, match="no whole answer in time"):
+        with pytest.raises(StorageUnavailable, match="no complete answer in time"):
             read(storage, new_key())
         assert time.monotonic() - before < PROMPT
 

@@ -245,7 +245,7 @@ def test_a_missing_bucket_of_r2_may_be_in_a_jurisdiction(
     ("answer", "cause"),
     [
         (error(404, "NoSuchBucket"), "there is no bucket pictures at {url}"),
-        (web_page, "{url} gave half an answer, or is no S3 store"),
+        (web_page, "{url} gave an incomplete answer, or is not an S3 store"),
         (None, "pictures.store.example can't be reached"),
     ],
 )
@@ -345,7 +345,7 @@ def test_a_line_that_stops_is_given_up_long_before_the_time_of_the_transfer() ->
     with slow_line(10_000_000, stops_after=100_000) as url:
         storage = r2_storage(url, deadline=1.0, read_timeout=0.3)
         began = time.monotonic()
-        with pytest.raises(StorageUnavailable, match="no whole answer in time"):
+        with pytest.raises(StorageUnavailable, match="no complete answer in time"):
             put(storage, new_key(), bytes(5_000_000))
         assert time.monotonic() - began < longest_call(5_000_000) / 2
 

@@ -203,11 +203,11 @@ def _optimized(data: bytes, memory: int) -> bytes:
             check=False,
         )
     except subprocess.TimeoutExpired:  # run() has killed the process and waited for its end
-        raise corrupt("coding the coefficients anew takes too long") from None
+        raise corrupt("re-encoding the coefficients takes too long") from None
     except OSError as error:
-        raise DecoderUnavailable(f"no process to code the coefficients anew: {error.strerror}") from None
+        raise DecoderUnavailable(f"no process can re-encode the coefficients: {error.strerror}") from None
     if done.returncode or not done.stdout:
-        raise corrupt(f"the coefficients can't be coded anew: status {done.returncode}")
+        raise corrupt(f"the coefficients can't be re-encoded: status {done.returncode}")
     return done.stdout
 
 
@@ -219,7 +219,7 @@ def _repack(structure: JpegStructure, limits: Limits) -> None:
     memory = 2 * structure.coefficient_bytes + _COPIES * len(structure.stripped) + _PROCESS_MEMORY
     limits.check_decode_bytes(memory)
     if structure.width * structure.height > _MAX_REPACKED_PIXELS:
-        raise corrupt("damaged, and too large to be coded anew")
+        raise corrupt("damaged, and too large to be re-encoded")
     with DECODE_MEMORY.turn(memory, limits.max_decode_bytes_in_flight):
         repacked = _optimized(structure.stripped, memory)
     structure.kept = Kept.of(repacked, [(0, len(repacked))])

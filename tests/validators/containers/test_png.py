@@ -199,7 +199,7 @@ def test_a_wrong_checksum_at_the_end_of_the_file_is_corrected(
 
 @pytest.mark.parametrize("chunks", [STILL, SPLIT, PALETTE, ANIMATED], ids=["1", "2", "palette", "animated"])
 @pytest.mark.parametrize("body", [b"", c.SCRIPT])
-def test_an_end_with_a_wrong_checksum_is_written_anew(chunks: Chunks, body: bytes) -> None:
+def test_an_end_with_a_wrong_checksum_is_rewritten(chunks: Chunks, body: bytes) -> None:
     data = c.png_of(chunks)
     end = png_chunk(b"IEND", body)
     structure = accepted(data[:-12] + end[:-1] + bytes([end[-1] ^ 1]) + c.SERIAL)

@@ -79,7 +79,7 @@ STREAM = zlib.compress(ICC)
     ],
     ids=["a tail", "no checksum", "half a checksum", "a wrong checksum", "too long", "far too long"],
 )
-def test_a_profile_that_browsers_use_is_written_anew(stream: bytes) -> None:
+def test_a_profile_that_browsers_use_is_rewritten(stream: bytes) -> None:
     structure = accepted(c.png_with(png(), (b"iCCP", b"ICC Profile\0\0" + stream)))
     assert profile_of(structure.stripped) == (b"ICC Profile", ICC)
     assert structure.removed == {"other"}

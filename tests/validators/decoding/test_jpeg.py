@@ -56,7 +56,7 @@ def damaged(dc_bits: int = 1, ac_bits: int = 1, width: int = 16, height: int = 8
     )
 
 
-def test_a_picture_with_an_unknown_code_is_coded_anew() -> None:
+def test_a_picture_with_an_unknown_code_is_re_encoded() -> None:
     structure = accepted(damaged())
     assert_decodes(structure.stripped, (16, 8))
     assert structure.stripped != damaged()
