@@ -182,7 +182,7 @@ def test_the_address_comes_from_as_many_proxies_as_are_trusted(
     behind: Callable[[int], FlaskClient], hops: int, expected: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    behind(hops).get("/healthz", headers={"X-Forwarded-For": "192.0.2.7, 192.0.2.8, 192.0.2.9"})
+    behind(hops).get("/api/v1/products", headers={"X-Forwarded-For": "192.0.2.7, 192.0.2.8, 192.0.2.9"})
     (record,) = [record for record in caplog.records if record.name == "vetrina.access"]
     assert record.__dict__["fields"]["client"] == expected
 
