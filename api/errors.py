@@ -171,9 +171,15 @@ def _object_not_found(error: ObjectNotFound) -> Response:
 #: Sentences that replace those of pydantic.
 _PLAIN: Final = {"missing": "Required", "extra_forbidden": "Unknown field"}
 
+#: The most fields that an answer names, and the most characters of a name. A body of 1 MB can have a hundred
+#: thousand unknown fields, and its answer, which Idempotency-Key stores, would be five times as long.
+_MAX_FIELDS: Final = 50
+_MAX_NAME: Final = 100
+
 
 def _invalid_json(error: ValidationError) -> Response:
-    for problem in error.errors(include_url=False, include_input=False):
+    if error.error_count() == 1:  # a body that is not a JSON object has no other error
+        [problem] = error.errors(include_url=False, include_input=False)
         if problem["type"] == "json_invalid":
             return error_response(400, "Request body is not valid JSON")
         if not problem["loc"]:
@@ -182,10 +188,13 @@ def _invalid_json(error: ValidationError) -> Response:
 
 
 def invalid_fields(error: ValidationError) -> InvalidFields:
-    """The sentences about each field of a JSON object that a schema refuses."""
+    """The sentences about each field of a JSON object that a schema refuses, at most ``_MAX_FIELDS``."""
     field_errors: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False, include_input=False):
-        reasons = field_errors.setdefault(str(problem["loc"][0]), [])
+        field = str(problem["loc"][0])[:_MAX_NAME]
+        if field not in field_errors and len(field_errors) == _MAX_FIELDS:
+            break
+        reasons = field_errors.setdefault(field, [])
         reason = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         if reason not in reasons:
             reasons.append(reason)

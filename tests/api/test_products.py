@@ -94,6 +94,17 @@ def test_every_bad_field_is_told_at_once(client: FlaskClient) -> None:
     )
 
 
+def test_the_answer_to_many_bad_fields_names_the_first_50(client: FlaskClient) -> None:
+    unknown = {f"f{number}": 1 for number in range(50_000)}
+    named = {f"f{number}": ["Unknown field"] for number in range(49)}
+    assert refused(client, MINIMAL | {"name": ""} | unknown) == field_errors(
+        name=["String should have at least 1 character"], **named
+    )
+    assert refused(client, MINIMAL | {"\U0001f600" * 50_000: 1}) == field_errors(
+        **{"\U0001f600" * 100: ["Unknown field"]}
+    )
+
+
 @pytest.mark.parametrize(
     ("field", "value", "why"),
     [
