@@ -8,6 +8,8 @@ from functools import lru_cache
 
 from flask import Response, request
 
+from api.conditional import make_conditional
+
 
 @lru_cache(maxsize=32)
 def _gzipped(body: bytes) -> bytes:
@@ -26,6 +28,9 @@ def constant_response(body: bytes, content_type: str) -> Response:
     Args:
         body: the constant body. Its compressed form and its tag stay in a cache.
         content_type: the type of the uncompressed body.
+
+    Raises:
+        PreconditionFailed
     """
     compresses = request.accept_encodings["gzip"] > 0
     sent = _gzipped(body) if compresses else body
@@ -34,5 +39,5 @@ def constant_response(body: bytes, content_type: str) -> Response:
         response.content_encoding = "gzip"
     response.vary.add("Accept-Encoding")
     response.set_etag(_tag(sent))
-    response.make_conditional(request)
+    make_conditional(response, request.environ)
     return response

@@ -27,8 +27,16 @@ def expected_version(catalog: Catalog, workspace_id: str, product_id: str) -> in
     if "If-Match" not in request.headers:
         return None
     product = catalog.get_product(workspace_id, product_id)
-    if request.if_match.star_tag:
-        return None
-    if not request.if_match.contains_weak(product_etag(product)):
+    require_match(product)
+    return None if request.if_match.star_tag else product.version
+
+
+def require_match(product: Product) -> None:
+    """Returns if the request has no If-Match, or one that names the product as it is.
+
+    Raises:
+        VersionMismatch
+    """
+    named = request.if_match
+    if "If-Match" in request.headers and not (named.star_tag or named.contains_weak(product_etag(product))):
         raise VersionMismatch
-    return product.version

@@ -11,10 +11,11 @@ from http import HTTPStatus
 from typing import Final
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.exceptions import PreconditionFailed, RequestedRangeNotSatisfiable
 from werkzeug.http import is_resource_modified
 from werkzeug.wsgi import wrap_file
 
+from api.conditional import make_conditional
 from api.metrics import SIZES
 from api.requests import requester
 from sizes import Sizes, width_of
@@ -58,7 +59,7 @@ def media_blueprint(storage: StorageBackend, sizes: Sizes, accel_prefix: str = "
             return Response(headers=headers, content_type=stored.info.content_type)
         try:
             return _response(stored, headers)
-        except RequestedRangeNotSatisfiable:
+        except (PreconditionFailed, RequestedRangeNotSatisfiable):
             stored.stream.close()
             raise
 
@@ -101,7 +102,7 @@ def _response(stored: StoredObject, headers: Mapping[str, str]) -> Response:
     response.response = wrap_file(request.environ, stored.stream, _CHUNK)
     range_ = _single_range(response, info.size)
     environ = request.environ | ({"HTTP_RANGE": range_} if range_ else {})
-    response.make_conditional(environ, accept_ranges=range_ is not None, complete_length=info.size)
+    make_conditional(response, environ, accept_ranges=range_ is not None, length=info.size)
     response.headers["Accept-Ranges"] = "bytes"
     return response
 

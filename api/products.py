@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from api.body import json_body
-from api.etags import expected_version, product_etag
+from api.etags import expected_version, product_etag, require_match
 from api.idempotency import IdempotencyKeys
 from api.requests import note
 from api.schemas import (
@@ -65,7 +65,9 @@ def products_blueprint(
     @auth.requires(READ)
     def get_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         product = catalog.get_product(principal.workspace_id, product_id)
-        return answer(product).make_conditional(request)
+        require_match(product)
+        # Werkzeug would compare the tags of If-Match again, and strongly.
+        return answer(product).make_conditional(request.environ | {"HTTP_IF_MATCH": ""})
 
     @blueprint.patch("/<product_id>")
     @auth.requires(WRITE)

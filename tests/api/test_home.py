@@ -60,6 +60,12 @@ def test_the_documentation_is_compressed_if_the_client_accepts_that(
     assert "Content-Encoding" not in refused.headers
 
 
+@pytest.mark.parametrize("path", ["/docs/docs.js", "/api/v1/openapi.json"])
+def test_an_if_match_that_does_not_hold_is_an_error(anonymous: FlaskClient, path: str) -> None:
+    response = anonymous.get(path, headers={"If-Match": '"other"'})
+    assert (response.status_code, response.json) == (412, {"error": "Precondition failed"})
+
+
 def test_what_the_client_already_has_is_not_sent_again(anonymous: FlaskClient) -> None:
     first = anonymous.get("/docs/docs.js")
     again = anonymous.get("/docs/docs.js", headers={"If-None-Match": first.headers["ETag"]})

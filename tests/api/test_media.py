@@ -135,6 +135,22 @@ def test_a_range_that_is_none_or_several_is_passed_over(
     assert (response.status_code, response.data) == (200, DATA)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_if_match_that_does_not_hold_is_an_error_and_not_the_picture(
+    path: str, anonymous: FlaskClient, method: str
+) -> None:
+    etag = anonymous.head(path, buffered=True).headers["ETag"]
+    for tags in (etag, f'"other", {etag}', "*"):
+        held = anonymous.open(path, method=method, headers={"If-Match": tags}, buffered=True)
+        assert held.status_code == 200
+    for tags in ('"other"', f"W/{etag}"):
+        response = anonymous.open(path, method=method, headers={"If-Match": tags}, buffered=True)
+        assert (response.status_code, response.content_type) == (412, "application/json")
+        if method == "GET":
+            assert response.json == {"error": "Precondition failed"}
+        assert "Cache-Control" not in response.headers
+
+
 def test_a_part_that_is_not_there_is_a_416(path: str, anonymous: FlaskClient) -> None:
     response = get(anonymous, path, Range="bytes=99999999-")
     assert response.headers["Content-Range"] == f"bytes */{len(DATA)}"

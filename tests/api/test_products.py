@@ -256,6 +256,23 @@ def test_a_product_that_has_not_changed_is_not_sent_again(
     assert response.headers["ETag"] == etag
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("if_match", "status"),
+    [("*", 200), ("{0}", 200), ("W/{0}", 200), ('"other", {0}', 200), ('"other"', 412)],
+)
+def test_a_read_honours_if_match(
+    client: FlaskClient, product: dict[str, Any], method: str, if_match: str, status: int
+) -> None:
+    path = f"/api/v1/products/{product['_id']}"
+    etag = client.get(path).headers["ETag"]
+    response = client.open(path, method=method, headers={"If-Match": if_match.format(etag)})
+    assert response.status_code == status
+    if method == "GET":
+        changed = {"error": "The product has changed since: If-Match does not hold"}
+        assert response.json == (product if status == 200 else changed)
+
+
 @pytest.mark.parametrize("category", ["detergents", "paints-coatings", "construction"])
 def test_each_category_of_the_contract_is_taken(client: FlaskClient, category: str) -> None:
     response = client.post("/api/v1/products", json=MINIMAL | {"category": category})
