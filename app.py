@@ -73,8 +73,8 @@ def _disk(settings: Settings) -> StorageBackend:
 
 def _r2(settings: Settings) -> StorageBackend:
     # Importing boto3 takes 0.2 s and 20 MB, which a server on disk saves.
-    from storage.r2 import R2Storage  # noqa: PLC0415  # see above
-    from storage.r2.client import S3Settings  # noqa: PLC0415  # see above
+    from storage.r2 import R2Storage  # noqa: PLC0415  # loads boto3
+    from storage.r2.client import S3Settings  # noqa: PLC0415  # loads boto3
 
     settings.require_r2()
     bucket = S3Settings(
@@ -114,7 +114,7 @@ def make_catalog(settings: Settings) -> Catalog:
     """
     if settings.catalog_url.startswith("mongodb"):
         # Importing pymongo takes 0.2 s and 15 MB, which a server on SQLite saves.
-        from catalog.mongo import MongoCatalog  # noqa: PLC0415  # see above
+        from catalog.mongo import MongoCatalog  # noqa: PLC0415  # loads pymongo
 
         try:
             return MongoCatalog(settings.catalog_url, strict_revocation=settings.strict_revocation)
@@ -152,8 +152,8 @@ def longest_request(settings: Settings) -> timedelta:
     A write to SQLite waits twice: for the other threads of the process, and for the other processes.
     """
     # These modules load pymongo and boto3, which only the commands that ask for this time need.
-    from catalog.mongo import TIMEOUT as MONGO_TIMEOUT  # noqa: PLC0415  # see above
-    from storage.r2.client import longest_call as longest_r2_call  # noqa: PLC0415  # see above
+    from catalog.mongo import TIMEOUT as MONGO_TIMEOUT  # noqa: PLC0415  # loads pymongo
+    from storage.r2.client import longest_call as longest_r2_call  # noqa: PLC0415  # loads boto3
 
     waits = (
         settings.request_deadline + longest_r2_call(MAX_IMAGE_BYTES) + max(2 * BUSY_TIMEOUT, MONGO_TIMEOUT)
@@ -233,7 +233,7 @@ def make_purges(settings: Settings, catalog: Catalog) -> Purges | None:
     if not settings.cloudflare_zone_id:
         return None
     # Importing urllib3 takes time, which a server without a CDN saves.
-    from cloudflare import Cloudflare  # noqa: PLC0415  # see above
+    from cloudflare import Cloudflare  # noqa: PLC0415  # only servers with a CDN need it
 
     cdn = Cloudflare(
         settings.cloudflare_api_url, settings.cloudflare_zone_id, settings.cloudflare_purge_token
@@ -317,9 +317,9 @@ def _configure(app: Flask, settings: Settings) -> None:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the default provider has it
     # A path with doubled slashes gets a 404, not a redirect.
     app.url_map.merge_slashes = False
-    app.wsgi_app = DrainUnreadBody(app.wsgi_app)  # type: ignore[method-assign]  # middleware
+    app.wsgi_app = DrainUnreadBody(app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to add middleware
     if hops := settings.trusted_proxy_hops:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]  # middleware
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]  # Flask's way to add middleware
     if settings.cors_origins:
         allow_browsers(app, settings.cors_origins)
     register_request_log(app)

@@ -47,7 +47,7 @@ def make_limiter(app: Flask, uri: str) -> Limiter:
     """
     if uri.startswith("mongodb"):
         # The import registers the scheme with limits. pymongo takes 0.2 s, which other storages save.
-        import auth.counters.mongo  # noqa: F401, PLC0415  # see above
+        import auth.counters.mongo  # noqa: F401, PLC0415  # registers its scheme; loads pymongo
     options = _REDIS_TIMEOUTS if uri.startswith("redis") else {}
     try:
         with warnings.catch_warnings():
