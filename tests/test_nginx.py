@@ -320,7 +320,7 @@ def test_a_body_that_stops_is_cut(shop: Shop) -> None:
     begun = time.monotonic()
     with begin_upload(shop) as connection, suppress(ConnectionResetError):
         assert connection.recv(1000) == b""
-    assert 4 < time.monotonic() - begun < 30  # after client_body_timeout; proxy_read_timeout is 60 s
+    assert 4 < time.monotonic() - begun < 12
 
 
 def test_an_address_with_too_many_unfinished_bodies_is_refused_and_still_reads(

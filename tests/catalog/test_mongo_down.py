@@ -26,11 +26,11 @@ def server(tmp_path: Path) -> Iterator[MongoServer]:
 
 
 def test_a_server_that_was_killed_is_unavailable_until_it_is_back(server: MongoServer) -> None:
-    with closing(MongoCatalog(database_uri(server.uri, "vetrina"), timeout=5)) as catalog:
+    with closing(MongoCatalog(database_uri(server.uri, "vetrina"), timeout=2)) as catalog:
         product = new_product(catalog, new_workspace(catalog))
         appended = catalog.append_image(product.workspace_id, product.id, hosted_image())
         server.kill()
-        with soon(), raises_exactly(CatalogUnavailable):
+        with soon(4), raises_exactly(CatalogUnavailable):
             current(catalog, product)
         server.start()
         assert current(catalog, product) == appended.product
@@ -39,8 +39,8 @@ def test_a_server_that_was_killed_is_unavailable_until_it_is_back(server: MongoS
 
 def test_a_server_that_is_down_at_the_start_is_used_when_it_is_up(server: MongoServer) -> None:
     server.kill()
-    with closing(MongoCatalog(database_uri(server.uri, "vetrina"), timeout=5)) as catalog:
-        with soon(), raises_exactly(CatalogUnavailable):
+    with closing(MongoCatalog(database_uri(server.uri, "vetrina"), timeout=2)) as catalog:
+        with soon(4), raises_exactly(CatalogUnavailable):
             new_workspace(catalog)
         server.start()
         workspace = new_workspace(catalog)

@@ -22,9 +22,9 @@ from tests.factories import a_product, current, externals, hosted_image, new_pro
 from tests.mongo import Fault, MongoServer, Proxy, connect, database_uri, new_database, proxy_of
 
 #: For what lasts as long as the catalog waits, in seconds.
-SHORT_TIMEOUT = 1.0
-#: Within this a call that waits so long is over, on a slow machine too. Without a limit it would not end.
-BOUND = 20.0
+SHORT_TIMEOUT = 0.5
+#: Within this a call that waits so long is over, on a slow machine too.
+BOUND = 4 * SHORT_TIMEOUT
 
 CHANGE = b"findAndModify"
 

@@ -46,7 +46,7 @@ from tests.storage.contract import StorageContract, new_key, put, read
 BODY = b"the bytes of a picture"
 
 #: Much more than any call may take with a test's deadline of 0.6 s, on a busy machine too.
-PROMPT = 20.0
+PROMPT = 5.0
 
 
 @pytest.fixture
