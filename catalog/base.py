@@ -348,16 +348,16 @@ class Catalog(Identities, PurgeQueue, Protocol):
     def remove_expired(self, at: datetime, limit: int) -> Mapping[str, int]:
         """Removes a batch of expired records, small enough to delay no other write.
 
-        Idempotency-Keys, sessions and access tokens are removed when they have expired; other credentials and
-        grants ``EXPIRED_KEPT_FOR`` later.
+        Idempotency-Keys, sessions and access tokens are removed when they have expired; API keys, other
+        credentials and grants ``EXPIRED_KEPT_FOR`` later.
 
         Args:
             at: UTC.
             limit: of records of each kind.
 
         Returns:
-            How many ``idempotencyKeys``, ``credentials`` and ``grants`` were removed. None is left if all
-            are 0.
+            How many ``idempotencyKeys``, ``apiKeys``, other ``credentials`` and ``grants`` were removed. None
+            is left if all are 0.
         """
 
     def prepare(self) -> Iterator[str]:

@@ -14,10 +14,11 @@ from catalog.errors import CatalogError
 from catalog.identity import CredentialKind
 from catalog.ids import now
 
-#: The kinds of credentials that nothing looks up after they have expired. An authorization code or a refresh
-#: token that is used again, even late, revokes its family, so these are kept for ``EXPIRED_KEPT_FOR``.
+#: The kinds of credentials that nothing looks up after they have expired.
 FORGOTTEN_AT_ONCE: Final = (CredentialKind.ACCESS_TOKEN, CredentialKind.SESSION)
-REMEMBERED: Final = tuple(kind for kind in CredentialKind if kind not in FORGOTTEN_AT_ONCE)
+#: An authorization code or a refresh token that is used again, even late, revokes its family, so these are
+#: kept for ``EXPIRED_KEPT_FOR``. API keys are kept as long for another reason: people see them in a list.
+REMEMBERED: Final = (CredentialKind.REFRESH_TOKEN, CredentialKind.AUTHORIZATION_CODE)
 
 #: How many records of a kind a batch removes, and the pause after it for other writers, in seconds.
 BATCH: Final = 100

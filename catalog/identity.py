@@ -11,8 +11,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
-#: Expired codes, refresh tokens and grants are kept for this long, so that a replay is recognized.
+#: Expired codes, refresh tokens and grants are kept for this long, so that a replay is recognized. So are API
+#: keys, which are listed as expired meanwhile.
 EXPIRED_KEPT_FOR: Final = timedelta(days=7)
+
+#: ``Credential.created_by`` of an API key that a command made.
+COMMAND_LINE: Final = "cli"
 
 #: Characters of an email address: RFC 5321 section 4.5.3.1.3.
 _MAX_EMAIL: Final = 254
@@ -203,6 +207,8 @@ class Credential:
         scopes: what it allows.
         label: a name that its owner has given it.
         user_id: the user on whose behalf it acts; None for an API key.
+        created_by: who made an API key: the id of a user, or ``COMMAND_LINE``. None for other kinds, and for
+            keys of versions that did not record it.
         grant_id: the family that it belongs to, if any.
         session_digest: the digest of the session in which it was created and with which it ends, if any.
         redirect_uri, code_challenge: those of an authorization code: RFC 6749 section 4.1.3, RFC 7636 section
@@ -217,6 +223,7 @@ class Credential:
     scopes: frozenset[str]
     label: str = ""
     user_id: str | None = None
+    created_by: str | None = None
     grant_id: str | None = None
     session_digest: bytes | None = None
     redirect_uri: str | None = None

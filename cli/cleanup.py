@@ -17,6 +17,7 @@ from purging import CdnError, Purges
 
 _KINDS: Final = {
     "idempotencyKeys": "Idempotency-Keys",
+    "apiKeys": "API keys",
     "credentials": "codes, tokens and sessions",
     "grants": "grants",
     "unusedClients": "OAuth clients without a grant",

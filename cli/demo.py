@@ -15,7 +15,7 @@ from auth.passwords import hash_password
 from auth.tokens import new_api_key
 from catalog.base import Catalog, Product
 from catalog.errors import DuplicateModel, ProductNotFound, WorkspaceNotFound
-from catalog.identity import Plan, Role, User, Workspace
+from catalog.identity import COMMAND_LINE, Plan, Role, User, Workspace
 from catalog.ids import new_id, now
 from cli.store_errors import Command
 
@@ -33,7 +33,7 @@ def _make_workspace(catalog: Catalog) -> str | None:
     except WorkspaceNotFound:
         workspace = Workspace(id=WORKSPACE_ID, name="Demo", plan=Plan.ENTERPRISE, created_at=now())
         catalog.create_workspace(workspace)
-        secret, credential = new_api_key(WORKSPACE_ID, "demo")
+        secret, credential = new_api_key(WORKSPACE_ID, "demo", created_by=COMMAND_LINE)
         catalog.create_credential(credential)
         return secret
     return None

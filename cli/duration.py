@@ -10,7 +10,8 @@ import click
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST: Final = timedelta(days=36500)
-_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
+#: A whole number and its unit.
+DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 
 
 class Duration(click.ParamType[timedelta]):
@@ -24,7 +25,7 @@ class Duration(click.ParamType[timedelta]):
         """See click.ParamType."""
         if isinstance(value, timedelta):
             return value
-        match = _DURATION.fullmatch(value)
+        match = DURATION.fullmatch(value)
         if match is None:
             self.fail(f"{value!r} is not a duration such as 90s, 30m, 24h or 7d.", param, ctx)
         duration = timedelta(**{_UNITS[match[2]]: int(match[1])})

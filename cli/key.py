@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
 import click
 
-from auth.tokens import new_api_key
+from auth.tokens import ALL_SCOPES, READ, new_api_key
 from catalog.base import Catalog
 from catalog.errors import CredentialNotFound, WorkspaceNotFound
-from catalog.identity import Credential
+from catalog.identity import COMMAND_LINE, Credential
 from catalog.ids import now
+from cli.expiry import Expiry
 from cli.listing import json_option, print_list, seconds
 from cli.store_errors import Group
+
+_SCOPE: Final = click.Choice(sorted(ALL_SCOPES))
 
 
 def key_commands(catalog: Catalog) -> click.Group:
@@ -25,21 +32,63 @@ def key_commands(catalog: Catalog) -> click.Group:
         "--workspace", "workspace_id", required=True, metavar="ID", help="The workspace that the key opens."
     )
     @click.option("--label", default="", help="A text that tells you what the key is for.")
-    def create(workspace_id: str, label: str) -> None:
+    @click.option("--read-only", is_flag=True, help=f"The same as --scope {READ}.")
+    @click.option(
+        "--scope",
+        "scopes",
+        type=_SCOPE,
+        multiple=True,
+        help="What the key allows; can be given several times. Without it, a key allows everything.",
+    )
+    @click.option(
+        "--expires",
+        "expires_at",
+        type=Expiry(),
+        help="When the key expires: 90d from now on, 2027-01-31 (until the end of the day), or "
+        "2027-01-31T12:00Z, in UTC. Without it, never.",
+    )
+    def create(
+        workspace_id: str,
+        label: str,
+        scopes: tuple[str, ...],
+        expires_at: datetime | None,
+        *,
+        read_only: bool,
+    ) -> None:
         """Create an API key and print it. It is not shown again."""
-        secret, credential = new_api_key(workspace_id, label)
+        if read_only and scopes:
+            raise click.UsageError("--read-only and --scope exclude each other.")
+        allowed = frozenset({READ}) if read_only else frozenset(scopes) or ALL_SCOPES
+        secret, credential = new_api_key(
+            workspace_id, label, scopes=allowed, expires_at=expires_at, created_by=COMMAND_LINE
+        )
         try:
             catalog.create_credential(credential)
         except WorkspaceNotFound:
             raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
         click.echo(secret)
 
+    _add_listing(group, catalog)
+    return group
+
+
+def _add_listing(group: click.Group, catalog: Catalog) -> None:
     @group.command("list")
     @click.option("--workspace", "workspace_id", metavar="ID", help="Only the keys of this workspace.")
     @json_option
     def list_(workspace_id: str | None, *, as_json: bool) -> None:
-        """List the keys: id, workspace, state, creation time, last use, label. The keys are not shown."""
-        print_list(catalog.list_api_keys(workspace_id), as_json=as_json, fields=_fields, line=_line)
+        """List the keys: id, workspace, state, scopes, creation, maker, expiry, last use, label.
+
+        The keys themselves are not shown. An expired key is listed for 7 days.
+        """
+        keys = catalog.list_api_keys(workspace_id)
+        emails = {user.id: user.email for user in catalog.list_users(workspace_id)}
+        print_list(
+            keys,
+            as_json=as_json,
+            fields=lambda key: _fields(key, emails),
+            line=lambda key: _line(key, emails),
+        )
 
     @group.command()
     @click.argument("key_id", metavar="ID")
@@ -50,25 +99,35 @@ def key_commands(catalog: Catalog) -> click.Group:
         except CredentialNotFound:
             raise click.ClickException(f"The key {key_id} does not exist.") from None
 
-    return group
 
-
-def _fields(key: Credential) -> dict[str, object]:
+def _fields(key: Credential, emails: Mapping[str, str]) -> dict[str, object]:
     return {
         "id": key.id,
         "workspaceId": key.workspace_id,
         "state": _state(key),
+        "scopes": sorted(key.scopes),
         "createdAt": seconds(key.created_at),
+        "createdBy": key.created_by,
+        "createdByEmail": emails.get(key.created_by or ""),
+        "expiresAt": seconds(key.expires_at),
         "lastUsedAt": seconds(key.last_used_at),
         "label": key.label,
     }
 
 
-def _line(key: Credential) -> str:
-    used = seconds(key.last_used_at) or "never"
-    created = seconds(key.created_at)
-    return f"{key.id}  {key.workspace_id}  {_state(key):<7}  {created}  {used:<25}  {key.label}".rstrip()
+def _line(key: Credential, emails: Mapping[str, str]) -> str:
+    maker = emails.get(key.created_by or "") or key.created_by or "unknown"
+    columns = [
+        *(key.id, key.workspace_id, f"{_state(key):<7}", ",".join(sorted(key.scopes))),
+        f"created {seconds(key.created_at)} by {maker}",
+        f"expires {seconds(key.expires_at) or 'never'}",
+        f"used {seconds(key.last_used_at) or 'never'}",
+        key.label,
+    ]
+    return "  ".join(columns).rstrip()
 
 
 def _state(key: Credential) -> str:
-    return "live" if key.is_live(now()) else "revoked"
+    if key.revoked_at is not None:
+        return "revoked"
+    return "live" if key.is_live(now()) else "expired"

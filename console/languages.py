@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from babel.dates import format_date, format_time
+from babel.dates import format_date, format_time, format_timedelta
 from babel.messages.pofile import read_po
 from flask import request
 
@@ -53,8 +53,16 @@ class Translator:
 
     def time(self, moment: datetime) -> str:
         """Formats a date and time in UTC, with the suffix "UTC"."""
-        day = format_date(moment.astimezone(UTC), "medium", locale=self.language)
-        return f"{day}, {format_time(moment, 'short', tzinfo=UTC, locale=self.language)} UTC"
+        return f"{self.day(moment)}, {format_time(moment, 'short', tzinfo=UTC, locale=self.language)} UTC"
+
+    def day(self, moment: datetime) -> str:
+        """Formats the day of a time in UTC."""
+        return format_date(moment.astimezone(UTC), "medium", locale=self.language)
+
+    def ago(self, moment: datetime, since: datetime) -> str:
+        """Says how long before ``since`` a time was, such as "3 hours ago"."""
+        passed = max(since - moment, timedelta(seconds=1))
+        return format_timedelta(-passed, add_direction=True, locale=self.language)
 
 
 def preferred_translator() -> Translator:

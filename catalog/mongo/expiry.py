@@ -13,7 +13,7 @@ from typing import Any
 from pymongo.collection import Collection
 
 from catalog.expiry import FORGOTTEN_AT_ONCE, REMEMBERED
-from catalog.identity import EXPIRED_KEPT_FOR
+from catalog.identity import EXPIRED_KEPT_FOR, CredentialKind
 from catalog.mongo.connection import Document, MongoConnection
 
 
@@ -28,6 +28,8 @@ class MongoExpiry:
         removed = {}
         with self._mongo.call() as database:
             removed["idempotencyKeys"] = _remove(database.idempotencyKeys, over, limit)
+            keys = {"kind": CredentialKind.API_KEY.value, **long_over}
+            removed["apiKeys"] = _remove(database.credentials, keys, limit)
             removed["credentials"] = 0
             for kinds, condition in ((FORGOTTEN_AT_ONCE, over), (REMEMBERED, long_over)):
                 expired = {"kind": {"$in": [kind.value for kind in kinds]}, **condition}

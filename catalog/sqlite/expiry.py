@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from catalog.expiry import FORGOTTEN_AT_ONCE, REMEMBERED
-from catalog.identity import EXPIRED_KEPT_FOR
+from catalog.identity import EXPIRED_KEPT_FOR, CredentialKind
 from catalog.sqlite.connection import SQLiteConnections
 from catalog.sqlite.records import to_ms
 
@@ -30,6 +30,10 @@ class SQLiteExpiry:
         with self._file.write() as connection:
             removed["idempotencyKeys"] = remove_expired_keys(connection, at, min(limit, _MOST_KEYS))
         with self._file.write() as connection:
+            removed["apiKeys"] = _remove_credentials(
+                connection, [CredentialKind.API_KEY], at - EXPIRED_KEPT_FOR, limit
+            )
+        with self._file.write() as connection:
             removed["credentials"] = remove_expired_credentials(connection, at, limit)
         with self._file.write() as connection:
             removed["grants"] = remove_expired_grants(connection, at, limit)
@@ -42,13 +46,20 @@ def remove_expired_keys(connection: sqlite3.Connection, at: datetime, limit: int
 
 
 def remove_expired_credentials(connection: sqlite3.Connection, at: datetime, limit: int) -> int:
-    """Removes up to ``limit`` expired credentials; returns how many."""
+    """Removes up to ``limit`` expired credentials that are not API keys; returns how many."""
+    removed = _remove_credentials(connection, FORGOTTEN_AT_ONCE, at, limit)
+    return removed + _remove_credentials(connection, REMEMBERED, at - EXPIRED_KEPT_FOR, limit - removed)
+
+
+def _remove_credentials(
+    connection: sqlite3.Connection, kinds: Sequence[CredentialKind], end: datetime, limit: int
+) -> int:
     removed = 0
-    for kinds, end in ((FORGOTTEN_AT_ONCE, at), (REMEMBERED, at - EXPIRED_KEPT_FOR)):
-        for kind in kinds:
-            left = limit - removed
-            expired = (kind.value, to_ms(end))
-            removed += _remove(connection, "credentials", "kind = ? AND expires_at <= ?", expired, left)
+    for kind in kinds:
+        expired = (kind.value, to_ms(end))
+        removed += _remove(
+            connection, "credentials", "kind = ? AND expires_at <= ?", expired, limit - removed
+        )
     return removed
 
 

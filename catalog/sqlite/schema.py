@@ -339,6 +339,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         WHERE (folded_name, folded_model) <> (fold(name), fold(model))
         """,
     ),
+    ("ALTER TABLE credentials ADD COLUMN created_by TEXT",),
 )
 
 

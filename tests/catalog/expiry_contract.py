@@ -57,8 +57,10 @@ class ExpiryContract:
             CredentialKind.REFRESH_TOKEN,
             CredentialKind.AUTHORIZATION_CODE,
         }
-        assert catalog.remove_expired(end + EXPIRED_KEPT_FOR - SECOND, 100)["credentials"] == 0
-        assert catalog.remove_expired(end + EXPIRED_KEPT_FOR, 100)["credentials"] == 3
+        before, after = end + EXPIRED_KEPT_FOR - SECOND, end + EXPIRED_KEPT_FOR
+        nothing = {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 0, "grants": 0}
+        assert catalog.remove_expired(before, 100) == nothing
+        assert catalog.remove_expired(after, 100) == nothing | {"apiKeys": 1, "credentials": 2}
         assert left() == set()
 
     def test_grants_are_removed_a_week_after_their_end(self, catalog: Catalog) -> None:
@@ -84,16 +86,16 @@ class ExpiryContract:
         workspace = new_workspace(catalog)
         for _ in range(4):
             catalog.claim_idempotency_key(a_claim(), AT)
-            for kind in (CredentialKind.SESSION, CredentialKind.ACCESS_TOKEN):
+            for kind in (CredentialKind.SESSION, CredentialKind.ACCESS_TOKEN, CredentialKind.API_KEY):
                 catalog.create_credential(
                     a_credential(kind, workspace_id=workspace.id, expires_at=now() + SECOND)
                 )
         batches = [dict(catalog.remove_expired(LATER, 3)) for _ in range(4)]
         assert batches == [
-            {"idempotencyKeys": 3, "credentials": 3, "grants": 0},
-            {"idempotencyKeys": 1, "credentials": 3, "grants": 0},
-            {"idempotencyKeys": 0, "credentials": 2, "grants": 0},
-            {"idempotencyKeys": 0, "credentials": 0, "grants": 0},
+            {"idempotencyKeys": 3, "apiKeys": 3, "credentials": 3, "grants": 0},
+            {"idempotencyKeys": 1, "apiKeys": 1, "credentials": 3, "grants": 0},
+            {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 2, "grants": 0},
+            {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 0, "grants": 0},
         ]
 
     def test_all_that_has_expired_is_removed_batch_by_batch(

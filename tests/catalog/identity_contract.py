@@ -258,6 +258,7 @@ class IdentitiesContract:
                 kind,
                 workspace_id=workspace.id,
                 user_id=new_id(),
+                created_by=new_id(),
                 grant_id=new_id(),
                 redirect_uri="https://app.example.com/callback?a=b",
                 code_challenge="E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",

@@ -41,12 +41,13 @@ def test_cleanup_removes_what_has_expired_and_counts_it(runner: FlaskCliRunner, 
     assert first.exit_code == 0, first.output
     assert json.loads(first.stdout) == {
         "idempotencyKeys": 1,
+        "apiKeys": 0,
         "credentials": 1,
         "grants": 0,
         "unusedClients": 1,
     }
     assert runner.invoke(args=["cleanup"]).stdout == (
-        "removed 0 Idempotency-Keys, 0 codes, tokens and sessions, 0 grants, "
+        "removed 0 Idempotency-Keys, 0 API keys, 0 codes, tokens and sessions, 0 grants, "
         "0 OAuth clients without a grant\n"
     )
 

@@ -680,6 +680,10 @@ def test_a_product_is_created_in_the_console(page: Page, site: Site) -> None:
 def test_a_key_is_created_copied_and_revoked(page: Page, site: Site) -> None:
     page.goto("/console/keys")
     page.get_by_label("Label").fill("Till")
+    page.get_by_label("Access").select_option("Read only")
+    expect(page.get_by_label("Last day (UTC)")).to_be_hidden()
+    page.get_by_label("Expires").select_option("On a day…")
+    page.get_by_label("Last day (UTC)").fill("2090-01-31")
     page.get_by_role("button", name="Create key").click()
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
@@ -688,9 +692,11 @@ def test_a_key_is_created_copied_and_revoked(page: Page, site: Site) -> None:
     assert requests.get(url, headers=bearer, timeout=20).status_code == 200
     page.goto("/console/keys")
     assert key not in page.content()
+    row = page.locator("tr", has_text="Till")
+    expect(row).to_contain_text(re.compile(f"Read only.*{EMAIL}.*Never.*2090.*Live", re.DOTALL))
     page.get_by_label("Revoke the key Till").click()
     page.get_by_role("button", name="Revoke for good").click()
-    expect(page.locator("tr", has_text="Till")).to_contain_text("Revoked")
+    expect(row).to_contain_text("Revoked")
     assert requests.get(url, headers=bearer, timeout=20).status_code == 401
 
 
@@ -898,7 +904,7 @@ def test_a_list_and_a_product_of_heavy_pictures_load_less_than_a_megabyte(
     assert sum(received) < 1_000_000
 
 
-def test_axe_finds_no_barrier_in_the_list_the_product_and_its_dialogs(
+def test_axe_finds_no_barrier_in_the_list_the_product_its_dialogs_and_the_keys(
     browser: Browser, site: Site, signed_in: Any
 ) -> None:
     product = site.new_product(pictures=2, description="A lamp")
@@ -918,5 +924,8 @@ def test_axe_finds_no_barrier_in_the_list_the_product_and_its_dialogs(
     assert violations(page) == []
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Delete for good").click()
+    assert violations(page) == []
+    page.goto("/console/keys")
+    page.get_by_label("Expires").select_option("On a day…")
     assert violations(page) == []
     context.close()

@@ -13,10 +13,11 @@ from flask.testing import FlaskClient
 import console.keys
 import console.oauth_apps
 from auth.counters.sqlite import SQLiteCounters
-from auth.tokens import READ, digest
+from auth.tokens import ALL_SCOPES, READ, ROLE_SCOPES, WRITE, digest
 from catalog.base import Catalog
 from catalog.identity import CredentialKind, OAuthClient, Plan, Quota, Role, User, Workspace
 from catalog.ids import now
+from console.languages import Translator
 from tests.console.conftest import NewPerson, Person
 from tests.factories import hosted_image, issue_key, new_grant, new_oauth_client, new_product, new_workspace
 from tests.faults import fail_with
@@ -45,22 +46,91 @@ def test_a_key_is_shown_once_and_opens_the_api(
     assert secret not in admin.browser.get(KEYS).text
     (key,) = catalog.list_api_keys(admin.user.workspace_id)
     assert (key.digest, key.label, key.kind) == (digest(secret), "Web <shop>", CredentialKind.API_KEY)
+    assert (key.scopes, key.expires_at, key.created_by) == (ALL_SCOPES, None, admin.user.id)
     answer = anonymous.get("/api/v1/products", headers={"Authorization": f"Bearer {secret}"})
     assert answer.status_code == 200
 
 
-def test_keys_are_listed_with_their_state_and_last_use(
+def test_a_key_has_the_access_and_the_expiry_that_the_form_asks_for(
+    admin: Person, catalog: Catalog, anonymous: FlaskClient
+) -> None:
+    before = now()
+    secret = shown_secret(admin.post(KEYS, KEYS, label="reader", access="read", expires="90").text)
+    admin.post(KEYS, KEYS, label="till", access="write", expires="day", day="2090-01-31")
+    reader, till = catalog.list_api_keys(admin.user.workspace_id)
+    assert (reader.scopes, till.scopes) == (frozenset({READ}), ALL_SCOPES)
+    assert reader.expires_at is not None
+    assert before <= reader.expires_at - timedelta(days=90) <= now()
+    assert till.expires_at == datetime(2090, 1, 31, 23, 59, 59, 999000, UTC)
+    bearer = {"Authorization": f"Bearer {secret}"}
+    assert anonymous.get("/api/v1/products", headers=bearer).status_code == 200
+    assert anonymous.post("/api/v1/products", json={}, headers=bearer).status_code == 403
+
+
+@pytest.mark.parametrize("day", ["", "2020-01-31", "2090-02-30", "9999-12-31", "31.1.2090"])
+def test_a_day_on_which_no_key_can_expire_is_refused_and_the_input_kept(
+    admin: Person, catalog: Catalog, day: str
+) -> None:
+    answer = admin.post(KEYS, KEYS, label="till", access="read", expires="day", day=day)
+    assert answer.status_code == 400
+    assert "Choose a day from today on." in answer.text
+    kept = re.findall(r'<option value="(\w+)" selected>', answer.text)
+    assert (kept, 'value="till"' in answer.text) == (["read", "day"], True)
+    assert catalog.list_api_keys(admin.user.workspace_id) == []
+
+
+@pytest.mark.parametrize("form", [{"access": "admin"}, {"expires": "31"}, {"expires": ""}])
+def test_a_choice_that_the_form_does_not_have_is_refused(
+    admin: Person, catalog: Catalog, form: dict[str, str]
+) -> None:
+    assert admin.post(KEYS, KEYS, label="till", **form).status_code == 400
+    assert catalog.list_api_keys(admin.user.workspace_id) == []
+
+
+def test_nobody_makes_a_key_that_allows_more_than_their_role(
+    admin: Person, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ROLE_SCOPES, Role.ADMIN, frozenset({READ}))
+    assert admin.post(KEYS, KEYS, label="till", access="write").status_code == 403
+    assert admin.post(KEYS, KEYS, label="till", access="read").status_code == 201
+    assert [key.scopes for key in catalog.list_api_keys(admin.user.workspace_id)] == [{READ}]
+
+
+def columns_of_keys(page: str) -> list[list[str]]:
+    """The texts of each row of the table, without markup and actions."""
+    rows = re.findall(r"<tr>(\s*<th scope=\"row\">.*?)</tr>", page, re.DOTALL)
+    cells = [re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row, re.DOTALL)[:6] for row in rows]
+    return [[" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in row] for row in cells]
+
+
+def test_keys_are_listed_with_access_maker_use_expiry_and_state(
     admin: Person, catalog: Catalog, workspace: Workspace
 ) -> None:
     assert "No keys yet." in admin.browser.get(KEYS).text
-    for label in ("used", "revoked"):
-        issue_key(catalog, workspace, label)
-    used, revoked = catalog.list_api_keys(workspace.id)
-    catalog.touch_credential(used.id, datetime(2026, 4, 10, 14, 30, tzinfo=UTC))
+    made = datetime(2026, 4, 10, 14, 30, tzinfo=UTC)
+    issue_key(catalog, workspace, "revoked", created_at=made, created_by="cli")
+    issue_key(catalog, workspace, "used", created_at=made, created_by=admin.user.id, scopes=frozenset({READ}))
+    issue_key(catalog, workspace, "gone", created_at=made, created_by="6650a1b2c3d4e5f6a7b8c9d0")
+    ended, end = now() - timedelta(minutes=1), now() + timedelta(days=3)
+    issue_key(catalog, workspace, "ended", created_at=made, expires_at=ended)
+    issue_key(catalog, workspace, "ends", created_at=made, expires_at=end, scopes=frozenset({WRITE}))
+    revoked, used, *_ = catalog.list_api_keys(workspace.id)
+    hours_ago = now() - timedelta(hours=3)
+    catalog.touch_credential(used.id, hours_ago)
     catalog.revoke_credential(revoked.id, now())
-    row = r'<th scope="row">(.*?)</th>.*?Last used">(.*?)</td>.*?tag.*?>(.*?)</span>'
-    rows = re.findall(row, admin.browser.get(KEYS).text, re.DOTALL)
-    assert rows == [("revoked", "Never", "Revoked"), ("used", "Apr 10, 2026, 2:30\u202fPM UTC", "Live")]
+    text = admin.browser.get(KEYS).text
+    english = Translator("en")
+    day, days = "Apr 10, 2026", [english.day(ended), english.day(end)]
+    assert sorted(columns_of_keys(text)) == [
+        ["ended", "Read and write", day, "Never", days[0], "Expired"],
+        ["ends", "Write only", day, "Never", days[1], "Live"],
+        ["gone", "Read and write", f"{day} by a former user", "Never", "Never", "Live"],
+        ["revoked", "Read and write", f"{day} by the operator", "Never", "Never", "Revoked"],
+        ["used", "Read only", f"{day} {admin.user.email}", "3 hours ago", "Never", "Live"],
+    ]
+    for exact in (made, ended, end, hours_ago):
+        assert f'datetime="{exact.isoformat()}" title="{english.time(exact)}"' in text
+    assert "An expired key stays in this list for 7 days." in text
 
 
 def test_a_revoked_key_no_longer_opens_the_api(
