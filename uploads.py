@@ -135,6 +135,7 @@ class Uploads:
             url=self._storage.public_url(key),
             key=key,
             sha256=sha256,
+            stored_sha256=stored_sha256.hex(),
             content_type=upload.image_type.content_type,
             size=len(stored),
             width=width,

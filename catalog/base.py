@@ -42,6 +42,8 @@ class Image:
         key: the storage key of a hosted image. None for an external URL, which has no other attribute but
             ``alt``.
         sha256: the hex digest of the bytes that the client sent.
+        stored_sha256: the hex digest of the stored bytes, from which metadata may have been removed. None for
+            images that were stored before it was recorded.
         content_type: the media type it is served with.
         size: of the stored object, in bytes.
         width, height: in pixels, as a viewer sees the picture; as it is stored if ``orientation`` is None.
@@ -58,6 +60,7 @@ class Image:
     url: str
     key: str | None = None
     sha256: str | None = None
+    stored_sha256: str | None = None
     content_type: str | None = None
     size: int | None = None
     width: int | None = None
@@ -245,8 +248,9 @@ class Catalog(Identities, PurgeQueue, Protocol):
     def find_product(self, workspace_id: str, model: str) -> Product | None:
         """The product of exactly this model; None if the workspace has none."""
 
-    def iter_products(self) -> Iterator[Product]:
-        """All products of all workspaces, by id, for commands that process the whole catalog.
+    def iter_products(self, *, after: str = "") -> Iterator[Product]:
+        """The products of all workspaces whose ids come after ``after``, by id, for commands that process the
+        whole catalog.
 
         They are read in pages. No lock is held between the pages, so the caller may be slow and may
         write. A product that exists during the whole iteration is returned exactly once, at a version that it

@@ -12,9 +12,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
@@ -23,6 +21,7 @@ import click
 from catalog.attempts import attempts
 from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable, ProductNotFound, VersionMismatch
+from cli.jobs import in_order, jobs_option
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 
 # The source of the copies, by their target.
@@ -30,9 +29,6 @@ _SOURCES: Final = {"disk": "r2", "r2": "disk"}
 
 #: How long the migration of one product is retried on conflicts with concurrent changes, in seconds.
 _PATIENCE: Final = 60.0
-
-#: A job holds up to two pictures of 5 MB in memory.
-_MOST_JOBS: Final = 64
 
 
 class Migration:
@@ -81,7 +77,7 @@ class Migration:
         self._target.check()
 
     def run(self, jobs: int) -> Iterator[tuple[int, str]]:
-        """Migrates; yields for each product the number of its finished images and its failure, or "".
+        """Migrates; returns for each product the number of its finished images and its failure, or "".
 
         A product that fails does not stop the others, unless a whole store is unavailable. Then the products
         that are under way are finished or fail, and no other is begun.
@@ -92,19 +88,8 @@ class Migration:
         Raises:
             StorageUnavailable, CatalogUnavailable: a store is unavailable.
         """
-        running: deque[Future[tuple[int, str]]] = deque()
-        with ThreadPoolExecutor(jobs, "migrate") as pool:
-            try:
-                for product in self._catalog.iter_products():
-                    if self._due_keys(product):
-                        running.append(pool.submit(self._try, product))
-                    if len(running) > jobs:
-                        yield running.popleft().result()
-                while running:
-                    yield running.popleft().result()
-            finally:
-                for waiting in running:
-                    waiting.cancel()
+        due = (product for product in self._catalog.iter_products() if self._due_keys(product))
+        return in_order(self._try, due, jobs)
 
     def _try(self, product: Product) -> tuple[int, str]:
         """Migrates a product; returns the number of its finished images and its failure, or ""."""
@@ -123,8 +108,8 @@ class Migration:
         copied: set[str] = set()
         for _ in attempts(_PATIENCE):
             due = self._due_keys(product)
-            sizes = {image.key: image.size for image in product.images}
-            copied.update(key for key in due if key not in copied and self._copy(key, sizes[key]))
+            images_by_key = {image.key: image for image in product.images}
+            copied.update(key for key in due if key not in copied and self._copy(key, images_by_key[key]))
             try:
                 if copied.intersection(due):
                     images = [self._moved(image, copied) for image in product.images]
@@ -152,21 +137,21 @@ class Migration:
             return image
         return replace(image, url=self._target.public_url(image.key))
 
-    def _copy(self, key: str, size: int | None) -> bool:
+    def _copy(self, key: str, image: Image) -> bool:
         """Copies an object and compares the copy with it. Returns False if neither store has the object.
 
         Args:
             key: of the object.
-            size: the object's bytes by the catalog; None if it has no number.
+            image: its record.
 
         Raises:
-            StorageUnavailable: a store is unavailable, the original has another size, or the copy differs.
+            StorageUnavailable: a store is unavailable, the original is damaged, or the copy differs.
         """
         try:
             data = self._read(self._source, key)
         except ObjectNotFound:
-            return self._is_there_already(key, size)
-        _require_size(key, len(data), size)
+            return self._is_there_already(key, image)
+        _require_intact(key, data, image)
         digest = hashlib.sha256(data).digest()
         self._target.put(key, data, sha256=digest)
         try:
@@ -178,13 +163,13 @@ class Migration:
         self._count(copied=1)
         return True
 
-    def _is_there_already(self, key: str, size: int | None) -> bool:
+    def _is_there_already(self, key: str, image: Image) -> bool:
         """Whether the target has a copy of an object that the source no longer has."""
         try:
             data = self._read(self._target, key)
         except ObjectNotFound:
             return False
-        _require_size(key, len(data), size)
+        _require_intact(key, data, image)
         return True
 
     @staticmethod
@@ -193,9 +178,13 @@ class Migration:
             return stored.stream.read()
 
 
-def _require_size(key: str, size: int, known: int | None) -> None:
-    if known not in (None, size):
-        raise StorageUnavailable(f"{key} has {size} bytes, and should have {known}")
+def _require_intact(key: str, data: bytes, image: Image) -> None:
+    """Raises StorageUnavailable if an object has another size or digest than its record says."""
+    if image.size not in (None, len(data)):
+        raise StorageUnavailable(f"{key} has {len(data)} bytes, and should have {image.size}")
+    digest = hashlib.sha256(data).hexdigest()
+    if image.stored_sha256 not in (None, digest):
+        raise StorageUnavailable(f"{key} is damaged: its SHA-256 is not {image.stored_sha256}")
 
 
 def _run(migration: Migration, images: int, jobs: int) -> None:
@@ -213,13 +202,7 @@ def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBacke
     @click.command("migrate")
     @click.option("--to", "target", type=click.Choice(list(_SOURCES)), required=True, help="The new store.")
     @click.option("--dry-run", is_flag=True, help="Only count the images that have to be copied.")
-    @click.option(
-        "--jobs",
-        type=click.IntRange(1, _MOST_JOBS),
-        default=8,
-        show_default=True,
-        help="Migrate so many products at once.",
-    )
+    @jobs_option
     def migrate(target: str, dry_run: bool, jobs: int) -> None:  # noqa: FBT001  # click passes it so
         """Copy all images to the other store, and point their products to the copies.
 

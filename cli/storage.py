@@ -8,6 +8,7 @@ from datetime import timedelta
 import click
 
 from catalog.base import Catalog
+from cli.check import check_command
 from cli.display_sizes import display_sizes_command
 from cli.migrate import migrate_command
 from cli.store_errors import Group
@@ -35,6 +36,7 @@ def storage_commands(
     def group() -> None:
         """Look after the stored images."""
 
+    group.add_command(check_command(catalog, storage, longest_request))
     group.add_command(display_sizes_command(catalog, storage))
     group.add_command(migrate_command(catalog, make_storage))
     group.add_command(sweep_command(catalog, storage, longest_request))

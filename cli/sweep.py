@@ -36,6 +36,13 @@ _DOCTOR_KEY: Final = re.compile(r"doctor/[^/]+")
 _PROGRESS: Final = 10_000
 
 
+class OtherCatalog(click.ClickException):
+    """The catalog has none of the workspaces whose images are stored."""
+
+    def __init__(self) -> None:
+        super().__init__("The catalog has none of the workspaces whose images are stored: check CATALOG_URL.")
+
+
 def _referenced_keys(catalog: Catalog, workspace_id: str, product_id: str) -> frozenset[str]:
     """The keys of the images of a product, and what their sizes' keys start with."""
     try:
@@ -57,14 +64,11 @@ def _require_own_catalog(catalog: Catalog, storage: StorageBackend, stored: str)
         stored: the id of a workspace whose images are stored.
 
     Raises:
-        ClickException: the catalog has none of the stored workspaces.
+        OtherCatalog
     """
     known = [workspace.id for workspace in catalog.list_workspaces()]
     if stored not in known and not any(_has_images(storage, workspace_id) for workspace_id in known):
-        raise click.ClickException(
-            "The catalog has none of the workspaces whose images are stored: check CATALOG_URL. "
-            "Nothing was removed."
-        )
+        raise OtherCatalog
 
 
 def _has_images(storage: StorageBackend, workspace_id: str) -> bool:
@@ -99,7 +103,7 @@ class Sweep:
         """The objects written before ``older_than``, and the sizes of any age, that no product references.
 
         Raises:
-            ClickException: the catalog belongs to another store.
+            OtherCatalog: the catalog belongs to another store.
             CatalogUnavailable, StorageUnavailable
         """
         is_own_catalog = False
@@ -160,7 +164,7 @@ class _Removed:
         """Removes, or only lists, what the run finds.
 
         Raises:
-            ClickException: a store is unavailable.
+            ClickException: a store is unavailable, or the catalog belongs to another one.
         """
         try:
             for info in run.unreferenced():
@@ -174,6 +178,8 @@ class _Removed:
                 click.echo(info.key)
                 self.objects += 1
                 self.size += info.size
+        except OtherCatalog as error:
+            raise click.ClickException(f"{error.message} Nothing was removed.") from None
         except (CatalogUnavailable, StorageUnavailable) as error:
             go_on = f". Go on with --after {run.after}" if run.after else ""
             raise click.ClickException(f"stopped after {self.objects} objects: {error}{go_on}") from None

@@ -60,6 +60,7 @@ def hosted_image(**fields: Any) -> Image:
         url=f"https://images.example.com/{name}.png",
         key=f"w/products/p/images/{name}.png",
         sha256=secrets.token_hex(32),
+        stored_sha256=secrets.token_hex(32),
         content_type="image/png",
         size=1234,
         width=640,

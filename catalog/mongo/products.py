@@ -66,8 +66,8 @@ class MongoProducts:
             document = database.products.find_one({"companyId": workspace_id, "model": model}, WITHOUT_SEARCH)
         return None if document is None else PRODUCT.decode(document)
 
-    def iter_products(self) -> Iterator[Product]:
-        last = ""
+    def iter_products(self, *, after: str = "") -> Iterator[Product]:
+        last = after
         while True:
             with self._mongo.call() as database:
                 found = database.products.find({"_id": {"$gt": last}}, WITHOUT_SEARCH, limit=PAGE).sort("_id")

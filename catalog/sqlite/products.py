@@ -50,8 +50,8 @@ class SQLiteProducts:
             ).fetchone()
         return None if row is None else PRODUCT.decode(row)
 
-    def iter_products(self) -> Iterator[Product]:
-        last = ""
+    def iter_products(self, *, after: str = "") -> Iterator[Product]:
+        last = after
         while True:
             with self._file.read() as connection:
                 rows = connection.execute(

@@ -234,7 +234,10 @@ class CatalogContract:
         assert list(catalog.iter_products()) == []
         owners = (workspace, new_workspace(catalog))
         products = [new_product(catalog, owners[index % 2]) for index in range(110)]
-        assert list(catalog.iter_products()) == sorted(products, key=lambda product: product.id)
+        by_id = sorted(products, key=lambda product: product.id)
+        assert list(catalog.iter_products()) == by_id
+        assert list(catalog.iter_products(after=by_id[39].id)) == by_id[40:]
+        assert list(catalog.iter_products(after=by_id[-1].id)) == []
 
     def test_products_can_be_changed_while_it_goes_through_them(
         self, catalog: Catalog, workspace: Workspace

@@ -123,6 +123,7 @@ def test_a_product_is_a_document_in_the_words_of_the_contract(
                 "url": image.url,
                 "key": image.key,
                 "sha256": image.sha256,
+                "storedSha256": image.stored_sha256,
                 "contentType": "image/png",
                 "size": 1234,
                 "width": 640,

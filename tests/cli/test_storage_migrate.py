@@ -57,7 +57,9 @@ def stored_image(storage: StorageBackend) -> Image:
     key = new_key()
     put(storage, key, key.encode())
     as_sent = sha256(b"as sent" + key.encode()).hexdigest()
-    return hosted_image(key=key, url=storage.public_url(key), sha256=as_sent, size=len(key))
+    stored = sha256(key.encode()).hexdigest()
+    url = storage.public_url(key)
+    return hosted_image(key=key, url=url, sha256=as_sent, stored_sha256=stored, size=len(key))
 
 
 def test_every_hosted_image_is_copied_and_its_url_changed(
@@ -204,7 +206,8 @@ def test_an_image_that_only_the_target_has_counts_as_copied(
     migrate: Migrate, catalog: Catalog, r2: StorageBackend, workspace: Workspace
 ) -> None:
     put(r2, key := new_key(), b"bytes")
-    product = new_product(catalog, workspace, images=(hosted_image(key=key, size=5),))
+    image = hosted_image(key=key, size=5, stored_sha256=sha256(b"bytes").hexdigest())
+    product = new_product(catalog, workspace, images=(image,))
     assert migrate().exit_code == 0
     assert current(catalog, product).image_urls == [r2.public_url(key)]
 
@@ -347,11 +350,13 @@ def test_the_target_is_disk_or_r2(runner: FlaskCliRunner, args: list[str]) -> No
 def test_a_damaged_original_is_not_copied(
     migrate: Migrate, catalog: Catalog, disk: StorageBackend, r2: StorageBackend, workspace: Workspace
 ) -> None:
-    image = stored_image(disk)
-    product = new_product(catalog, workspace, images=(image,))
-    put(disk, image.key or "", b"cut")
+    cut, changed = stored_image(disk), stored_image(disk)
+    products = [new_product(catalog, workspace, images=(image,)) for image in (cut, changed)]
+    put(disk, cut.key or "", b"cut")
+    put(disk, changed.key or "", (changed.size or 0) * b"x")
     result = migrate()
     assert result.exit_code == 1
-    assert f"{image.key} has 3 bytes, and should have {image.size}" in result.stderr
-    assert current(catalog, product) == product
+    assert f"{cut.key} has 3 bytes, and should have {cut.size}" in result.stderr
+    assert f"{changed.key} is damaged: its SHA-256 is not {changed.stored_sha256}" in result.stderr
+    assert [current(catalog, product) for product in products] == products
     assert keys_of(r2) == set()
