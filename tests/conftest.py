@@ -44,8 +44,16 @@ INVALID_TOKEN = f'Bearer realm="vetrina", error="invalid_token", {_METADATA}'
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the modules that start servers and browsers first, so that no long one runs alone at the end."""
-    items.sort(key=lambda item: not (item.path.parent == _FOLDER or "browser" in item.path.name))
+    """Puts the modules that start servers and browsers first, so that no long one runs alone at the end.
+
+    The browser tests of a folder come one after the other, because they share a browser and a server.
+    """
+
+    def place(item: pytest.Item) -> tuple[bool, str]:
+        folder, long = item.path.parent, item.path.parent == _FOLDER or "browser" in item.path.name
+        return not long, str(folder) if long else ""
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from werkzeug.test import TestResponse
 
+from auth.passwords import hash_password
 from catalog.base import Catalog, Product
-from catalog.identity import Role, User, Workspace
+from catalog.identity import Plan, Role, User, Workspace
 from tests.auth.oauth.conftest import COOKIE
-from tests.factories import new_product, new_session, new_user
+from tests.console.chromium import chromium
+from tests.console.site import EMAIL, Site
+from tests.factories import issue_key, new_product, new_session, new_user, new_workspace
+from tests.servers import gunicorn
 
 PASSWORD = "correct horse battery"  # noqa: S105  # of users that live for a test
 
@@ -82,3 +88,64 @@ def admin(new_person: NewPerson) -> Person:
 def stored_product(catalog: Catalog, workspace: Workspace) -> Product:
     """A product of the workspace."""
     return new_product(catalog, workspace, name="Lamp <b>Aurora</b>", model="AU-1", category="furniture")
+
+
+# --- in a browser, against gunicorn in the shipped configuration
+#
+# One browser and one server serve all tests of this folder. They end with the folder, because the tests of
+# another one start Playwright again, which can't run twice in one thread.
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with gunicorn(tmp_path_factory.mktemp("console"), WEB_CONCURRENCY="1") as server:
+        with server.catalog() as catalog:
+            workspace = new_workspace(catalog, "Lumen", Plan.PRO)
+            key = issue_key(catalog, workspace)
+            new_user(
+                catalog, workspace, Role.ADMIN, email=EMAIL, password_hash=hash_password(PASSWORD, EMAIL)
+            )
+        yield Site(server, workspace.id, key)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="package")
+def signed_in(browser: Browser, site: Site) -> Any:
+    """The browser state of a user who has signed in."""
+    page = browser.new_page(locale="en-GB")
+    page.goto(f"{site.server.url}/console")
+    page.get_by_label("Email address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Products")).to_be_visible()
+    state = page.context.storage_state()
+    page.close()
+    return state
+
+
+@pytest.fixture
+def context(browser: Browser, site: Site, signed_in: Any) -> Iterator[BrowserContext]:
+    context = browser.new_context(
+        base_url=site.server.url,
+        storage_state=signed_in,
+        locale="en-GB",
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page. Fails the test if the Content-Security-Policy blocked something."""
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text))
+    yield page
+    assert [fault for fault in faults if "Failed to load resource" not in fault] == []

@@ -1,0 +1,101 @@
+"""A product's fields, status and deletion, in a real browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.console.product_page import open_product, pictures, shown
+from tests.console.site import Site
+from tests.pictures import png
+
+
+def test_a_product_is_created_in_the_console(page: Page, site: Site) -> None:
+    site.new_product(model="TAKEN")
+    page.goto("/console")
+    page.get_by_role("button", name="New product").click()
+    page.get_by_label("Name", exact=True).fill("Desk lamp")
+    page.get_by_label("Model", exact=True).fill("TAKEN")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("alert")).to_have_text("Another product has this model.")
+    page.get_by_label("Model", exact=True).fill("DL-1")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", name="Desk lamp")).to_be_visible()
+
+
+def test_a_product_is_edited_archived_restored_and_deleted_for_good(page: Page, site: Site) -> None:
+    product = site.new_product(name="Old lamp", model="OLD-1", description="Dim")
+    path = f"/products/{product['_id']}"
+    site.api("PATCH", path, json={"defaultFieldValues": {"watts": 40, "parts": [1, 2], "color": "red"}})
+    before = site.product(product["_id"])
+    open_product(page, product)
+    expect(page.locator("#product-category")).to_have_text("Furniture")
+    page.get_by_role("button", name="Edit", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Edit product")
+    dialog.get_by_label("Name", exact=True).fill("New lamp")
+    dialog.get_by_label("Category").select_option("toys")
+    dialog.get_by_label("Value").nth(2).fill("blue")
+    dialog.get_by_role("button", name="Remove").nth(1).click()
+    dialog.get_by_role("button", name="Add a field").click()
+    dialog.get_by_label("Name of the field").last.fill("cap")
+    dialog.get_by_label("Value").last.fill("E27")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="New lamp")).to_be_visible()
+    expect(page.locator("#product-category")).to_have_text("Toys")
+    saved = site.product(product["_id"])
+    assert saved["defaultFieldValues"] == {"watts": 40, "color": "blue", "cap": "E27"}
+    assert (saved["name"], saved["category"], saved["description"]) == ("New lamp", "toys", "Dim")
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("heading", name="Old lamp")).to_be_visible()
+    undone = site.product(product["_id"])
+    assert {**undone, "updatedAt": ""} == {**before, "updatedAt": ""}
+
+    page.get_by_role("button", name="Archive", exact=True).click()
+    expect(page.locator("#product-status")).to_have_text("Archived")
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator("#product-status")).to_have_text("Active")
+    assert site.product(product["_id"])["status"] == "active"
+    page.get_by_role("button", name="Delete for good").click()
+    dialog = page.get_by_role("dialog", name="Delete this product for good?")
+    button = dialog.get_by_role("button", name="Delete for good")
+    dialog.get_by_role("textbox").fill("Old lam")
+    expect(button).to_be_disabled()
+    dialog.get_by_role("textbox").fill("Old lamp")
+    button.click()
+    expect(page).to_have_url(f"{site.server.url}/console")
+    hits: dict[str, Any] = site.api("GET", "/products?search=OLD-1&showArchived=true")
+    assert hits["data"]["total"] == 0
+
+
+def test_changes_by_others_are_shown_while_the_page_is_visible(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=1)
+    page.clock.install()
+    open_product(page, product)
+    site.api("PATCH", f"/products/{product['_id']}", json={"name": "Renamed"})
+    file = ("new.png", png(20, 20), "image/png")
+    site.api("POST", f"/products/{product['_id']}/images", files={"file": file})
+    page.clock.fast_forward(21_000)
+    expect(page.get_by_role("heading", name="Renamed")).to_be_visible()
+    expect(pictures(page)).to_have_count(2)
+    with page.expect_response(lambda response: response.request.method == "PATCH") as saved:
+        page.get_by_role("button", name="Make picture 2 the first").click()
+    assert saved.value.status == 200
+    assert shown(page) == site.product(product["_id"])["imageUrls"]
+
+
+def test_the_page_token_is_stored_only_in_the_script(page: Page, site: Site) -> None:
+    tokens: list[str] = []
+    page.on(
+        "request",
+        lambda request: (
+            tokens.append(request.headers.get("authorization", "")) if "/api/" in request.url else None
+        ),
+    )
+    open_product(page, site.new_product(pictures=1))
+    (token,) = {token.removeprefix("Bearer ") for token in tokens}
+    assert token
+    assert token not in page.content()
+    kept = "[{...localStorage}, {...sessionStorage}, document.cookie, Object.keys(window).join()]"
+    assert page.evaluate(f"JSON.stringify({kept})").find(token) == -1
+    assert page.evaluate("localStorage.length + sessionStorage.length") == 0
