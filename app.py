@@ -21,7 +21,16 @@ from api.home import home_blueprint
 from api.idempotency import IdempotencyKeys
 from api.images import images_blueprint
 from api.media import PREFIX, media_blueprint, redirects_blueprint
-from api.metrics import LIMITER_ERRORS, PURGES, SIZES, STORE_ERRORS, metrics_blueprint, stage
+from api.metrics import (
+    LIMITER_ERRORS,
+    PURGES,
+    SIGN_INS,
+    SIZE_WAIT_SECONDS,
+    SIZES,
+    STORE_ERRORS,
+    metrics_blueprint,
+    stage,
+)
 from api.oauth import oauth_blueprint
 from api.products import products_blueprint
 from api.requests import DrainUnreadBody, register_request_log
@@ -139,6 +148,7 @@ def make_sizes(settings: Settings, storage: StorageBackend, catalog: Catalog) ->
         transformations=transformations(settings, storage),
         max_memory=settings.max_decode_memory_in_flight,
         on_outcome=lambda outcome: SIZES.labels(outcome).inc(),
+        on_wait=SIZE_WAIT_SECONDS.observe,
     )
 
 
@@ -337,7 +347,12 @@ def _require_https(response: Response) -> Response:
 
 def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budgets, sizes: Sizes) -> None:
     """Registers the console, and the OAuth server for the apps that users authorize."""
-    sessions = Sessions(catalog, budgets, secure=settings.public_url.startswith("https:"))
+    sessions = Sessions(
+        catalog,
+        budgets,
+        secure=settings.public_url.startswith("https:"),
+        on_sign_in=lambda outcome: SIGN_INS.labels(outcome).inc(),
+    )
     oauth = OAuthServer(
         catalog,
         settings.public_url,

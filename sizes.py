@@ -152,7 +152,8 @@ class Sizes:
         urls: the public URLs of sizes, by their keys.
         transformations: the public URL of the bucket if Cloudflare makes the sizes; empty: this server does.
         max_memory: the memory that all decodes of a process may take together, in bytes.
-        on_outcome: is called with ``made`` or ``failed``.
+        on_outcome: is called with ``made``, ``failed``, or ``refused`` if there is no room for the work.
+        on_wait: is called with the seconds that a request waited before a size was made.
     """
 
     def __init__(  # noqa: PLR0913  # two stores, and what the application decides
@@ -165,6 +166,7 @@ class Sizes:
         transformations: str = "",
         max_memory: int = 400_000_000,
         on_outcome: Callable[[str], object] = lambda _: None,
+        on_wait: Callable[[float], object] = lambda _: None,
     ) -> None:
         self._storage = storage
         self._catalog = catalog
@@ -173,6 +175,7 @@ class Sizes:
         self._transformations = transformations
         self._max_memory = max_memory
         self._on_outcome = on_outcome
+        self._on_wait = on_wait
         self._locks = KeyLocks()
         self._present: dict[str, float] = {}
 
@@ -237,17 +240,21 @@ class Sizes:
         if self._is_stored(key):
             return
         requester = Requester(key.partition("/")[0], is_gone)
+        started = time.monotonic()
         try:
             with (
                 asking_as(requester),
                 _PLACES.turn(1, _REQUESTS),
                 self._locks.hold(key, timeout=_PATIENCE),
             ):
-                if not self._is_stored(key):  # no other request has made it meanwhile
-                    with _TURNS.turn(1, _MAKERS):
-                        self.make(image, size)
+                if self._is_stored(key):  # another request has made it meanwhile
+                    self._on_wait(time.monotonic() - started)
+                    return
+                with _TURNS.turn(1, _MAKERS):
+                    self._on_wait(time.monotonic() - started)
+                    self.make(image, size)
         except (ServerBusy, ShareUsed, TimeoutError) as error:
-            self._on_outcome("failed")
+            self._on_outcome("refused")
             raise SizeUnavailable(str(error)) from None
 
     def make(self, image: Image, size: Size) -> None:

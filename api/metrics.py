@@ -26,6 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from werkzeug.exceptions import HTTPException
 
+from api.process_metrics import ServerProcesses
 from auth.bearer import Unauthenticated
 from catalog.errors import CatalogError
 from catalog.ids import now
@@ -56,8 +57,17 @@ STAGE_SECONDS: Final = Histogram(
 )
 SIZES: Final = Counter(
     "vetrina_sizes_total",
-    "Sizes of images by outcome: made, served by this server (or redirected to the bucket), failed.",
+    "Sizes of images by outcome: made, served by this server (or redirected to the bucket), failed, or "
+    "refused because the server has no room for the work.",
     ["outcome"],
+)
+SIZE_WAIT_SECONDS: Final = Histogram(
+    "vetrina_size_wait_seconds",
+    "Seconds that a request for a missing size waited before it was made, by this request or another one.",
+    buckets=_BUCKETS,
+)
+SIGN_INS: Final = Counter(
+    "vetrina_sign_ins_total", "Attempts to sign in to the console by outcome: ok, or why not.", ["outcome"]
 )
 STORE_ERRORS: Final = Counter(
     "vetrina_store_errors_total", "Requests that failed because a store was unavailable.", ["store"]
@@ -194,4 +204,5 @@ def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
     registry.register(_BuildInfo())
+    registry.register(ServerProcesses())
     return registry

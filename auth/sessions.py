@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -100,15 +101,24 @@ class Sessions:
         budgets: limits failed sign-ins by client address and by user.
         secure: whether the public URL is https; cookies then have the attribute Secure and the prefix
             ``__Host-``.
+        on_sign_in: is called at each attempt to sign in, with ``ok`` or the code of the error.
 
     Attributes:
         cookie: the name of the session cookie.
     """
 
-    def __init__(self, catalog: Catalog, budgets: Budgets, *, secure: bool) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        budgets: Budgets,
+        *,
+        secure: bool,
+        on_sign_in: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._catalog = catalog
         self._budgets = budgets
         self._secure = secure
+        self._on_sign_in = on_sign_in
         self.cookie = cookie_name(_COOKIE, secure=secure)
         self._visitor_cookie = cookie_name(_VISITOR_COOKIE, secure=secure)
 
@@ -131,8 +141,13 @@ class Sessions:
         # The session dates from before the user's record is read. If the password changes in the meantime,
         # the session is older than the new password and so gives no access.
         at = now()
-        user = self._verified_user(email, password)
-        return self._start(user, at)
+        try:
+            started = self._start(self._verified_user(email, password), at)
+        except DomainError as error:
+            self._on_sign_in(error.code)
+            raise
+        self._on_sign_in("ok")
+        return started
 
     def change_password(self, session: Session, current: str, new: str) -> tuple[str, Session]:
         """Changes the password of the signed-in user, which ends all their sessions and grants.

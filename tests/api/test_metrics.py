@@ -231,4 +231,6 @@ def test_every_worker_shows_the_counts_of_all(tmp_path: Path) -> None:
             text = requests.get(f"{server.url}/metrics", timeout=10).text
             assert samples(text)["vetrina_uploads_total", "unauthenticated"] == 30
             assert samples(text)["vetrina_build_info", f"{platform.python_version()} {VERSION}"] == 1
+            processes = {label for name, label in samples(text) if name == "process_cpu_seconds_total"}
+            assert processes == {str(pid) for pid in [server.process.pid, *server.workers()]}
         assert re.search(r"^# TYPE vetrina_uploads_total counter$", text, re.MULTILINE)

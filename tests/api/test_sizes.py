@@ -509,4 +509,6 @@ def test_a_workspace_with_too_many_requests_for_missing_sizes_is_told_when_to_co
         assert {answer.result().status_code for answer in flood} == {200}
     assert told(response) == UNAVAILABLE
     assert response.headers["Retry-After"] == "2"
-    assert size_counts(anonymous, before) == {"made": 1, "served": sizes._OWN_REQUESTS, "failed": 1}
+    assert size_counts(anonymous, before) == {"made": 1, "served": sizes._OWN_REQUESTS, "refused": 1}
+    waits = difference(anonymous, before)["vetrina_size_wait_seconds_count", ""]
+    assert waits == sizes._OWN_REQUESTS

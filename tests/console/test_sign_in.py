@@ -19,6 +19,7 @@ from catalog.ids import now
 from config import Settings
 from storage.base import StorageBackend
 from tests.api.fixtures import on_both_catalogs
+from tests.api.test_metrics import difference, samples
 from tests.auth.oauth.conftest import COOKIE
 from tests.conftest import PUBLIC_URL
 from tests.console.conftest import PASSWORD, NewPerson, Person, csrf_in
@@ -101,15 +102,24 @@ def test_signing_out_ends_the_session_on_the_server(admin: Person) -> None:
     assert admin.browser.get("/console").status_code == 303
 
 
-def test_sign_ins_are_limited(
+def test_sign_ins_are_limited_and_counted(
     settings: Settings, storage: StorageBackend, catalog: Catalog, new_person: NewPerson
 ) -> None:
-    app = create_app(replace(settings, auth_failures_per_minute=2), storage=storage, catalog=catalog)
+    app = create_app(replace(settings, auth_failures_per_minute=3), storage=storage, catalog=catalog)
     person = Person(new_person(signed_in=False).user, app.test_client())
+    before = samples(person.browser.get("/metrics").text)
     assert [person.sign_in("wrong").status_code for _ in range(2)] == [401, 401]
+    assert person.sign_in().status_code == 303
+    person.post("/console/sign-out", "/console")
     answer = person.sign_in()
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
     assert "Too many attempts. Wait a minute, then try again." in answer.text
+    counts = difference(person.browser, before)
+    assert {outcome: count for (name, outcome), count in counts.items() if "sign_ins" in name} == {
+        "wrong_password": 2,
+        "ok": 1,
+        "too_many_failures": 1,
+    }
 
 
 def attempt(app: Flask, user: User, address: str, password: str = "wrong") -> int:  # noqa: S107  # a test value
