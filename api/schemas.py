@@ -191,6 +191,13 @@ def _limit(value: object) -> int:
     return min(_MAX_LIMIT, _whole_number(value, _MAX_LIMIT))
 
 
+def _models(value: object) -> object:
+    models = value if isinstance(value, list) else [value]
+    if len(models) > _MAX_LIMIT:
+        raise ValueError(f"Must be given at most {_MAX_LIMIT} times")
+    return models
+
+
 def _flag(value: object) -> bool:
     if not isinstance(value, str) or value not in _FLAGS:
         raise ValueError("Must be 'true', 'false', '1' or '0'")
@@ -198,7 +205,7 @@ def _flag(value: object) -> bool:
 
 
 class ProductListQuery(BaseModel):
-    """The query of ``GET /api/v1/products``: each parameter at most once.
+    """The query of ``GET /api/v1/products``: each parameter at most once, except ``model``.
 
     Unknown parameters are ignored: some clients add parameters to every request.
     """
@@ -212,6 +219,7 @@ class ProductListQuery(BaseModel):
     search: Annotated[str, StringConstraints(max_length=200)] = ""
     show_archived: Annotated[bool, BeforeValidator(_flag)] = False
     missing_alt: Annotated[bool, BeforeValidator(_flag)] = False
+    model: Annotated[list[Model], BeforeValidator(_models)] = Field(default_factory=list)
 
     @classmethod
     def of(cls, sent: Mapping[str, Sequence[str]]) -> ProductQuery:
@@ -224,7 +232,8 @@ class ProductListQuery(BaseModel):
             ValidationError
         """
         parameters = {name: values[0] if len(values) == 1 else values for name, values in sent.items()}
-        return ProductQuery(**cls.model_validate(parameters).model_dump())
+        query = cls.model_validate(parameters).model_dump()
+        return ProductQuery(models=tuple(query.pop("model")), **query)
 
 
 def time_json(moment: datetime) -> str:

@@ -157,6 +157,7 @@ class ProductQuery:
             case and accents (``catalog/grams.py``). An empty text matches every product.
         show_archived: whether archived products are included if ``status`` is None.
         missing_alt: whether only products are included that have an image without alternative text.
+        models: only products whose model is exactly one of these. Empty means any.
     """
 
     page: int = 1
@@ -166,6 +167,7 @@ class ProductQuery:
     search: str = ""
     show_archived: bool = False
     missing_alt: bool = False
+    models: Sequence[str] = ()
 
     @property
     def only_status(self) -> str | None:

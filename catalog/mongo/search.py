@@ -125,6 +125,8 @@ def _plan(
     elif query.missing_alt:
         wanted["images"] = {"$elemMatch": {"alt": {"$exists": False}}}
     folded = fold(query.search)
+    if query.models:
+        return _Plan(_of_models(wanted, query, folded), "companyId_model")
     if not folded:
         by_filters = _INDEX_OF_LIST[query.category is not None, query.only_status is not None]
         return _Plan(wanted, "missing_alt" if "missingAlt" in wanted else by_filters)
@@ -140,6 +142,11 @@ def _plan(
     if rare is not None:
         return _Plan({**wanted, "grams": rare, "folded": contains}, "trigrams")
     return _Plan({**wanted, "folded": contains}, "missing_alt" if "missingAlt" in wanted else "listed")
+
+
+def _of_models(wanted: dict[str, Any], query: ProductQuery, folded: str) -> dict[str, Any]:
+    wanted = {**wanted, "model": {"$in": list(query.models)}}
+    return {**wanted, "folded": {"$regex": _pattern(folded)}} if folded else wanted
 
 
 def _pattern(text: str) -> str:

@@ -211,6 +211,16 @@ def test_a_parameter_that_means_nothing_is_ignored(
     assert listed(client, f"?{query}&limit=1") == page(newest_first[:1], total=2, limit=1, totalPages=2)
 
 
+def test_products_are_found_by_exactly_their_models(client: FlaskClient, new_product: NewProduct) -> None:
+    products = [new_product(model=model) for model in ("A&1", "A 2", "A&10")]
+    assert listed(client, "?model=A%261") == page([products[0]])
+    assert listed(client, "?model=A%261&model=A+2&model=a+2") == page([products[1], products[0]])
+    assert listed(client, "?model=A") == page([])
+    assert listed(client, "?model=") == field_errors(model=["String should have at least 1 character"])
+    many = "&".join(["model=A"] * 101)
+    assert listed(client, f"?{many}") == field_errors(model=["Must be given at most 100 times"])
+
+
 def test_an_unknown_category_is_told(client: FlaskClient) -> None:
     assert listed(client, "?category=cars") == field_errors(
         category=[

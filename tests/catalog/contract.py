@@ -596,6 +596,24 @@ class CatalogContract:
             ):
                 assert catalog.list_products(workspace.id, query) == ProductPage(expected, len(expected))
 
+    def test_products_are_listed_by_their_exact_models(self, catalog: Catalog, workspace: Workspace) -> None:
+        first = new_product(catalog, workspace, model="A-1")
+        second = new_product(catalog, workspace, model="A-10", name="Lamp", category="toys")
+        archived = new_product(catalog, workspace, model="Città%_", status="archived")
+        new_product(catalog, new_workspace(catalog), model="A-1")
+        models = ("A-1", "A-10", "Città%_", "a-1", "A", "")
+        for query, expected in (
+            (ProductQuery(models=models), [second, first]),
+            (ProductQuery(models=models, show_archived=True), [archived, second, first]),
+            (ProductQuery(models=models, category="toys"), [second]),
+            (ProductQuery(models=models, search="lamp"), [second]),
+            (ProductQuery(models=("A-1",), search="lamp"), []),
+            (ProductQuery(models=("a-1", "A-100")), []),
+        ):
+            assert catalog.list_products(workspace.id, query) == ProductPage(expected, len(expected))
+        page = catalog.list_products(workspace.id, ProductQuery(models=models, page=2, limit=1))
+        assert page == ProductPage([first], 2)
+
     def test_a_list_follows_every_change(self, catalog: Catalog, workspace: Workspace) -> None:
         product = new_product(catalog, workspace, name="Lamp", model="L-1")
         other = new_product(catalog, workspace, name="Other", model="O-1")
