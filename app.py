@@ -58,6 +58,7 @@ from cli.imports import import_commands
 from cli.key import key_commands
 from cli.sizes import sizes_commands
 from cli.storage import storage_commands
+from cli.stored_urls import StoredUrls
 from cli.user import user_commands
 from cli.version import version_command
 from cli.workspace import workspace_commands
@@ -388,11 +389,12 @@ def _add_commands(  # noqa: PLR0913  # what the commands need
         client_commands(catalog),
         cleanup_command(catalog, UNUSED_KEPT_FOR, purges),
         catalog_commands(catalog),
-        storage_commands(catalog, storage, storage_named, partial(longest_request, settings)),
+        storage_commands(catalog, storage, storage_named, partial(longest_request, settings), PREFIX),
         sizes_commands(catalog, storage, sizes),
         doctor_command(
             *(catalog, storage, budgets.can_count),
             memory_bound=memory_bound(settings),
+            urls=StoredUrls(catalog, storage, hosts(settings), PREFIX),
             transformations=transformations(settings, storage),
             purges=purges,
         ),

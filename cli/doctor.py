@@ -21,6 +21,7 @@ import click
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
 from catalog.ids import now
+from cli.stored_urls import StoredUrls
 from purging import CdnError, Purges
 from sizes import transformation_url
 from storage.base import ObjectNotFound, StorageBackend, StorageError
@@ -189,6 +190,7 @@ def doctor_command(  # noqa: PLR0913  # each part of the server that is checked
     can_count: Callable[[], bool],
     *,
     memory_bound: int,
+    urls: StoredUrls,
     transformations: str,
     purges: Purges | None = None,
 ) -> click.Command:
@@ -198,13 +200,14 @@ def doctor_command(  # noqa: PLR0913  # each part of the server that is checked
         catalog, storage: the configured stores.
         can_count: returns whether the storage of the limiter's counts can be reached.
         memory_bound: the most memory that the workers take together, in bytes.
+        urls: the stored URLs, which may be those of an earlier address.
         transformations: the public URL of the bucket if Cloudflare makes the sizes; empty: this server does.
         purges: the queue of purges; None if nothing is purged.
     """
 
     @click.command("doctor")
     def doctor() -> None:
-        """Check the catalog, the limits, the storage with its public URL, and the memory.
+        """Check the catalog, the limits, the storage with its public URL, the memory and the stored URLs.
 
         A test object is written to the storage and removed again. Too little memory is a warning: the server
         runs, but an attack may end it.
@@ -226,6 +229,8 @@ def doctor_command(  # noqa: PLR0913  # each part of the server that is checked
         with suppress(CatalogUnavailable):  # it is a FAILED line already
             if purges and (warning := _backlog_line(catalog)):
                 click.echo(warning)
+            if warning := urls.warning():
+                click.echo(f"warning URLs: {warning}")
         if failed:
             raise SystemExit(1)
 

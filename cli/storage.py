@@ -11,6 +11,7 @@ from catalog.base import Catalog
 from cli.check import check_command
 from cli.display_sizes import display_sizes_command
 from cli.migrate import migrate_command
+from cli.rebase import rebase_command
 from cli.store_errors import Group
 from cli.sweep import sweep_command
 from storage.base import StorageBackend
@@ -21,6 +22,7 @@ def storage_commands(
     storage: StorageBackend,
     make_storage: Callable[[str], StorageBackend],
     longest_request: Callable[[], timedelta],
+    media_prefix: str,
 ) -> click.Group:
     """The commands that look after the stored images.
 
@@ -30,6 +32,7 @@ def storage_commands(
         make_storage: returns the backend of a name, ``disk`` or ``r2``; raises a ClickException if a
             setting is missing.
         longest_request: returns the longest that a request of the server can take.
+        media_prefix: the path under PUBLIC_URL at which the server serves objects.
     """
 
     @click.group("storage", cls=Group)
@@ -39,5 +42,6 @@ def storage_commands(
     group.add_command(check_command(catalog, storage, longest_request))
     group.add_command(display_sizes_command(catalog, storage))
     group.add_command(migrate_command(catalog, make_storage))
+    group.add_command(rebase_command(catalog, storage, media_prefix))
     group.add_command(sweep_command(catalog, storage, longest_request))
     return group
