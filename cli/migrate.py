@@ -24,8 +24,8 @@ from catalog.errors import CatalogUnavailable, ProductNotFound, VersionMismatch
 from cli.jobs import in_order, jobs_option
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 
-# The source of the copies, by their target.
-_SOURCES: Final = {"disk": "r2", "r2": "disk"}
+#: The source of the copies, by their target.
+SOURCES: Final = {"disk": "r2", "r2": "disk"}
 
 #: How long the migration of one product is retried on conflicts with concurrent changes, in seconds.
 _PATIENCE: Final = 60.0
@@ -200,7 +200,7 @@ def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBacke
     """The command."""
 
     @click.command("migrate")
-    @click.option("--to", "target", type=click.Choice(list(_SOURCES)), required=True, help="The new store.")
+    @click.option("--to", "target", type=click.Choice(list(SOURCES)), required=True, help="The new store.")
     @click.option("--dry-run", is_flag=True, help="Only count the images that have to be copied.")
     @jobs_option
     def migrate(target: str, dry_run: bool, jobs: int) -> None:  # noqa: FBT001  # click passes it so
@@ -210,7 +210,7 @@ def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBacke
         images are skipped, so the command can be stopped and run again. Run it once more after the server
         was restarted with the other STORAGE_BACKEND, for the images that were uploaded in between.
         """
-        migration = Migration(catalog, make_storage(_SOURCES[target]), make_storage(target))
+        migration = Migration(catalog, make_storage(SOURCES[target]), make_storage(target))
         stopped = False
         try:
             images, products = migration.count()

@@ -12,6 +12,7 @@ from cli.check import check_command
 from cli.display_sizes import display_sizes_command
 from cli.migrate import migrate_command
 from cli.rebase import rebase_command
+from cli.reclaim import reclaim_command
 from cli.store_errors import Group
 from cli.sweep import sweep_command
 from storage.base import StorageBackend
@@ -43,5 +44,6 @@ def storage_commands(
     group.add_command(display_sizes_command(catalog, storage))
     group.add_command(migrate_command(catalog, make_storage))
     group.add_command(rebase_command(catalog, storage, media_prefix))
+    group.add_command(reclaim_command(catalog, storage, make_storage))
     group.add_command(sweep_command(catalog, storage, longest_request))
     return group

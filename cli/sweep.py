@@ -75,7 +75,7 @@ def _has_images(storage: StorageBackend, workspace_id: str) -> bool:
     return any(_PRODUCT_KEY.fullmatch(info.key) for info in storage.list(f"{workspace_id}/products/"))
 
 
-def _product_of(info: ObjectInfo) -> tuple[str, str] | None:
+def product_of(info: ObjectInfo) -> tuple[str, str] | None:
     """The ids of the workspace and the product that an object belongs to; None if it belongs to none."""
     match = _PRODUCT_KEY.fullmatch(info.key)
     return (match[1], match[2]) if match else None
@@ -110,7 +110,7 @@ class Sweep:
         # In the order of keys the objects of a product are neighbours: the catalog is asked once for each.
         referenced = lru_cache(maxsize=1)(lambda *ids: _referenced_keys(self.catalog, *ids))
         for info in self.storage.list(after=self.after):
-            product = _product_of(info)
+            product = product_of(info)
             if product and not is_own_catalog:
                 _require_own_catalog(self.catalog, self.storage, product[0])
                 is_own_catalog = True
