@@ -14,10 +14,12 @@ export function say(key, values = {}) {
 }
 
 // A failed call of the API. Status 0 means that there was no answer. `key` names a sentence in script_words.html.
+// `retryAfter` is the number of seconds after which the server asks to try again, or 0.
 export class Problem extends Error {
-  constructor(status, error = "") {
+  constructor(status, error = "", retryAfter = 0) {
     super(error || String(status));
     this.status = status;
+    this.retryAfter = retryAfter;
     this.key = `problem.${name(status, error)}`;
   }
 
@@ -36,6 +38,8 @@ const BY_TEXT = {
   "Image has too many chunks, segments or scans": "tooManyParts",
   "No file provided. Send as multipart/form-data with field name 'file'.": "empty",
   "Daily write limit reached. It resets at midnight UTC.": "budget",
+  "This workspace has reached its quota of images. Delete images, or ask for a higher quota.": "quota",
+  "This workspace has reached its quota of bytes. Delete images, or ask for a higher quota.": "quota",
 };
 const BY_STATUS = {
   0: "unreachable",
@@ -55,11 +59,13 @@ function name(status, error) {
   return BY_TEXT[error] ?? BY_STATUS[status] ?? (status >= 500 ? "unavailable" : "other");
 }
 
-export function problemOf(status, text) {
+// `retryAfter` is the header of this name. A date in it counts as none: the server and its proxies send seconds.
+export function problemOf(status, text, retryAfter = null) {
+  const seconds = /^\d+$/.test(retryAfter) ? Number(retryAfter) : 0;
   try {
-    return new Problem(status, JSON.parse(text).error);
+    return new Problem(status, JSON.parse(text).error, seconds);
   } catch {
-    return new Problem(status);
+    return new Problem(status, "", seconds);
   }
 }
 

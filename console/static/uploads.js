@@ -2,9 +2,8 @@
 
 import { Problem, inTurn, problemOf, renewing, say } from "./api.js";
 import { recognize } from "./file_types.js";
-import { shrink } from "./shrink.js";
+import { MOST_BYTES, fit } from "./preparation.js";
 
-const MOST_BYTES = 5 * 1024 * 1024;
 const TIMEOUT_MS = 120_000;
 
 export class Uploads {
@@ -71,7 +70,7 @@ export class Uploads {
       this.#start(file, row);
     };
     const type = problem.status === 413 ? (await recognize(file)).type : null;
-    if (type) row.fail(say("problem.tooBigButShrinks"), () => this.#startSmaller(file, type, row), say("shrink"));
+    if (type) row.fail(say("problem.tooBigOffer"), () => this.#startSmaller(file, row), say("shrink"));
     else row.fail(problem.sentence, problem.mayPass && again);
     this.#failed.set(row, problem.mayPass ? again : null);
     if (problem.status === 0) this.#unreachable.set(row, again);
@@ -79,12 +78,12 @@ export class Uploads {
     this.#announce(say("refused", { file: file.name, why: problem.sentence }));
   }
 
-  async #startSmaller(file, type, row) {
+  async #startSmaller(file, row) {
     this.#focusInput();
     row.show(say("shrinking"), 0);
-    const smaller = await shrink(file, type, MOST_BYTES);
+    const smaller = await fit(file).catch(() => null);
     if (!smaller) return row.fail(say("problem.tooBig"), null);
-    const size = `${smaller.width} × ${smaller.height}`;
+    const size = `${smaller.converted.width} × ${smaller.converted.height}`;
     this.#announce(say("shrunk", { file: file.name, size }), true);
     this.#start(smaller.file, row);
   }
