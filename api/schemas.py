@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from api.alternative_text import ISO_639_1, checked_alt
-from catalog.base import MAX_IMAGES, Image, Product, ProductChanges, ProductPage, ProductQuery
+from catalog.base import MAX_IMAGES, Image, Product, ProductChanges, ProductPage, ProductQuery, Sort
 from products import AltChanges, Deleted, NewProduct
 from sizes import CONTENT_TYPE as SIZE_TYPE
 from sizes import Sizes
@@ -220,6 +220,8 @@ class ProductListQuery(BaseModel):
     show_archived: Annotated[bool, BeforeValidator(_flag)] = False
     missing_alt: Annotated[bool, BeforeValidator(_flag)] = False
     model: Annotated[list[Model], BeforeValidator(_models)] = Field(default_factory=list)
+    missing_images: Annotated[bool, BeforeValidator(_flag)] = False
+    sort: Sort = Sort.NEWEST
 
     @classmethod
     def of(cls, sent: Mapping[str, Sequence[str]]) -> ProductQuery:

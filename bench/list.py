@@ -2,7 +2,9 @@
 
 Each figure is the best of several calls of ``Catalog.list_products``, in milliseconds; it shows how the time
 grows with the number of products. ``create`` is the creation of one more product, with its part of the
-indexes, committed to the disk.
+indexes, committed to the disk. A second table, which ``make bench`` puts into docs/performance.md, has each
+filter in each order among 10,000 products: the first, the middle and the last page of 24, as the console
+shows them.
 
 Run ``python -m bench.list`` for SQLite, and ``python -m bench.list mongodb`` for a MongoDB server: the one
 that ``TEST_MONGODB_URI`` names, or SecantusDB. SecantusDB takes some minutes to be filled, and its figures
@@ -24,7 +26,7 @@ from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
-from catalog.base import Catalog, Product, ProductQuery
+from catalog.base import Catalog, Image, Product, ProductQuery, Sort
 from catalog.identity import Plan, Workspace
 from catalog.ids import new_id, now
 from catalog.mongo import MongoCatalog
@@ -35,6 +37,8 @@ from catalog.sqlite.search import add_to_index
 from tests.mongo import MongoServer, new_database
 
 SIZES = (100, 100_000)
+ORDERED_SIZE = 10_000
+PER_PAGE = 24
 ROUNDS = 7
 WORDS = "lithium pack battery cell module inverter solar panel charger station mobile heavy duty".split()
 
@@ -43,6 +47,7 @@ def products(workspace: Workspace, count: int) -> Iterator[Product]:
     """The products that are listed: the same ones in every run."""
     chance = random.Random(count)  # noqa: S311
     template = a_product(workspace)
+    images = tuple(Image(url=f"https://cdn.example.com/{number}.jpg") for number in range(8))
     for index in range(count):
         yield replace(
             template,
@@ -51,7 +56,9 @@ def products(workspace: Workspace, count: int) -> Iterator[Product]:
             model=f"BP-{index:06d}",
             category="toys" if index % 10 == 0 else "batteries",
             status="archived" if index % 7 == 0 else "active",
+            images=images if index % 3 else (),
             created_at=template.created_at + timedelta(milliseconds=7 * index),
+            updated_at=template.created_at + timedelta(milliseconds=chance.randrange(7 * count)),
         )
 
 
@@ -109,6 +116,20 @@ def queries(count: int) -> dict[str, ProductQuery]:
     }
 
 
+#: The filters of the table of orders.
+FILTERS = {
+    "all active": ProductQuery(),
+    "archived too": ProductQuery(show_archived=True),
+    "archived": ProductQuery(status="archived"),
+    "category": ProductQuery(category="toys"),
+    "without pictures": ProductQuery(missing_images=True),
+    "without alternative text": ProductQuery(missing_alt=True),
+    "search, a fourth of all": ProductQuery(search="solar"),
+    "search, all": ProductQuery(search="product"),
+    "search, few": ProductQuery(search="bp-00123"),
+}
+
+
 def milliseconds(call: Callable[[], object]) -> float:
     """The best time of several calls, or of as many as fit into a second."""
     best, start = float("inf"), time.perf_counter()
@@ -127,6 +148,31 @@ def measure(catalog: Catalog, workspace: Workspace, count: int) -> dict[str, flo
         for name, query in queries(count).items()
     }
     return figures | {"create": milliseconds(lambda: catalog.create_product(a_product(workspace)))}
+
+
+def measure_orders(catalog: Catalog, workspace: Workspace) -> dict[str, list[str]]:
+    """For each filter, and each order: the milliseconds of the first, the middle and the last page."""
+
+    def of(query: ProductQuery) -> str:
+        last = max(1, -(-catalog.list_products(workspace.id, query).total // PER_PAGE))
+        pages = [replace(query, page=page) for page in (1, (last + 1) // 2, last)]
+        return " / ".join(
+            f"{milliseconds(lambda page=page: catalog.list_products(workspace.id, page)):.1f}"  # type: ignore[misc]
+            for page in pages
+        )
+
+    return {
+        name: [of(replace(query, sort=sort, limit=PER_PAGE)) for sort in Sort]
+        for name, query in FILTERS.items()
+    }
+
+
+def measure_lists(folder: Path) -> dict[str, list[str]]:
+    """The table of orders, of a catalog in this folder."""
+    with closing(SQLiteCatalog(folder / "orders.sqlite3")) as catalog:
+        workspace = new_workspace(catalog)
+        fill_sqlite(catalog, workspace, ORDERED_SIZE)
+        return measure_orders(catalog, workspace)
 
 
 def on_sqlite(folder: Path, count: int) -> dict[str, float]:
@@ -168,11 +214,17 @@ def main() -> None:
                 stack.callback(server.kill)
                 uri = server.uri
             columns = [on_mongodb(uri, count) for count in SIZES]
+            orders = {}
         else:
             columns = [on_sqlite(folder, count) for count in SIZES]
+            orders = measure_lists(folder)
     print("\n| milliseconds | " + " | ".join(f"{count:,}" for count in SIZES) + " |\n|---|---:|---:|")
     for row in columns[0]:
         print(f"| {row} | " + " | ".join(f"{column[row]:.2f}" for column in columns) + " |")
+    if orders:
+        print(f"\n| {ORDERED_SIZE:,} products | " + " | ".join(Sort) + " |\n|---|" + len(Sort) * "---:|")
+    for row, cells in orders.items():
+        print(f"| {row} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

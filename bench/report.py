@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -20,8 +20,10 @@ from PIL import features
 
 import resizing
 from bench import fairness, plot, serving, sizes, stages, throughput, upload
+from bench.list import ORDERED_SIZE, PER_PAGE, measure_lists
 from bench.targets import WORKERS
 from bench.throughput import CLIENTS, PICTURES, Throughput
+from catalog.base import Sort
 from tests.servers import ROOT
 
 DOCUMENT: Final = ROOT / "docs" / "performance.md"
@@ -226,6 +228,18 @@ SIZES_CHOICES: Final = """The settings of `resizing` come from these measurement
 """
 
 
+def lists_section(orders: Mapping[str, Sequence[str]]) -> str:
+    rows = [[name, *cells] for name, cells in orders.items()]
+    return f"""## Lists
+
+A page of {PER_PAGE} products among {ORDERED_SIZE:,}, in milliseconds: the first, the middle and the last page
+of each filter in each order, from a SQLite catalog. `python -m bench.list` also compares 100 products with
+100,000.
+
+{table(["filter", *Sort], rows)}
+"""
+
+
 def fairness_section(rows: Sequence[fairness.Row]) -> str:
     head = ["attack", "upload", "list", "picture", "health", "slowest refusal"]
     return f"""## Under attack
@@ -250,6 +264,7 @@ def document(folder: Path, *, quick: bool) -> str:
         rates, served = throughput.measure(folder), serving.measure(folder)
         made = sizes.measure(folder)
         fair = fairness.measure(folder / "fairness")
+    lists = measure_lists(folder)
     panels = [
         plot.Panel(
             picture,
@@ -275,6 +290,7 @@ The pictures are made by [bench/pictures.py](../bench/pictures.py), the same on 
 {stages_section(parts, costs)}
 {serving_section(served)}
 {sizes_section(made)}
+{lists_section(lists)}
 {fairness_section(fair)}"""
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final, Protocol, TypedDict
 
 from catalog.identity import Identities, Usage
@@ -116,6 +117,11 @@ class Product:
         """Whether an image has no alternative text in any language."""
         return any(image.alt is None for image in self.images)
 
+    @property
+    def missing_images(self) -> bool:
+        """Whether there is no image."""
+        return not self.images
+
     def image_with(self, sha256: str) -> Image | None:
         """The first image whose bytes, as they were sent, have this hex digest."""
         return next((image for image in self.images if image.sha256 == sha256), None)
@@ -145,6 +151,21 @@ class ProductChanges(TypedDict, total=False):
     source_locale: str
 
 
+class Sort(StrEnum):
+    """The order of a list.
+
+    Names and models are compared as the search reads them (``catalog/grams.py``), by code point. Products
+    that are equal are ordered by id: the highest first where the latest time is first, otherwise the lowest.
+    """
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    NAME = "name"
+    MODEL = "model"
+    #: The last change first.
+    UPDATED = "updated"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductQuery:
     """A query for products of a workspace.
@@ -158,6 +179,8 @@ class ProductQuery:
         show_archived: whether archived products are included if ``status`` is None.
         missing_alt: whether only products are included that have an image without alternative text.
         models: only products whose model is exactly one of these. Empty means any.
+        missing_images: whether only products are included that have no image.
+        sort: the order.
     """
 
     page: int = 1
@@ -168,6 +191,8 @@ class ProductQuery:
     show_archived: bool = False
     missing_alt: bool = False
     models: Sequence[str] = ()
+    missing_images: bool = False
+    sort: Sort = Sort.NEWEST
 
     @property
     def only_status(self) -> str | None:
@@ -261,9 +286,9 @@ class Catalog(Identities, PurgeQueue, Protocol):
         """
 
     def list_products(self, workspace_id: str, query: ProductQuery) -> ProductPage:
-        """A page of a workspace's products, newest first. A page after the last one has no items.
+        """A page of a workspace's products. A page after the last one has no items.
 
-        Products of the same millisecond are ordered by id, so pages neither overlap nor have gaps.
+        No two products are equal in the order (``Sort``), so pages neither overlap nor have gaps.
         """
 
     def update_product(

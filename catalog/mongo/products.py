@@ -121,8 +121,7 @@ class MongoProducts:
         seen: Product | None = None,
     ) -> Appended:
         change: dict[str, Any] = {"$push": {"images": IMAGE.encode(image)}, **_new_version()}
-        if image.alt is None:
-            change["$set"] = {"missingAlt": True}
+        change["$set"] = {"missingImages": False} | ({"missingAlt": True} if image.alt is None else {})
         room = _room_for(workspace_id, product_id, image, unless_present=unless_present)
         added = image.usage
         with self._mongo.call() as database:

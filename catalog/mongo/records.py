@@ -22,8 +22,8 @@ from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Pla
 #: Fields of products that an earlier version wrote. Only that version's search reads them.
 OBSOLETE_FIELDS: Final = ("foldedName", "foldedModel")
 
-#: Fields of products that are computed from the record. Only a search reads them.
-SEARCH_FIELDS: Final = ("folded", "grams", "missingAlt")
+#: Fields of products that are computed from the record. Only lists read them.
+SEARCH_FIELDS: Final = ("folded", "sortName", "sortModel", "grams", "missingAlt", "missingImages")
 
 #: The projection that leaves out the fields that only a search reads.
 WITHOUT_SEARCH: Final = {**dict.fromkeys(SEARCH_FIELDS, False), **dict.fromkeys(OBSOLETE_FIELDS, False)}
@@ -82,8 +82,11 @@ PRODUCT: Final = Codec(
     rename=_rename,
     derived={
         "folded": lambda product: fold(product.name) + SEPARATOR + fold(product.model),
+        "sortName": lambda product: fold(product.name),
+        "sortModel": lambda product: fold(product.model),
         "grams": lambda product: _trigrams(fold(product.name), fold(product.model)),
         "missingAlt": attrgetter("missing_alt"),
+        "missingImages": attrgetter("missing_images"),
     },
     omit_none=True,
 )

@@ -22,7 +22,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from catalog.base import ProductPage, ProductQuery
+from catalog.base import ProductPage, ProductQuery, Sort
 from catalog.grams import LONGEST, covering, fold
 from catalog.mongo.connection import latest
 from catalog.mongo.indexes import Indexes
@@ -33,13 +33,26 @@ from catalog.mongo.records import OBSOLETE_FIELDS, PRODUCT, SEARCH_FIELDS, WITHO
 _MAX_CANDIDATES: Final = 300
 
 #: Increases with every change of what ``SEARCH_FIELDS`` hold.
-_SEARCH_VERSION: Final = 2
+_SEARCH_VERSION: Final = 3
 
 #: How many products of an earlier version are updated at once, and the pause after them in seconds.
 _BATCH: Final = 500
 _PAUSE: Final = 0.02
 
 _NEWEST_FIRST: Final = {"createdAt": DESCENDING, "_id": DESCENDING}
+
+#: The fields by which a list is sorted.
+_ORDERS: Final[dict[Sort, dict[str, int]]] = {
+    Sort.NEWEST: _NEWEST_FIRST,
+    Sort.OLDEST: {"createdAt": ASCENDING, "_id": ASCENDING},
+    Sort.NAME: {"sortName": ASCENDING, "_id": ASCENDING},
+    Sort.MODEL: {"sortModel": ASCENDING, "_id": ASCENDING},
+    Sort.UPDATED: {"updatedAt": DESCENDING, "_id": DESCENDING},
+}
+
+#: The indexes of the orders that ``listed`` does not have. Each has all fields that filters and searches
+#: read.
+_INDEX_OF_ORDER: Final = {Sort.NAME: "by_name", Sort.MODEL: "by_model", Sort.UPDATED: "by_change"}
 
 
 def _index(name: str, equal: Sequence[str], read: Sequence[str] = ()) -> IndexModel:
@@ -51,24 +64,37 @@ def _index(name: str, equal: Sequence[str], read: Sequence[str] = ()) -> IndexMo
     return IndexModel(keys, name=name)
 
 
+def _missing(name: str, field: str) -> IndexModel:
+    """An index of the products that lack something, in the order of ``listed``."""
+    read = dict.fromkeys(["status", "category", "folded"], ASCENDING)
+    keys = {"companyId": ASCENDING, field: ASCENDING, **_NEWEST_FIRST, **read}
+    return IndexModel(keys, name=name, partialFilterExpression={field: True})
+
+
 SEARCH_INDEXES: Final = [
     _index("listed", ["companyId"], ["status", "category", "folded"]),
     _index("status", ["companyId", "status"]),
     _index("category", ["companyId", "category"]),
     _index("category_status", ["companyId", "category", "status"]),
-    IndexModel(
-        {
-            "companyId": ASCENDING,
-            "missingAlt": ASCENDING,
-            **_NEWEST_FIRST,
-            **dict.fromkeys(["status", "category", "folded"], ASCENDING),
-        },
-        name="missing_alt",
-        partialFilterExpression={"missingAlt": True},
+    _missing("missing_alt", "missingAlt"),
+    _missing("missing_images", "missingImages"),
+    *(
+        IndexModel(
+            {
+                "companyId": ASCENDING,
+                **_ORDERS[order],
+                **dict.fromkeys(["status", "category", "missingAlt", "missingImages", "folded"], ASCENDING),
+            },
+            name=name,
+        )
+        for order, name in _INDEX_OF_ORDER.items()
     ),
     # Neither status nor category: a change of them would rewrite the keys of all trigrams.
     IndexModel({"companyId": ASCENDING, "grams": ASCENDING}, name="trigrams"),
 ]
+
+#: The indexes by which few products are found, which are sorted afterwards.
+_OF_FEW: Final = ("trigrams", "companyId_model")
 
 #: Indexes of earlier versions.
 _OBSOLETE: Final = ("newest", "grams")
@@ -100,13 +126,22 @@ def find_page(
         workspace_id: the workspace that has the products.
         query: selects products of the workspace.
     """
+    if query.missing_alt and query.missing_images:
+        return ProductPage([], 0)  # one of them asks for an image, the other for none
     wanted, hint = _plan(products, indexes, workspace_id, query)
-    options: dict[str, Any] = {"hint": hint} if hint and indexes.has("products", hint) else {}
-    total = products.count_documents(wanted, **options)
+
+    def by(name: str | None) -> dict[str, Any]:
+        return {"hint": name} if name and indexes.has("products", name) else {}
+
+    total = products.count_documents(wanted, **by(hint))
     if query.offset >= total:
         return ProductPage([], total)
-    found = products.find(wanted, {"_id": True}, skip=query.offset, limit=query.limit, **options)
-    ids = [document["_id"] for document in found.sort(_NEWEST_FIRST)]
+    if query.sort in (Sort.NAME, Sort.MODEL) and not indexes.updated:
+        ids = _sorted_here(products, wanted, query)
+    else:
+        in_order = hint if hint in _OF_FEW else _INDEX_OF_ORDER.get(query.sort, hint)
+        found = products.find(wanted, {"_id": True}, skip=query.offset, limit=query.limit, **by(in_order))
+        ids = [document["_id"] for document in found.sort(_ORDERS[query.sort])]
     documents = {
         document["_id"]: document for document in products.find({"_id": {"$in": ids}}, WITHOUT_SEARCH)
     }
@@ -115,21 +150,37 @@ def find_page(
     return ProductPage(items, total)
 
 
+def _sorted_here(
+    products: Collection[dict[str, Any]], wanted: dict[str, Any], query: ProductQuery
+) -> Sequence[str]:
+    """The ids of a page by name or model, while products of an earlier version lack ``sortName``."""
+    field = query.sort.value
+    texts = sorted(
+        (fold(document[field]), document["_id"]) for document in products.find(wanted, {field: True})
+    )
+    return [product_id for _, product_id in texts[query.offset : query.offset + query.limit]]
+
+
 def _plan(
     products: Collection[dict[str, Any]], indexes: Indexes, workspace_id: str, query: ProductQuery
 ) -> _Plan:
     equal = {"companyId": workspace_id, "category": query.category, "status": query.only_status}
     wanted: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
+    partial = None
     if query.missing_alt and indexes.updated:
-        wanted["missingAlt"] = True
+        partial, wanted["missingAlt"] = "missing_alt", True
     elif query.missing_alt:
         wanted["images"] = {"$elemMatch": {"alt": {"$exists": False}}}
+    if query.missing_images and indexes.updated:
+        partial, wanted["missingImages"] = "missing_images", True
+    elif query.missing_images:
+        wanted["images"] = {"$size": 0}
     folded = fold(query.search)
     if query.models:
         return _Plan(_of_models(wanted, query, folded), "companyId_model")
     if not folded:
         by_filters = _INDEX_OF_LIST[query.category is not None, query.only_status is not None]
-        return _Plan(wanted, "missing_alt" if "missingAlt" in wanted else by_filters)
+        return _Plan(wanted, partial or by_filters)
     contains = {"$regex": _pattern(folded)}
     if not indexes.updated:
         # Earlier versions folded less, and into other fields.
@@ -141,7 +192,7 @@ def _plan(
         rare = _rare_gram(products, workspace_id, folded)
     if rare is not None:
         return _Plan({**wanted, "grams": rare, "folded": contains}, "trigrams")
-    return _Plan({**wanted, "folded": contains}, "missing_alt" if "missingAlt" in wanted else "listed")
+    return _Plan({**wanted, "folded": contains}, partial or "listed")
 
 
 def _of_models(wanted: dict[str, Any], query: ProductQuery, folded: str) -> dict[str, Any]:

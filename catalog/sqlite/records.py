@@ -76,6 +76,7 @@ PRODUCT: Final = Codec(
         "stored_images": lambda product: sum(image.key is not None for image in product.images),
         "stored_bytes": lambda product: sum(image.size or 0 for image in product.images if image.key),
         "missing_alt": lambda product: int(product.missing_alt),
+        "missing_images": lambda product: int(product.missing_images),
     },
 )
 #: Rows of ``workspaces``, ``users``, ``clients``, ``grants`` and ``credentials``.

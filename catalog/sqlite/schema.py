@@ -340,6 +340,32 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
     ),
     ("ALTER TABLE credentials ADD COLUMN created_by TEXT",),
+    (
+        "ALTER TABLE products ADD COLUMN missing_images INTEGER NOT NULL DEFAULT 0",
+        "UPDATE products SET missing_images = 1 WHERE json_array_length(images) = 0",
+        """
+        CREATE INDEX products_missing_images ON products (
+            workspace_id, created_at, id, status, category, folded_name, folded_model
+        ) WHERE missing_images = 1
+        """,
+        # One index for each further order, with all columns that filters and searches read.
+        """
+        CREATE INDEX products_by_name ON products (
+            workspace_id, folded_name, id, status, category, missing_alt, missing_images, folded_model
+        )
+        """,
+        """
+        CREATE INDEX products_by_model ON products (
+            workspace_id, folded_model, id, status, category, missing_alt, missing_images, folded_name
+        )
+        """,
+        """
+        CREATE INDEX products_by_change ON products (
+            workspace_id, updated_at, id, status, category, missing_alt, missing_images,
+            folded_name, folded_model
+        )
+        """,
+    ),
 )
 
 

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 
-from catalog.base import ProductPage, ProductQuery
+from catalog.base import ProductPage, ProductQuery, Sort
 from catalog.grams import LONGEST, covering, fold, grams_of
 from catalog.sqlite.records import PRODUCT
 
@@ -22,7 +22,38 @@ from catalog.sqlite.records import PRODUCT
 #: walk along the index, from the newest product on, soon finds a page of them.
 _MAX_CANDIDATES: Final = 1000
 
-#: The index that has the order of a list, by whether the list is limited to one category, and to one status.
+
+class _Order(NamedTuple):
+    """How a list is sorted: by a column, then by the id in the same direction.
+
+    Attributes:
+        covering: an index that has this order, and all columns that filters and searches read.
+    """
+
+    column: str
+    direction: str
+    covering: str
+
+    def by(self, direction: str) -> str:
+        return f"ORDER BY {self.column} {direction}, id {direction}"
+
+    def of_few(self) -> str:
+        # The unary plus keeps SQLite from walking along an index of the whole list.
+        return f"ORDER BY +{self.column} {self.direction}, +id {self.direction}"
+
+
+_REVERSED: Final = {"ASC": "DESC", "DESC": "ASC"}
+
+_ORDERS: Final = {
+    Sort.NEWEST: _Order("created_at", "DESC", "products_newest"),
+    Sort.OLDEST: _Order("created_at", "ASC", "products_newest"),
+    Sort.NAME: _Order("folded_name", "ASC", "products_by_name"),
+    Sort.MODEL: _Order("folded_model", "ASC", "products_by_model"),
+    Sort.UPDATED: _Order("updated_at", "DESC", "products_by_change"),
+}
+
+#: The smaller index in the order of ``products_newest``, by whether a list is limited to one category, and to
+#: one status.
 _INDEXES: Final = {
     (False, False): "products_newest",
     (False, True): "products_by_status",
@@ -33,8 +64,10 @@ _INDEXES: Final = {
 # Not LIKE, which has wildcards and folds ASCII only.
 _CONTAINS: Final = "(instr(folded_name, ?) OR instr(folded_model, ?))"
 
-#: The condition of the partial index ``products_missing_alt``, in exactly its words.
+#: The conditions of the partial indexes ``products_missing_alt`` and ``products_missing_images``, in exactly
+#: their words.
 _MISSING_ALT: Final = "missing_alt = 1"
+_MISSING_IMAGES: Final = "missing_images = 1"
 
 #: The columns from which the full-text index is computed.
 INDEXED: Final = frozenset({"status", "category", "folded_name", "folded_model"})
@@ -78,6 +111,8 @@ def remove_from_index(connection: sqlite3.Connection, product_id: str) -> None:
 
 def find_page(connection: sqlite3.Connection, workspace_id: str, query: ProductQuery) -> ProductPage:
     """The products that the query asks for. The connection must be in a transaction: see ``snapshot``."""
+    if query.missing_alt and query.missing_images:
+        return ProductPage([], 0)  # one of them asks for an image, the other for none
     folded = fold(query.search)
     if query.models:
         ids, total = _of_models(connection, workspace_id, query, folded)
@@ -92,6 +127,18 @@ def find_page(connection: sqlite3.Connection, workspace_id: str, query: ProductQ
     return ProductPage([products[product_id] for product_id in ids], total)
 
 
+def _missing(query: ProductQuery) -> list[str]:
+    wanted = {_MISSING_ALT: query.missing_alt, _MISSING_IMAGES: query.missing_images}
+    return [condition for condition, asked in wanted.items() if asked]
+
+
+def _partial_index(query: ProductQuery) -> str | None:
+    """The index of the products that lack what the query asks for, in the order of ``products_newest``."""
+    if query.missing_alt:
+        return "products_missing_alt"
+    return "products_missing_images" if query.missing_images else None
+
+
 class _Filter(NamedTuple):
     """A condition, and its parameters."""
 
@@ -103,8 +150,7 @@ class _Filter(NamedTuple):
         wanted = {"workspace_id": workspace_id, "category": query.category, "status": query.only_status}
         columns = {name: value for name, value in wanted.items() if value is not None}
         conditions = [f"{name} = ?" for name in columns]
-        if query.missing_alt:
-            conditions.append(_MISSING_ALT)
+        conditions += _missing(query)
         return cls(" AND ".join(conditions), tuple(columns.values()))
 
     def containing(self, folded: str) -> Self:
@@ -117,10 +163,9 @@ def _of_models(
     wanted = _Filter.of(workspace_id, query)
     if folded:
         wanted = wanted.containing(folded)
-    # The unary plus keeps SQLite from walking along an index of the whole list: the models are few.
     rows = connection.execute(
         "SELECT id FROM products WHERE model IN (SELECT value FROM json_each(?))"  # noqa: S608  # ours
-        f" AND {wanted.condition} ORDER BY +created_at DESC, +id DESC",
+        f" AND {wanted.condition} {_ORDERS[query.sort].of_few()}",
         (json.dumps(query.models), *wanted.parameters),
     ).fetchall()
     return [row["id"] for row in rows[query.offset : query.offset + query.limit]], len(rows)
@@ -130,14 +175,14 @@ def _browse(
     connection: sqlite3.Connection, workspace_id: str, query: ProductQuery
 ) -> tuple[Sequence[str], int]:
     wanted = _Filter.of(workspace_id, query)
-    if query.missing_alt:
-        return _scan(connection, "products_missing_alt", wanted, query)
+    newest = _INDEXES[query.category is not None, query.only_status is not None]
+    if partial := _partial_index(query):
+        return _scan(connection, partial, wanted, query)
     (total,) = connection.execute(
         f"SELECT coalesce(sum(count), 0) FROM product_counts WHERE {wanted.condition}",  # noqa: S608  # ours
         wanted.parameters,
     ).fetchone()
-    index = _INDEXES[query.category is not None, query.only_status is not None]
-    return _walk(connection, index, wanted, query, total), total
+    return _walk(connection, newest, wanted, query, total), total
 
 
 def _search(
@@ -147,32 +192,30 @@ def _search(
     match = _match(workspace_id, query, folded)
     found = connection.execute(f"{candidates} LIMIT {_MAX_CANDIDATES + 1}", (match,)).fetchall()
     if len(found) <= _MAX_CANDIDATES:
-        also = f" AND {_MISSING_ALT}" if query.missing_alt else ""
+        conditions = " AND ".join([f"number IN ({candidates})", _CONTAINS, *_missing(query)])
         rows = connection.execute(
-            f"SELECT id FROM products WHERE number IN ({candidates}) AND {_CONTAINS}{also}"  # noqa: S608  # ours
-            " ORDER BY created_at DESC, id DESC",
+            f"SELECT id FROM products WHERE {conditions} {_ORDERS[query.sort].of_few()}",  # noqa: S608  # ours
             (match, folded, folded),
         ).fetchall()
         return [row["id"] for row in rows[query.offset : query.offset + query.limit]], len(rows)
     wanted = _Filter.of(workspace_id, query).containing(folded)
-    if query.missing_alt:
-        return _scan(connection, "products_missing_alt", wanted, query)
-    if len(folded) > LONGEST:
-        return _scan(connection, "products_newest", wanted, query)
+    partial = _partial_index(query)
+    if partial or len(folded) > LONGEST:
+        return _scan(connection, partial or "products_newest", wanted, query)
     # The search is a gram, so every candidate is a match.
     (total,) = connection.execute(f"SELECT count(*) FROM ({candidates})", (match,)).fetchone()  # noqa: S608  # ours
     return _walk(connection, "products_newest", wanted, query, total), total
 
 
 def _scan(
-    connection: sqlite3.Connection, index: str, wanted: _Filter, query: ProductQuery
+    connection: sqlite3.Connection, newest: str, wanted: _Filter, query: ProductQuery
 ) -> tuple[Sequence[str], int]:
-    """The ids of a page, and the total, which is counted in the index."""
+    """The ids of a page, and the total, which is counted in the index ``newest``."""
     (total,) = connection.execute(
-        f"SELECT count(*) FROM products INDEXED BY {index} WHERE {wanted.condition}",  # noqa: S608  # ours
+        f"SELECT count(*) FROM products INDEXED BY {newest} WHERE {wanted.condition}",  # noqa: S608  # ours
         wanted.parameters,
     ).fetchone()
-    return _walk(connection, index, wanted, query, total), total
+    return _walk(connection, newest, wanted, query, total), total
 
 
 def _match(workspace_id: str, query: ProductQuery, folded: str) -> str:
@@ -187,18 +230,29 @@ def _match(workspace_id: str, query: ProductQuery, folded: str) -> str:
 
 
 def _walk(
-    connection: sqlite3.Connection, index: str, wanted: _Filter, query: ProductQuery, total: int
+    connection: sqlite3.Connection, newest: str, wanted: _Filter, query: ProductQuery, total: int
 ) -> Sequence[str]:
-    """The ids of a page, along an index from the nearer end."""
+    """The ids of a page, along an index from the nearer end.
+
+    Args:
+        connection: in a transaction.
+        newest: the index to walk along if products are sorted by their creation.
+        wanted: the filter.
+        query: what was asked.
+        total: how many products the filter has.
+    """
     limit = min(query.limit, total - query.offset)
     if limit <= 0:
         return []
+    order = _ORDERS[query.sort]
+    index = newest if order.column == "created_at" else order.covering
     before, after = query.offset, total - query.offset - limit
-    order, offset = ("DESC", before) if before <= after else ("ASC", after)
+    nearer = before <= after
+    direction, offset = (order.direction, before) if nearer else (_REVERSED[order.direction], after)
     rows = connection.execute(
         f"SELECT id FROM products INDEXED BY {index} WHERE {wanted.condition}"  # noqa: S608  # ours
-        f" ORDER BY created_at {order}, id {order} LIMIT ? OFFSET ?",
+        f" {order.by(direction)} LIMIT ? OFFSET ?",
         (*wanted.parameters, limit, offset),
     ).fetchall()
     ids = [row["id"] for row in rows]
-    return ids if order == "DESC" else ids[::-1]
+    return ids if nearer else ids[::-1]

@@ -159,6 +159,28 @@ def test_the_filters_work_together(client: FlaskClient, new_product: NewProduct)
 
 
 @on_both_catalogs
+def test_the_list_comes_in_the_order_that_is_asked_for(
+    client: FlaskClient, new_product: NewProduct, upload: Post
+) -> None:
+    lamp, chair, bench = (
+        new_product(name=name, model=model)
+        for name, model in (("Lamp", "Ab-2"), ("chair", "AB-1"), ("Bänk", "a"))
+    )
+    upload(chair)
+    chair = dict(client.get(f"{PATH}/{chair['_id']}").json or {})
+    assert listed(client, "?sort=newest") == listed(client) == page([bench, chair, lamp])
+    assert listed(client, "?sort=oldest") == page([lamp, chair, bench])
+    assert listed(client, "?sort=name") == page([bench, chair, lamp])
+    assert listed(client, "?sort=model") == page([bench, chair, lamp])
+    assert listed(client, "?sort=updated") == page([chair, bench, lamp])
+    assert listed(client, "?sort=model&page=2&limit=1") == page(
+        [chair], page=2, limit=1, total=3, totalPages=3
+    )
+    assert listed(client, "?missingImages=true&sort=oldest") == page([lamp, bench])
+    assert listed(client, "?missingImages=true&missingAlt=true") == page([])
+
+
+@on_both_catalogs
 def test_the_products_of_others_are_not_listed(
     client: FlaskClient, product: dict[str, Any], new_tenant: Callable[[], Tenant]
 ) -> None:
@@ -170,6 +192,7 @@ def test_the_products_of_others_are_not_listed(
 WHICH_PAGE = ["Must be a whole number from 1 to 1000000"]
 WHICH_LIMIT = ["Must be a whole number from 1 to 100"]
 WHICH_FLAG = ["Must be 'true', 'false', '1' or '0'"]
+WHICH_ORDER = ["Input should be 'newest', 'oldest', 'name', 'model' or 'updated'"]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +212,9 @@ def test_a_page_or_limit_that_is_no_number_in_its_range_is_refused(client: Flask
         ("showArchived=yes", {"showArchived": WHICH_FLAG}),
         ("showArchived=", {"showArchived": WHICH_FLAG}),
         ("showArchived=1&showArchived=1", {"showArchived": WHICH_FLAG}),
+        ("missingImages=yes", {"missingImages": WHICH_FLAG}),
+        ("sort=price", {"sort": WHICH_ORDER}),
+        ("sort=name&sort=model", {"sort": WHICH_ORDER}),
         ("search=" + 201 * "x", {"search": ["String should have at most 200 characters"]}),
         ("search=a&search=b", {"search": ["Input should be a valid string"]}),
     ],
@@ -200,7 +226,7 @@ def test_a_parameter_that_is_not_as_it_must_be_is_told(
 
 
 @pytest.mark.parametrize(
-    "query", ["show_archived=1", "sort=name&_=1&_=2", "__proto__=x", "Limit=1", "=", "%00=%00"]
+    "query", ["show_archived=1", "order=name&_=1&_=2", "__proto__=x", "Limit=1", "=", "%00=%00"]
 )
 def test_a_parameter_that_means_nothing_is_ignored(
     client: FlaskClient, new_product: NewProduct, query: str

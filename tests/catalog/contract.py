@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from auth.tokens import digest, new_api_key
-from catalog.base import MAX_IMAGES, Catalog, Image, ProductChanges, ProductPage, ProductQuery
+from catalog.base import MAX_IMAGES, Catalog, Image, ProductChanges, ProductPage, ProductQuery, Sort
 from catalog.errors import (
     CredentialNotFound,
     DuplicateModel,
@@ -613,6 +613,77 @@ class CatalogContract:
             assert catalog.list_products(workspace.id, query) == ProductPage(expected, len(expected))
         page = catalog.list_products(workspace.id, ProductQuery(models=models, page=2, limit=1))
         assert page == ProductPage([first], 2)
+        by_model = ProductQuery(models=models, sort=Sort.MODEL, show_archived=True)
+        assert catalog.list_products(workspace.id, by_model) == ProductPage([first, second, archived], 3)
+
+    def test_products_are_listed_in_each_order(self, catalog: Catalog, workspace: Workspace) -> None:
+        moment = now()
+        names = ["Zürich", "lamp 2", "Lampé", "zurich", "LAMP 10", "!"]
+        models = ["b", "É-1", "e-2", "A", "a 2", "E"]
+        products = [
+            new_product(
+                catalog,
+                workspace,
+                id=f"{digit:024x}",
+                name=name,
+                model=model,
+                category="toys",
+                created_at=moment,
+            )
+            for digit, name, model in zip((6, 2, 3, 5, 4, 1), names, models, strict=True)
+        ]
+        changed = products[2]
+        products[2] = catalog.update_product(workspace.id, changed.id, {"description": "d"})
+        new_product(catalog, workspace, name="A", category="tyres")
+        new_product(catalog, new_workspace(catalog), category="toys")
+        orders = {
+            Sort.NEWEST: [0, 3, 4, 2, 1, 5],
+            Sort.OLDEST: [5, 1, 2, 4, 3, 0],
+            Sort.NAME: [5, 4, 1, 2, 3, 0],
+            Sort.MODEL: [3, 4, 0, 5, 1, 2],
+        }
+        for sort, order in orders.items():
+            query = ProductQuery(sort=sort, category="toys")
+            expected = [products[place] for place in order]
+            assert catalog.list_products(workspace.id, query) == ProductPage(expected, 6)
+            found = [
+                catalog.list_products(workspace.id, replace(query, page=page, limit=1)).items
+                for page in range(1, 8)
+            ]
+            assert found == [*([product] for product in expected), []]
+            lamps = [product for product in expected if "amp" in product.name.lower()]
+            for search in ("l", "LAMP"):
+                page = catalog.list_products(workspace.id, replace(query, search=search))
+                assert page == ProductPage(lamps, 3)
+        by_change = catalog.list_products(
+            workspace.id, ProductQuery(sort=Sort.UPDATED, category="toys")
+        ).items
+        assert by_change == sorted(products, key=lambda each: (each.updated_at, each.id), reverse=True)
+
+    def test_products_without_an_image_are_listed(self, catalog: Catalog, workspace: Workspace) -> None:
+        bare, other = new_product(catalog, workspace), new_product(catalog, workspace, images=externals(1))
+
+        def listed(**fields: Any) -> list[str]:
+            queries = [
+                ProductQuery(search=search, sort=sort, missing_images=True, **fields)
+                for search in ("", "pack", "p")
+                for sort in Sort
+            ]
+            pages = [catalog.list_products(workspace.id, query) for query in queries]
+            assert all(page.total == len(page.items) for page in pages)
+            (ids,) = {tuple(sorted(product.id for product in page.items)) for page in pages}
+            return [*ids]
+
+        assert listed() == [bare.id]
+        assert listed(category="tyres") == listed(missing_alt=True) == []
+        catalog.append_image(workspace.id, bare.id, hosted_image())
+        assert listed() == []
+        catalog.remove_image(workspace.id, other.id, 0)
+        assert listed() == [other.id]
+        catalog.update_product(workspace.id, bare.id, {"images": ()})
+        assert listed() == sorted([bare.id, other.id])
+        catalog.update_product(workspace.id, other.id, {"images": externals(2)})
+        assert listed() == [bare.id]
 
     def test_a_list_follows_every_change(self, catalog: Catalog, workspace: Workspace) -> None:
         product = new_product(catalog, workspace, name="Lamp", model="L-1")

@@ -14,7 +14,7 @@ import pytest
 from pymongo.database import Database
 
 from auth.tokens import new_api_key
-from catalog.base import Product, ProductQuery
+from catalog.base import Product, ProductQuery, Sort
 from catalog.errors import CatalogUnavailable, DuplicateModel, QuotaNotSupported
 from catalog.identity import Quota
 from catalog.ids import new_id, now
@@ -138,8 +138,11 @@ def test_a_product_is_a_document_in_the_words_of_the_contract(
         "createdAt": product.created_at.replace(tzinfo=None),
         "updatedAt": product.updated_at.replace(tzinfo=None),
         "folded": "massMODELx1",
+        "sortName": "mass",
+        "sortModel": "x1",
         "grams": ["ass", "mas"],
         "missingAlt": True,
+        "missingImages": False,
     }
 
 
@@ -176,6 +179,10 @@ def test_the_first_catalog_builds_the_indexes_and_the_others_use_them(
         "category_status": "companyId category status createdAt- _id-",
         "trigrams": "companyId grams",
         "missing_alt": "companyId missingAlt createdAt- _id- status category folded",
+        "missing_images": "companyId missingImages createdAt- _id- status category folded",
+        "by_name": "companyId sortName _id status category missingAlt missingImages folded",
+        "by_model": "companyId sortModel _id status category missingAlt missingImages folded",
+        "by_change": "companyId updatedAt- _id- status category missingAlt missingImages folded",
     }
     credentials, products = database.credentials.index_information(), database.products.index_information()
     assert {name for name, index in {**credentials, **products}.items() if index.get("unique")} == {
@@ -263,39 +270,54 @@ def test_writes_wait_for_a_majority_and_reads_see_one_whatever_the_options_say(
     assert all(0 < command["maxTimeMS"] <= TIMEOUT * 1000 for command in commands)
 
 
-LISTS: list[tuple[ProductQuery, str]] = [
-    (ProductQuery(), "status"),
-    (ProductQuery(show_archived=True), "listed"),
-    (ProductQuery(category="toys"), "category_status"),
-    (ProductQuery(category="toys", show_archived=True), "category"),
-    (ProductQuery(search="Li"), "listed"),
-    (ProductQuery(search="a", category="batteries"), "listed"),
-    (ProductQuery(search="Li-Ion", category="batteries"), "trigrams"),
+#: Queries, with the index that counts the products and the one that has their order.
+LISTS: list[tuple[ProductQuery, str, str]] = [
+    (ProductQuery(), "status", "status"),
+    (ProductQuery(show_archived=True), "listed", "listed"),
+    (ProductQuery(category="toys"), "category_status", "category_status"),
+    (ProductQuery(category="toys", show_archived=True), "category", "category"),
+    (ProductQuery(search="Li"), "listed", "listed"),
+    (ProductQuery(search="a", category="batteries"), "listed", "listed"),
+    (ProductQuery(search="Li-Ion", category="batteries"), "trigrams", "trigrams"),
+    (ProductQuery(missing_images=True, category="toys"), "missing_images", "missing_images"),
+    (ProductQuery(sort=Sort.OLDEST), "status", "status"),
+    (ProductQuery(sort=Sort.NAME), "status", "by_name"),
+    (ProductQuery(sort=Sort.NAME, search="Li-Ion"), "trigrams", "trigrams"),
+    (ProductQuery(sort=Sort.MODEL, search="Li", category="toys"), "listed", "by_model"),
+    (ProductQuery(sort=Sort.MODEL, missing_images=True), "missing_images", "by_model"),
+    (ProductQuery(sort=Sort.UPDATED, missing_alt=True, search="Li"), "missing_alt", "by_change"),
 ]
 
 
-@pytest.mark.parametrize(("query", "hint"), LISTS)
-def test_a_list_is_counted_and_found_by_one_index(
-    uri: str, catalog: MongoCatalog, database: Database[dict[str, Any]], query: ProductQuery, hint: str
+@pytest.mark.parametrize(("query", "counted_by", "ordered_by"), LISTS)
+def test_a_list_is_counted_and_found_by_an_index_alone(
+    uri: str,
+    catalog: MongoCatalog,
+    database: Database[dict[str, Any]],
+    query: ProductQuery,
+    counted_by: str,
+    ordered_by: str,
 ) -> None:
     workspace = new_workspace(catalog)
-    product = new_product(catalog, workspace, category="batteries")
-    new_product(catalog, workspace, category="toys")
-    commands = asked(uri, lambda: catalog.list_products(workspace.id, query))
-    *found, read = commands
-    assert {command["hint"] for command in found} == {hint}
+    for images in ((), externals(1)):
+        for category in ("batteries", "toys"):
+            new_product(catalog, workspace, category=category, images=images)
+    *found, read = asked(uri, lambda: catalog.list_products(workspace.id, query))
     assert read["find"] == "products"
     assert read["filter"].keys() == {"_id"}
+    (page,) = [command for command in found if "find" in command]
+    counts = [command for command in found if "aggregate" in command]
+    assert {command["hint"] for command in counts} == {counted_by}
+    assert page["hint"] == ordered_by
     # MongoDB answers a query from an index alone if the index has all fields of filter, order and projection:
     # https://www.mongodb.com/docs/manual/core/query-optimization/#covered-query
-    keys = {name for name, _ in database.products.index_information()[hint]["key"]}
-    (page,) = [command for command in found if "find" in command]
     assert page["projection"] == {"_id": True}
-    if hint != "trigrams":  # up to 300 products with a rare trigram are read
-        assert {*page["filter"], *page["sort"]} <= keys
-        (count,) = [command["pipeline"] for command in found if "aggregate" in command]
-        assert set(count[0]["$match"]) <= keys
-    assert product.created_at <= now()
+    if ordered_by == "trigrams":  # up to 300 products with a rare trigram are read
+        return
+    indexes = database.products.index_information()
+    assert {*page["filter"], *page["sort"]} <= {name for name, _ in indexes[ordered_by]["key"]}
+    (count,) = counts
+    assert set(count["pipeline"][0]["$match"]) <= {name for name, _ in indexes[counted_by]["key"]}
 
 
 @pytest.mark.parametrize("candidates", [0, 1, 3])

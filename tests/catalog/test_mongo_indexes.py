@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from auth.tokens import new_api_key
-from catalog.base import Product, ProductQuery
+from catalog.base import Product, ProductQuery, Sort
 from catalog.errors import CatalogUnavailable, DuplicateModel
 from catalog.grams import fold
 from catalog.mongo import MongoCatalog
@@ -197,11 +197,11 @@ def old(uri: str, database: Database[dict[str, Any]]) -> list[Product]:
         )
         change = {
             "$set": {"foldedName": name, "foldedModel": model, "grams": grams},
-            "$unset": {"folded": "", "missingAlt": ""},
+            "$unset": dict.fromkeys(["folded", "missingAlt", "missingImages", "sortName", "sortModel"], ""),
         }
         database.products.update_one({"_id": product.id}, change)
     database.state.drop()
-    for name in ("listed", "trigrams", "missing_alt"):
+    for name in ("listed", "trigrams", "missing_alt", "missing_images", "by_name", "by_model", "by_change"):
         database.products.drop_index(name)
     newest = [("companyId", 1), ("createdAt", -1), ("_id", -1), ("status", 1), ("category", 1)]
     database.products.create_index([*newest, ("foldedName", 1), ("foldedModel", 1)], name="newest")
@@ -225,15 +225,25 @@ def test_products_of_an_earlier_version_are_found_before_and_after_they_are_upda
 
     expected = {search: [old[index]] for search, index in SEARCHES.items()}
     with closing(MongoCatalog(uri)) as catalog:
-        missing = ProductQuery(missing_alt=True)
+        lists = {
+            ProductQuery(missing_alt=True): [old[1]],
+            ProductQuery(missing_images=True): [old[2], old[0]],
+            ProductQuery(sort=Sort.NAME): [old[1], old[0], old[2]],
+            ProductQuery(sort=Sort.NAME, page=2, limit=1): [old[0]],
+            ProductQuery(sort=Sort.UPDATED): old[::-1],
+        }
+
+        def listed(catalog: MongoCatalog) -> dict[ProductQuery, list[Product]]:
+            return {query: list(catalog.list_products(workspace_id, query).items) for query in lists}
+
         with mongodb.failing("createIndexes", errorCode=13):
             assert found(catalog) == expected
-            assert catalog.list_products(workspace_id, missing).items == [old[1]]
+            assert listed(catalog) == lists
         with closing(MongoCatalog(uri)) as other:
             other.check()
             wait_for(lambda: other._mongo.indexes.finished)
             assert found(other) == expected
-            assert other.list_products(workspace_id, missing).items == [old[1]]
+            assert listed(other) == lists
             assert find(other, "zurich") == [old[2]]
         assert {"newest", "grams"} <= names(database)  # servers of the earlier version still need them
         steps = list(catalog.prepare())
@@ -269,7 +279,7 @@ def test_a_new_database_needs_no_update(uri: str, database: Database[dict[str, A
         with pytest.raises(DuplicateModel):
             catalog.create_product(product)
         catalog.create_credential(new_api_key(product.workspace_id)[1])
-    assert database.state.find_one() == {"_id": "products", "search": 2}
+    assert database.state.find_one() == {"_id": "products", "search": 3}
 
 
 def test_a_product_that_changes_during_the_update_is_updated_as_well(

@@ -3,16 +3,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from auth.tokens import new_api_key
-from catalog.base import ProductPage, ProductQuery
+from catalog.base import ProductPage, ProductQuery, Sort
 from catalog.errors import CatalogUnavailable, DuplicateModel, ProductNotFound
 from catalog.identity import Plan, Usage, Workspace
 from catalog.ids import new_id, now
@@ -201,6 +202,10 @@ def test_the_products_of_a_database_of_version_1_are_listed_and_found(
     assert new.list_products(workspace.id, ProductQuery()) == ProductPage(products[:1], 1)
     missing = ProductQuery(missing_alt=True, show_archived=True)
     assert new.list_products(workspace.id, missing) == ProductPage(products[:1], 1)
+    bare = ProductQuery(missing_images=True, show_archived=True)
+    assert new.list_products(workspace.id, bare) == ProductPage(products[1:], 1)
+    by_name = ProductQuery(sort=Sort.NAME, show_archived=True)
+    assert new.list_products(workspace.id, by_name) == ProductPage(products[::-1], 2)
     assert new.list_products(workspace.id, ProductQuery(search="ZÜR")) == ProductPage(products[:1], 1)
     assert new.list_products(workspace.id, ProductQuery(search="strasse", status="archived")).total == 1
     assert new.list_products(workspace.id, ProductQuery(search="zurich")) == ProductPage(products[:1], 1)
@@ -257,6 +262,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SQLiteCata
                 category="toys" if index % 3 else "tyres",
                 images=externals(index % 5 % 2),
                 created_at=template.created_at + timedelta(milliseconds=index // 2),
+                updated_at=template.updated_at + timedelta(milliseconds=7 * index % 1100),
             )
             insert(connection, "products", PRODUCT.encode(product))
             add_to_index(connection, product.id)
@@ -288,6 +294,39 @@ def test_a_search_with_many_candidates_finds_what_a_look_at_each_finds(
         assert products.total == len(expected)
         found += [product.id for product in products.items]
     assert found == expected
+
+
+ORDERS: dict[Sort, Callable[[int], tuple[object, ...]]] = {
+    Sort.OLDEST: lambda index: (index // 2, index),
+    Sort.NAME: lambda index: (index,),
+    Sort.MODEL: lambda index: (f"l-{index}",),
+    Sort.UPDATED: lambda index: (-(7 * index % 1100), -index),
+}
+
+
+@pytest.mark.parametrize("sort", ORDERS)
+def test_a_list_of_many_products_is_in_the_order_that_was_asked(
+    large: tuple[SQLiteCatalog, str, list[str]], sort: Sort
+) -> None:
+    catalog, workspace_id, names = large
+    filters: list[tuple[dict[str, Any], Callable[[int], bool]]] = [
+        ({}, lambda _: True),
+        ({"category": "toys"}, lambda index: index % 3 > 0),
+        ({"missing_alt": True}, lambda index: index % 5 % 2 > 0),
+        ({"missing_images": True}, lambda index: index % 5 % 2 == 0),
+    ]
+    for search in ("", "lamp", "1 odd", "odd", "7"):
+        for fields, wanted in filters:
+            hits = [
+                index
+                for index, name in enumerate(names)
+                if wanted(index) and (search in name.lower() or search in f"l-{index}")
+            ]
+            query = ProductQuery(search=search, sort=sort, limit=250, **fields)
+            pages = [catalog.list_products(workspace_id, replace(query, page=page)) for page in range(1, 6)]
+            found = [int(product.id, 16) for page in pages for product in page.items]
+            assert found == sorted(hits, key=ORDERS[sort])
+            assert {page.total for page in pages} == {len(hits)}
 
 
 def test_a_migration_that_fails_leaves_the_old_schema(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
