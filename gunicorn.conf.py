@@ -35,9 +35,10 @@ Worker.connections_per_address = 0 if _settings.trusted_proxy_hops else _setting
 # Decoding takes most of the CPU time and runs without the interpreter's lock, so the threads of one process
 # share a core well. Several processes isolate the failures of one from the others.
 workers = _settings.web_concurrency
-# A request that is still arriving holds a thread. A thread costs little, and there are many, so that slow
-# clients do not keep others out. Decodes cost much, and their memory budget bounds them.
-threads = 200
+# A request holds a thread from the end of its head to the end of its answer. A thread costs little, and there
+# are many: 128 for uploads (turns.UPLOADS), 48 for sizes (sizes.py), 96 that wait for slow clients
+# (Worker.slow_clients), and the rest for requests that need none of these.
+threads = 320
 # The open connections, and the files and databases of the threads, must fit into the limit of open files.
 # The usual soft limit is far below the hard one.
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)

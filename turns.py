@@ -89,7 +89,9 @@ class Bounds:
         own_requests: the most requests of one workspace that hold a turn or wait.
         own_turns: the most turns that one workspace holds at a time.
         seconds: the longest wait.
-        share: the part of the limit that the turns of one workspace may hold together.
+        share: the part of what the other workspaces leave free that one workspace may take: of the limit, with
+            the turns that it holds, and of ``requests``. With 0.5, the first workspace gets a half, the second a
+            quarter, the third an eighth, so a few workspaces together do not take everything.
         queue: the total size of one workspace's waiting requests, in multiples of the limit. So few large
             requests can wait, or many small ones.
     """
@@ -123,8 +125,8 @@ class _Waiter:
 class Turns:
     """Divides a quantity, such as bytes of memory, within a limit.
 
-    A request that alone exceeds the limit gets its turn when no other turn is held; one that alone exceeds
-    its workspace's share, when its workspace holds no other. In a forked child, nothing is held at first.
+    A request that alone exceeds the limit gets its turn when no other turn is held. One that alone exceeds
+    its workspace's share gets it when its workspace holds no other. In a forked child, nothing is held at first.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -193,7 +195,11 @@ class Turns:
         own = self._requests[waiter.owner]
         if own >= self._bounds.own_requests:
             raise ShareUsed
-        if self._requests.total() >= self._bounds.requests and not self._make_room(own):
+        free = self._bounds.requests - self._requests.total()
+        if free <= 0:
+            if not self._make_room(own):
+                raise ServerBusy
+        elif own and own + 1 > self._bounds.share * (own + free):
             raise ServerBusy
         self._requests[waiter.owner] += 1
         self._queues.setdefault(waiter.owner, deque()).append(waiter)
@@ -268,7 +274,8 @@ class Turns:
         """Whether a turn for this request would exceed what its workspace may hold."""
         own = self._held[waiter.owner]
         turns = self._requests[waiter.owner] - len(self._queues[waiter.owner])
-        too_much = bool(own) and own + waiter.size > self._bounds.share * waiter.limit
+        others = self._held.total() - own
+        too_much = bool(own) and own + waiter.size > self._bounds.share * (waiter.limit - others)
         return too_much or turns >= self._bounds.own_turns
 
     def _order(self) -> Iterator[str]:
@@ -283,9 +290,9 @@ class Turns:
 #: The most bytes of upload bodies that a process holds. A form is parsed into a second copy, and the stored
 #: file may be a third.
 BODIES: Final = 160_000_000
-#: A worker has 200 threads (gunicorn.conf.py): uploads leave at least 72 to all other requests. A slow sender
+#: A worker has 320 threads (gunicorn.conf.py): uploads leave at least 192 to all other requests. A slow sender
 #: holds its place until its deadline, so a place for a small body costs little and there are many.
-UPLOADS: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=64, seconds=5, share=0.5))
+UPLOADS: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=64, seconds=2, share=0.5))
 
 
 @contextmanager

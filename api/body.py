@@ -46,7 +46,7 @@ def read_body(limit: int) -> bytes:
 
 
 def _is_late() -> bool:
-    """Whether the deadline that ``worker.py`` sets for the request to arrive has passed."""
+    """Whether the deadline that ``worker/`` sets for the request to arrive has passed."""
     deadline: float | None = getattr(request.environ.get("gunicorn.socket"), "deadline", None)
     return deadline is not None and time.monotonic() >= deadline
 

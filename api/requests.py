@@ -107,7 +107,7 @@ def _close_after_a_cut_body(response: Response) -> None:
     """
     if response.status_code == HTTPStatus.BAD_REQUEST and request.method not in ("GET", "HEAD"):
         close: Callable[[], None] | None = request.environ.get("vetrina.close")
-        if close is not None:  # only worker.py sets it
+        if close is not None:  # only worker/ sets it
             close()
 
 

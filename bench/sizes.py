@@ -27,7 +27,7 @@ from bench.targets import PEERS, PeerUnavailable, node_packages
 from config import Settings
 from resizing import EFFORT, QUALITY, resize, sizes_of
 from tests.servers import ROOT
-from worker import _Heap
+from worker import Heap
 
 ROUNDS: Final = 5
 OURS: Final = "Vetrina"
@@ -169,7 +169,7 @@ def measure(folder: Path, rounds: int = ROUNDS) -> Sizes:
 
 def make_from_input() -> None:
     """Makes a size for each line of the input, as ``bench/peers/sharp_sizes.js`` does."""
-    _Heap()  # the memory settings of a worker
+    Heap()  # the memory settings of a worker
     for line in sys.stdin:
         order = json.loads(line)
         data = Path(order["path"]).read_bytes()

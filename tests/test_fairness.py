@@ -223,6 +223,46 @@ def test_a_client_that_keeps_its_answered_connection_open_delays_no_other_client
         assert time.monotonic() - begun < 2
 
 
+#: What each of many slow clients sends before it stops; "PICTURE" is the path of a large picture.
+SLOW_CLIENTS = {
+    "no byte": b"",
+    "half a head": b"GET /healthz HTTP/1.1\r\nHo",
+    "a request, and half the head of the next one": head("/healthz", method="GET") + b"GET /",
+    "a part of a JSON body": head("/api/v1/products", "Content-Length: 900") + b"{",
+    "a part of a form without a key": head(f"/api/v1/products/{24 * 'a'}/images", "Content-Length: 900"),
+    "a request for a picture that they do not read": head("PICTURE", method="GET"),
+}
+
+
+@pytest.fixture(scope="module")
+def large_picture(other: Shop) -> bytes:
+    """The path of a picture that is larger than the buffers of a connection."""
+    noise = picture(1200, 1200)
+    noise.frombytes(os.urandom(3 * 1200 * 1200))
+    data = encoded(noise, "PNG", compress_level=0)
+    url = other.upload(other.new_product(), data).json()["imageUrl"]
+    return str(url).removeprefix(other.server.url).encode()
+
+
+@pytest.mark.parametrize("sent", SLOW_CLIENTS.values(), ids=SLOW_CLIENTS)
+def test_slow_clients_at_many_addresses_delay_nobody_else(
+    other: Shop, large_picture: bytes, sent: bytes
+) -> None:
+    sent = sent.replace(b"PICTURE", large_picture)
+    with ExitStack() as stack:
+        for number in range(450):  # more than there are threads
+            stack.enter_context(connect(other.server, sent, source=f"127.0.0.{2 + number % 8}"))
+        assert_served(other)
+
+
+def test_more_half_heads_than_connections_are_displaced_by_others(other: Shop) -> None:
+    with ExitStack() as stack:
+        for number in range(1100):
+            sent = b"GET / HTTP/1.1\r\nHo"
+            stack.enter_context(connect(other.server, sent, source=f"127.0.0.{2 + number % 8}"))
+        assert_served(other)
+
+
 def test_an_address_has_a_bounded_number_of_connections(tmp_path: Path) -> None:
     with (
         gunicorn(tmp_path, WEB_CONCURRENCY="1", MAX_CONNECTIONS_PER_ADDRESS="5") as server,
@@ -253,12 +293,9 @@ def test_behind_a_trusted_proxy_the_number_of_connections_has_no_bound(tmp_path:
         assert [read_answer(connection)[0] for connection in connections] == [200] * 20
 
 
-def test_a_client_that_reads_too_slowly_or_not_at_all_is_cut(other: Shop) -> None:
-    noise = picture(1200, 1200)
-    noise.frombytes(os.urandom(3 * 1200 * 1200))
-    data = encoded(noise, "PNG", compress_level=0)
-    url = other.upload(other.new_product(), data).json()["imageUrl"]
-    request = head(url.removeprefix(other.server.url), "Connection: close", method="GET")
+def test_a_client_that_reads_too_slowly_or_not_at_all_is_cut(other: Shop, large_picture: bytes) -> None:
+    size = len(requests.get(f"{other.server.url}{large_picture.decode()}", timeout=20).content)
+    request = head(large_picture.decode(), "Connection: close", method="GET")
     received = {"slow": 0, "silent": 0}
     with socket.socket() as slow, socket.socket() as silent:
         for reader in (slow, silent):
@@ -274,4 +311,4 @@ def test_a_client_that_reads_too_slowly_or_not_at_all_is_cut(other: Shop) -> Non
             with suppress(ConnectionResetError):
                 while piece := reader.recv(1 << 16):
                     received[name] += len(piece)
-    assert max(received.values()) < len(data)
+    assert max(received.values()) < size

@@ -66,7 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     "app": {"*"},
     "config": set(),
     "logs": set(),
-    "worker": {"gunicorn"},
+    "worker": {"worker", "gunicorn"},
     "errors": set(),
     "process_local": set(),
     "turns": set(),

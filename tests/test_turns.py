@@ -207,6 +207,28 @@ def test_a_workspace_that_has_used_its_share_does_not_stop_another() -> None:
         assert refusal(turns, "bert", 50) is None
 
 
+def test_each_further_workspace_has_a_share_of_what_the_others_leave_free() -> None:
+    turns = Turns(Bounds(requests=99, own_requests=99, own_turns=99, seconds=0.1, share=0.5))
+    with ExitStack() as stack:
+        for name, share in (("anna", 50), ("bert", 25), ("carl", 12)):
+            with requests_of(name):
+                stack.enter_context(turns.turn(share - 1, LIMIT))
+                stack.enter_context(turns.turn(1, LIMIT))
+            assert refusal(turns, name, 1) is ServerBusy
+        assert refusal(turns, "dora", 13) is None  # more than her share, but she holds nothing else
+
+
+def test_a_few_workspaces_do_not_take_all_places() -> None:
+    turns = Turns(Bounds(requests=16, own_requests=8, own_turns=8, seconds=PATIENCE, share=0.5))
+    with ExitStack() as stack:
+        for name, share, error in (("anna", 8, ShareUsed), ("bert", 4, ServerBusy), ("carl", 2, ServerBusy)):
+            for _ in range(share):
+                with requests_of(name):
+                    stack.enter_context(turns.turn(1, LIMIT))
+            assert refusal(turns, name) is error
+        assert refusal(turns, "dora") is None
+
+
 def test_a_workspace_has_a_bounded_number_of_turns_at_a_time() -> None:
     turns = Turns(Bounds(requests=9, own_requests=9, own_turns=2, seconds=0.1))
     with requests_of("anna"), turns.turn(1, LIMIT), turns.turn(1, LIMIT):

@@ -283,6 +283,45 @@ def test_a_long_address_is_answered_in_json(shop: Shop) -> None:
     assert (status, body) == (414, {"error": "URI too long"})
 
 
+def test_a_head_is_refused_at_once_if_a_line_does_not_end_with_crlf(shop: Shop) -> None:
+    for request in (b"GET / HTTP/1.1\nHost: x\n", b"GET / HTTP/1.1\r\nHost: x\n"):
+        assert exchange(shop, request) == (400, {"error": "Bad request"})
+
+
+@pytest.mark.parametrize("size", [1 << 10, 10 << 10])
+def test_a_head_of_many_kilobytes_is_refused_however_it_arrives(shop: Shop, size: int) -> None:
+    request = head("/healthz", *(f"X-{number}: {8000 * 'a'}" for number in range(5)), method="GET")
+    pieces = [request[start : start + size] for start in range(0, 33 << 10, size)]
+    too_large = (431, {"error": "Request header fields too large"})
+    assert exchange(shop, *pieces) == exchange(shop, request) == too_large
+
+
+def test_an_endless_first_line_is_refused(shop: Shop) -> None:
+    assert exchange(shop, b"GET /" + bytes(40_000)) == (414, {"error": "URI too long"})
+
+
+def test_a_head_may_arrive_byte_by_byte_after_an_empty_line(shop: Shop) -> None:
+    request = b"\r\n" + head("/healthz", "Connection: close", method="GET")
+    with socket.create_connection(("127.0.0.1", shop.server.port), timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in request:
+            connection.sendall(bytes([byte]))
+        assert read_answer(connection)[0] == 200
+
+
+@pytest.mark.parametrize("cut", [1, 20, 30_000])
+def test_requests_that_arrive_together_are_all_answered(shop: Shop, cut: int) -> None:
+    padding = f"X-Padding: {1000 * 'a'}"
+    sent = 40 * head("/healthz", padding, method="GET") + head("/healthz", "Connection: close", method="GET")
+    with socket.create_connection(("127.0.0.1", shop.server.port), timeout=10) as connection:
+        connection.sendall(sent[:-cut])
+        received = connection.recv(1)  # the first answers come before the rest is sent
+        connection.sendall(sent[-cut:])
+        while piece := connection.recv(65536):
+            received += piece
+    assert received.count(b"HTTP/1.1 200 OK\r\n") == 41
+
+
 def test_two_framings_at_once_are_refused(shop: Shop, product_url: str) -> None:
     path = product_url.removeprefix(shop.server.url) + "/images"
     request = head(
@@ -449,6 +488,21 @@ def test_an_upload_in_flight_is_finished_by_a_server_that_stops(tmp_path: Path) 
             server.process.terminate()
             connection.sendall(body)
             assert read_answer(connection)[0] == 201
+        assert server.process.wait(20) == 0
+
+
+def test_connections_without_a_request_do_not_delay_a_stop(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, WEB_CONCURRENCY="1") as server, ExitStack() as stack:
+        address = ("127.0.0.1", server.port)
+        silent = stack.enter_context(socket.create_connection(address, timeout=20))
+        half = stack.enter_context(socket.create_connection(address, timeout=20))
+        half.sendall(b"GET / HTTP/1.1\r\n")
+        other = stack.enter_context(socket.create_connection(address, timeout=20))
+        other.sendall(head("/healthz", "Connection: close", method="GET"))
+        assert read_answer(other)[0] == 200  # so the worker has the others too
+        server.process.terminate()
+        assert read_answer(half) == (408, {"error": "Request timeout"})
+        assert silent.recv(1) == b""
         assert server.process.wait(20) == 0
 
 

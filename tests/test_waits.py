@@ -1,0 +1,67 @@
+"""The bound of the threads that wait for slow clients."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from worker.waits import Waits
+
+
+@dataclass(eq=False)
+class Connection:
+    """A connection that records whether it was cut."""
+
+    network: str
+    since: float
+    is_cut: bool = False
+
+    def cut(self) -> None:
+        self.is_cut = True
+
+
+def waits_of(most: int, connections: list[Connection]) -> tuple[list[Connection], list[str]]:
+    """Lets threads wait for these connections, one after the other.
+
+    Returns:
+        The connections that were cut, and the networks that were reported.
+    """
+    reported: list[str] = []
+    waits = Waits(most, reported.append)
+    with ExitStack() as stack:
+        for connection in connections:
+            stack.enter_context(waits.waiting(connection))
+        return [connection for connection in connections if connection.is_cut], reported
+
+
+def test_as_many_waits_as_allowed_are_not_cut() -> None:
+    assert waits_of(3, [Connection("a", 1), Connection("a", 2), Connection("b", 3)]) == ([], [])
+
+
+def test_the_network_with_the_most_waits_loses_its_oldest_request() -> None:
+    honest, second, first = Connection("a", 1), Connection("b", 3), Connection("b", 2)
+    assert waits_of(2, [honest, second, first]) == ([first], ["b"])
+
+
+def test_of_networks_with_as_many_waits_the_oldest_request_is_cut() -> None:
+    newer, older, newest = Connection("a", 2), Connection("b", 1), Connection("c", 3)
+    assert waits_of(2, [newer, older, newest]) == ([older], ["b"])
+
+
+def test_each_further_wait_costs_one_of_the_attackers() -> None:
+    honest = Connection("a", 0)
+    attackers = [Connection("b", number) for number in range(1, 8)]
+    assert waits_of(3, [honest, *attackers]) == (attackers[:5], ["b"] * 5)
+
+
+def test_a_wait_that_ended_does_not_count() -> None:
+    waits = Waits(1, lambda _: None)
+    first, second = Connection("a", 1), Connection("a", 2)
+    with waits.waiting(first):
+        pass
+    with waits.waiting(second):
+        assert not second.is_cut
+    with waits.waiting(first), waits.waiting(second):
+        assert first.is_cut
+    with waits.waiting(second):
+        assert not second.is_cut

@@ -1,0 +1,164 @@
+"""The connection to a client, with one deadline for a request and one for its answer."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Final
+
+from worker.refusals import RequestTimeout
+from worker.waits import Waits
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+#: The most bytes of a file that one call hands to the kernel.
+_MOST_SENT: Final = 1 << 20
+#: The events of a closed connection. Only Linux reports that a client closed it without a reset.
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+
+class DeadlineSocket(socket.socket):
+    """A connection with one deadline for all reads of a request, and a separate one for the answer.
+
+    The timeout of a socket applies to each call separately. A client that sends or reads single bytes slowly
+    never exceeds it.
+
+    Args:
+        descriptor: of the accepted connection.
+        network: see ``network_of``.
+        send_seconds: how long the client may take to read an answer.
+        waits: where a thread that waits for the client is counted.
+        on_close: called once, when the connection is closed.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        network: str,
+        *,
+        send_seconds: float,
+        waits: Waits,
+        on_close: Callable[[], None] | None,
+    ) -> None:
+        super().__init__(fileno=descriptor)
+        self.network = network
+        self.since = 0.0
+        #: When the request must have arrived: of time.monotonic().
+        self.deadline = 0.0
+        #: What the main thread has read.
+        self.ahead = bytearray()
+        self._send_seconds = send_seconds
+        self._send_deadline: float | None = None
+        self._waits = waits
+        self._on_close = on_close
+
+    def begin(self) -> None:
+        """Starts a request whose head is in ``ahead``. The deadline is now, because the head is complete."""
+        self.since = self.deadline = time.monotonic()
+        self._send_deadline = None
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Reads the bytes that have arrived, or waits for some until the deadline.
+
+        The first call returns all of ``ahead``, even if it is more than ``size``: gunicorn keeps what it does
+        not need yet, and looks there, and not here, for a next request.
+
+        Raises:
+            RequestTimeout: nothing arrived.
+        """
+        if self.ahead:
+            data = bytes(self.ahead)
+            self.ahead.clear()
+            return data
+        # The time of an answer starts at its first byte, also after a "100 Continue".
+        self._send_deadline = None
+        while True:
+            try:
+                return super().recv(size, flags | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                if not self._wait(select.POLLIN, self.deadline):
+                    raise RequestTimeout from None
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        """Sends everything. Raises ConnectionResetError if the client does not read it in time."""
+        left = memoryview(data).cast("B")
+        while left:
+            try:
+                left = left[super().send(left, flags | socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                self._wait_to_send()
+
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:  # type: ignore[override]  # a file with a descriptor
+        """Sends ``count`` bytes of a file, or all. Raises ConnectionResetError, as ``sendall`` does."""
+        self.setblocking(False)
+        sent = 0
+        while count is None or sent < count:
+            left = _MOST_SENT if count is None else min(count - sent, _MOST_SENT)
+            try:
+                done = os.sendfile(self.fileno(), file.fileno(), offset + sent, left)
+            except BlockingIOError:
+                self._wait_to_send()
+                continue
+            if not done:
+                break
+            sent += done
+        return sent
+
+    def _wait_to_send(self) -> None:
+        if self._send_deadline is None:
+            self.since = time.monotonic()
+            self._send_deadline = self.since + self._send_seconds
+        if not self._wait(select.POLLOUT, self._send_deadline):
+            raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer")
+
+    def _wait(self, event: int, deadline: float) -> bool:
+        """Waits for an event. Returns False at the deadline, or if the connection is cut."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        ready = select.poll()
+        ready.register(self, event)
+        with self._waits.waiting(self):
+            return bool(ready.poll(1000 * left)) and self.deadline > 0
+
+    def cut(self) -> None:
+        """Ends the connection while another thread waits for it. No answer can be sent any more."""
+        self.deadline = self._send_deadline = 0.0
+        with suppress(OSError):  # the client may be gone
+            self.shutdown(socket.SHUT_RDWR)
+
+    def is_hung_up(self) -> bool:
+        """Whether the client is known to have closed the connection, or only its sending half."""
+        state = select.poll()
+        state.register(self, _HUNG_UP)
+        return bool(state.poll(0))
+
+    def close(self) -> None:
+        """Closes the connection and reports it to ``on_close``."""
+        super().close()
+        if self._on_close is not None:
+            self._on_close()
+            self._on_close = None
+
+
+def network_of(address: object) -> str:
+    """The address of a client, or the /64 network of an IPv6 address: one customer has all of it.
+
+    Args:
+        address: as ``socket.accept`` returns it; of a Unix socket, the network is empty.
+    """
+    host = str(address[0]) if isinstance(address, tuple) and address else ""
+    try:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))

@@ -1,0 +1,226 @@
+"""gunicorn's threaded worker, as ``gunicorn.conf.py`` configures it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from gunicorn import util
+from gunicorn.glogging import Logger as GunicornLogger
+from gunicorn.http import errors
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from worker.heads import HEAD_DEADLINE, Heads
+from worker.heap import Heap
+from worker.refusals import AmbiguousRequest, answer, refusal
+from worker.sockets import DeadlineSocket, network_of
+from worker.waits import Waits
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from gunicorn.http.wsgi import Response
+
+#: Headers that would become variables of CGI (RFC 3875 section 4.1): they say where the application is.
+_FORBIDDEN: Final = {"SCRIPT_NAME", "PATH_INFO"}
+
+#: The errors of accept(2) when the process or the system lacks descriptors or memory, for now.
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+#: The pause after such an error, in seconds: without it the loop would spin, as the connection stays ready.
+_EXHAUSTION_PAUSE: Final = 0.1
+#: The seconds between two warnings of the same kind.
+_WARNING_PAUSE: Final = 60.0
+
+
+class Logger(GunicornLogger):
+    """gunicorn's log without its access lines: the application writes a line for each request.
+
+    ``accesslog = None`` does not suffice: gunicorn writes the lines if it has a ``logconfig_dict``.
+    """
+
+    access_log_enabled = False
+
+
+def _closable(app: WSGIApplication) -> WSGIApplication:
+    """Gives ``app`` a function in ``environ["vetrina.close"]``, which ends the connection after the answer.
+
+    PEP 3333 forbids an application to set the header ``Connection``, and gunicorn drops it.
+    """
+
+    def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response: Response = start_response.__self__  # type: ignore[attr-defined]  # a bound method
+        environ["vetrina.close"] = response.force_close
+        return app(environ, start_response)
+
+    return call
+
+
+class Worker(ThreadWorker):
+    """gunicorn's threaded worker with deadlines, connection limits and JSON refusals."""
+
+    #: How long a body may take to arrive, and an answer to be read, in seconds.
+    request_deadline = 60.0
+    #: The most connections that an address, or an IPv6 /64 network, has to this process; 0: any number.
+    connections_per_address = 0
+    #: The most threads that wait for clients.
+    slow_clients = 96
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accepts a connection, and makes room for the next one.
+
+        If a descriptor or memory is lacking, pauses and leaves the connection in the queue.
+        """
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            self.log.warning("no connection can be taken: %s", error.strerror)
+            time.sleep(_EXHAUSTION_PAUSE)
+        if self.nr_conns >= self.worker_connections and not self._heads.evict() and self.keepalived_conns:
+            idle = self.keepalived_conns.popleft()
+            self.poller.unregister(idle.sock)
+            self._end(idle)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Waits for the head of the connection's next request. A new connection may be refused here."""
+        if self.cfg.is_ssl:  # the bytes of the head are encrypted
+            super().enqueue_req(conn)
+            return
+        sock = conn.sock
+        if not isinstance(sock, DeadlineSocket):
+            network = network_of(conn.client)
+            admitted = self._admits(network)
+            conn.sock = sock = self._wrap(conn, network, is_counted=admitted)
+            if not admitted:
+                self._refuse(conn, sock)
+                return
+        if isinstance(conn.parser, RequestParser):  # it may have read a part of the next request
+            sock.ahead += conn.parser.unreader.take_buffered()
+        self._heads.await_head(conn, sock, min(HEAD_DEADLINE, self.request_deadline))
+
+    def _admits(self, network: str) -> bool:
+        """Whether this network may have one more connection."""
+        limited = network and self.connections_per_address
+        return not limited or self._connections[network] < self.connections_per_address
+
+    def _wrap(self, conn: TConn, network: str, *, is_counted: bool) -> DeadlineSocket:
+        self._connections[network] += is_counted
+        return DeadlineSocket(
+            conn.sock.detach(),
+            network,
+            send_seconds=self.request_deadline,
+            waits=self._waits,
+            on_close=partial(self._count_out, network) if is_counted else None,
+        )
+
+    def _count_out(self, network: str) -> None:
+        self._connections[network] -= 1
+        if not self._connections[network]:
+            del self._connections[network]
+
+    def _refuse(self, conn: TConn, sock: DeadlineSocket) -> None:
+        self._warn(
+            "%s has more than MAX_CONNECTIONS_PER_ADDRESS connections to a process; if it is a proxy, "
+            "set TRUSTED_PROXY_HOPS",
+            sock.network,
+        )
+        with suppress(
+            OSError
+        ):  # usually the request has arrived, and unread bytes would reset the connection
+            sock.setblocking(False)
+            socket.socket.recv(sock, 1 << 16)
+        self._heads.refuse(conn, sock, answer(429, "Too many connections", "Retry-After: 2"))
+
+    def _warn(self, message: str, network: str) -> None:
+        """Logs a warning, at most one of each kind a minute."""
+        now = time.monotonic()
+        if now >= self._next_warnings.get(message, 0.0):
+            self._next_warnings[message] = now + _WARNING_PAUSE
+            self.log.warning(message, network)
+
+    def _report_cut(self, network: str) -> None:
+        self._warn("too many clients send or read slowly; connections of %s are cut", network)
+
+    def _end(self, conn: TConn) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def handle(self, conn: TConn) -> bool:
+        """Serves a request of a connection, in a thread."""
+        if isinstance(conn.sock, DeadlineSocket):
+            conn.sock.begin()
+        return super().handle(conn)
+
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        """Answers a request whose head has arrived.
+
+        Raises:
+            AmbiguousRequest: it has no ``Host`` (RFC 9112 section 3.2), or a header of ``_FORBIDDEN``.
+        """
+        headers = dict(req.headers)
+        if not headers.get("HOST") or _FORBIDDEN.intersection(headers):
+            raise AmbiguousRequest
+        if isinstance(conn.sock, DeadlineSocket):
+            conn.sock.deadline = conn.sock.since + self.request_deadline
+        return super().handle_request(req, conn)
+
+    def finish_request(self, conn: TConn, fs: Future[bool]) -> None:
+        """Takes a connection back from its thread, in the main thread.
+
+        gunicorn would wait up to two seconds for the client to close the connection, in this thread.
+        """
+        over = not fs.cancelled() and fs.exception() is None and fs.result() is False
+        if over and isinstance(conn.sock, DeadlineSocket):
+            self._heads.linger(conn, conn.sock)
+        else:
+            super().finish_request(conn, fs)
+
+    def murder_pending(self) -> None:
+        """Ends the connections whose deadline has passed; the main thread calls it once a second."""
+        super().murder_pending()
+        self._heads.expire(stopping=not self.alive)
+
+    def notify(self) -> None:
+        """Reports to the arbiter, in the main thread: at least once a second."""
+        super().notify()
+        self._heap.give_back()
+
+    def load_wsgi(self) -> None:
+        """Loads the application, and lets it end the connection of a request (``_closable``)."""
+        super().load_wsgi()
+        self.wsgi = _closable(self.wsgi)  # type: ignore[assignment,arg-type]  # gunicorn's stubs have narrower types
+
+    def init_process(self) -> None:
+        """Runs in the new process, before it has threads."""
+        self._heap = Heap()
+        self._connections: Counter[str] = Counter()  # only the main thread uses it: it opens and closes
+        self._next_warnings: dict[str, float] = {}  # of time.monotonic()
+        self._waits = Waits(self.slow_clients, self._report_cut)
+        # gunicorn looks up dozens of settings per request, each through a method. Attributes are faster.
+        vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        super().init_process()
+
+    def run(self) -> None:
+        """Accepts connections until the worker stops."""
+        self._heads = Heads(self.poller, complete=super().enqueue_req, end=self._end)
+        super().run()
+
+    def handle_error(
+        self, req: Request | None, client: socket.socket, addr: object, exc: BaseException
+    ) -> None:
+        """Answers a request that failed outside the application, and logs it without its text."""
+        if isinstance(exc, errors.ParseException):
+            self.log.info("refused a malformed request: %s", type(exc).__name__)
+        else:
+            self.log.error("error handling a request", exc_info=exc)
+        with suppress(OSError):  # the client may be gone
+            util.write_nonblock(client, refusal(exc))
