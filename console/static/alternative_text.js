@@ -15,6 +15,7 @@ export class AlternativeTexts {
   #select;
   #tools;
   #entries = new WeakMap(); // field → entry
+  #sent = new WeakMap(); // entry → the texts by language that are being saved
 
   // `select` chooses the language; `changed` is called afterwards.
   constructor({ pictures, select, changed, ...tools }) {
@@ -64,8 +65,20 @@ export class AlternativeTexts {
     if (moved || field !== document.activeElement) field.value = this.#saved(entry);
   }
 
+  // The text of a picture in the chosen language, or that there is none.
+  captionOf(entry) {
+    const text = this.#saved(entry);
+    if (text || textOf(entry.image) === "") return text;
+    return say("altNone", { language: this.#select.selectedOptions[0].text });
+  }
+
+  // Shows the saved text again in place of what the user typed.
+  reset(field) {
+    field.value = this.#saved(this.#entries.get(field));
+  }
+
   #saved(entry) {
-    return entry.image.alt?.[this.language] ?? "";
+    return this.#sent.get(entry)?.[this.language] ?? entry.image.alt?.[this.language] ?? "";
   }
 
   #leave(field) {
@@ -78,11 +91,14 @@ export class AlternativeTexts {
 
   async #save(entry, language, text, before) {
     const { announce, toasts, tell } = this.#tools;
+    this.#sent.set(entry, { ...this.#sent.get(entry), [language]: text });
     try {
       await this.#pictures.describe(entry, language, text);
     } catch (problem) {
       tell(problem);
       return;
+    } finally {
+      delete this.#sent.get(entry)[language];
     }
     announce(say("altSaved"));
     const undo = () =>

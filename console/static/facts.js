@@ -22,6 +22,12 @@ export function made(term) {
   return say(`made.${term}`) ?? term;
 }
 
+// That something was removed from the file. The location is named, because it says most about a person.
+export function removedInShort({ metadataRemoved }) {
+  if (!metadataRemoved?.length) return undefined;
+  return say(metadataRemoved.includes("gps") ? "removedLocation" : "removedOthers");
+}
+
 // The location comes first, because it says most about a person. A kind may have the same words as another one.
 function removed(kinds) {
   const words = kinds.toSorted((a, b) => (b === "gps") - (a === "gps")).map((kind) => say(`removed.${kind}`) ?? kind);

@@ -72,13 +72,10 @@ export class Pictures {
     await this.#adopt(await call("GET", this.#path, { headers: { "Cache-Control": "no-cache" } }));
   }
 
-  // Moves a visible picture to a position among the visible ones.
-  move(entry, place) {
-    const others = this.visible.filter((other) => other !== entry);
-    const before = others[place];
-    const rest = this.entries.filter((other) => other !== entry);
-    rest.splice(before ? rest.indexOf(before) : rest.length, 0, entry);
-    this.entries = rest;
+  // Sets the order of the visible pictures. Those that are hidden keep their positions.
+  arrange(entries) {
+    const next = entries.values();
+    this.entries = this.entries.map((entry) => (entry.hidden || entry.gone ? entry : next.next().value));
     this.#moves += 1;
     this.#show();
   }
@@ -202,6 +199,6 @@ export class Pictures {
   }
 }
 
-function same(some, others) {
+export function same(some, others) {
   return some.length === others.length && some.every((each, place) => each === others[place]);
 }

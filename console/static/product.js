@@ -1,15 +1,19 @@
 // The page of one product: renders its pictures and connects the controls that change them.
 
-import { AlternativeTexts, textOf } from "./alternative_text.js";
-import { Problem, inTurn, say } from "./api.js";
+import { AlternativeTexts } from "./alternative_text.js";
+import { Problem, say } from "./api.js";
+import { describe, makeCaptions } from "./captions.js";
+import { Changes } from "./changes.js";
 import { copy } from "./copy.js";
 import { makeDetails } from "./details.js";
-import { makeSortable } from "./drag.js";
-import { made } from "./facts.js";
+import { makeFillToggle } from "./fill.js";
+import { Grid, buttonOf } from "./grid.js";
 import { Pictures } from "./pictures.js";
 import { Selection, download } from "./selection.js";
-import { recoverSizes, showSmall } from "./sources.js";
+import { isDragging, makeSortable } from "./sorting.js";
+import { recoverSizes } from "./sources.js";
 import { Toasts } from "./toasts.js";
+import { makeTools } from "./tools.js";
 import { Uploads } from "./uploads.js";
 import { makeViewer } from "./viewer.js";
 
@@ -19,29 +23,52 @@ const list = byId("pictures");
 const mayWrite = "mayWrite" in product.dataset;
 const most = Number(product.dataset.most);
 const REFRESH_MS = 20_000;
-const items = new Map(); // entry → list item element
 
 const toasts = new Toasts(byId("toasts"), byId("toast-template"));
 const pictures = new Pictures(product.dataset.id, { show, tell });
-const alt = (entry) =>
-  textOf(entry.image) || say("picture", { number: pictures.visible.indexOf(entry) + 1, name: product.dataset.name });
-const texts =
-  mayWrite && new AlternativeTexts({ pictures, select: byId("alt-language"), changed: show, announce, toasts, tell });
-const focusOn = (entry) => items.get(entry)?.querySelector("a").focus();
-const selection =
-  mayWrite &&
-  new Selection(pictures, byId("selection"), {
-    front: (entries) => moveSeveral(entries, 0),
-    back: (entries) => moveSeveral(entries, pictures.visible.length),
-    download,
-    delete: removeSeveral,
-    changed() {
-      show();
-      (list.querySelector(".view") ?? byId("files")).focus();
+const changes = new Changes(pictures, { toasts, announce, tell, shown: (entry) => viewer.shows(entry) || grid.focus(entry) });
+const texts = mayWrite
+  ? new AlternativeTexts({ pictures, select: byId("alt-language"), changed: show, announce, toasts, tell })
+  : null;
+const selection = mayWrite ? makeSelection() : null;
+const grid = new Grid(list, {
+  template: byId("picture-template"),
+  pictures,
+  name: () => product.dataset.name,
+  texts,
+  selection,
+});
+const showDetails = makeDetails({ pictures, mayWrite, announce, toasts, tell });
+const viewer = makeViewer(byId("viewer"), {
+  pictures,
+  alt: (entry) => grid.alt(entry),
+  copy: copyUrl,
+  closed: (entry) => grid.focus(entry),
+  texts,
+  remove: (entry) => changes.delete([entry]),
+  toasts: byId("toasts"),
+});
+
+function makeSelection() {
+  const bar = byId("selection");
+  // The bar is hidden after an action: the focus goes to the pictures.
+  const then = (work) => (entries) => {
+    work(entries);
+    (list.querySelector(".view") ?? byId("files")).focus();
+  };
+  return new Selection(pictures, {
+    bar,
+    usual: byId("grid-bar"),
+    changed: show,
+    actions: {
+      front: then((entries) => changes.move(entries, 0)),
+      back: then((entries) => changes.move(entries, pictures.visible.length)),
+      download: then(download),
+      delete: then((entries) => changes.delete(entries)),
+      none: then(() => {}),
     },
   });
-const showDetails = makeDetails({ pictures, mayWrite, announce, toasts, tell });
-const view = makeViewer(byId("viewer"), { pictures, alt, copy: copyUrl, closed: focusOn, texts, remove });
+}
 
 // Adds a line to the live region for each message. Replacing a line could keep a screen reader from reading
 // the earlier one.
@@ -50,12 +77,12 @@ function announce(text, seen = false) {
     // A screen reader ignores the page behind a modal dialog. Clearing first makes a repeated text be read again.
     byId("viewer-live").textContent = "";
     setTimeout(() => (byId("viewer-live").textContent = text), 50);
-    return;
+  } else {
+    const line = document.createElement("p");
+    line.textContent = text;
+    byId("live").append(line);
+    while (byId("live").children.length > 10) byId("live").firstElementChild.remove();
   }
-  const line = document.createElement("p");
-  line.textContent = text;
-  byId("live").append(line);
-  while (byId("live").children.length > 10) byId("live").firstElementChild.remove();
   if (seen) toasts.add(text);
 }
 
@@ -63,33 +90,19 @@ function tell(problem) {
   announce((problem instanceof Problem ? problem : new Problem(0)).sentence, true);
 }
 
-// --- rendering the list
+// --- rendering
 
 function show() {
+  if (isDragging()) return; // the end of the drag shows it
   if (pictures.product) showDetails(pictures.product);
   const entries = pictures.visible;
-  const focused = document.activeElement;
-  for (const [entry, item] of items) {
-    if (entries.includes(entry)) continue;
-    item.remove();
-    items.delete(entry);
-  }
-  texts?.offerLanguagesOf?.(entries);
-  entries.forEach((entry, place) => {
-    const item = items.get(entry) ?? make(entry);
-    if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
-    showSmall(item.querySelector("img"), entry.image);
-    label(item, place, entries.length);
-    describe(item, entry);
-    if (mayWrite) selection.show(item.querySelector(".choose"), entry);
-  });
-  if (mayWrite) selection.show();
-  while (list.children.length > entries.length) list.lastElementChild.remove();
+  texts?.offerLanguagesOf(entries);
+  grid.show();
+  selection?.showBar();
+  viewer.update();
   byId("no-pictures").hidden = entries.length > 0;
   if (mayWrite) showRoom(entries.length < most);
   byId("count").textContent = say("count", { count: entries.length, most });
-  // Moving an element removes the focus from its descendants; restore it.
-  if (focused?.isConnected && focused !== document.activeElement) focused.focus();
 }
 
 // The drop zone, or why there is none.
@@ -100,127 +113,70 @@ function showRoom(room) {
   if (!room && hadFocus) list.lastElementChild.querySelector("a").focus();
 }
 
-function make(entry) {
-  const item = byId("picture-template").content.firstElementChild.cloneNode(true);
-  item.querySelector("a").href = entry.image.url;
-  const field = item.querySelector("textarea");
-  if (field) texts.connect(field, item.querySelector(".counter"));
-  if (mayWrite) selection.connect(item.querySelector(".choose"), entry);
-  items.set(entry, item);
-  return item;
+// --- actions
+
+// Runs an action of the picture of a tile.
+function act(item, name) {
+  const entry = grid.entryOf(item);
+  const place = pictures.visible.indexOf(entry);
+  if (!entry || (!mayWrite && !["copy", "download", "more"].includes(name))) return;
+  const actions = {
+    first: () => place > 0 && changes.move([entry], 0),
+    earlier: () => place > 0 && changes.move([entry], place - 1),
+    later: () => place < pictures.visible.length - 1 && changes.move([entry], place + 1),
+    copy: () => copyUrl(entry),
+    download: () => download([entry]),
+    describe: () => describe(item),
+    choose: () => item.querySelector(".choose").click(),
+    delete: () => removeFromGrid(selection.around(entry)),
+    more: () => toggleTools(item),
+  };
+  actions[name]?.();
 }
 
-function label(item, place, count) {
-  const values = { number: place + 1, name: product.dataset.name };
-  item.querySelector("a").setAttribute("aria-label", say("view", values));
-  item.querySelector(".choose")?.setAttribute("aria-label", say("choose", values));
-  for (const name of ["first", "earlier", "later", "copy", "delete"]) {
-    const button = buttonOf(item, name);
-    button?.setAttribute("aria-label", say(name, values));
-    if (button) button.title = say(name, values);
+// After a deletion the picture that takes the place has the focus, on the same kind of control.
+function removeFromGrid(entries) {
+  const place = pictures.visible.indexOf(entries[0]);
+  const onTool = document.activeElement?.closest("[role=toolbar]");
+  selection.clear();
+  changes.delete(entries);
+  const next = list.children[Math.min(place, list.children.length - 1)];
+  if (!next) byId("files").focus();
+  else if (onTool) buttonOf(next, "delete").focus();
+  else next.querySelector(".view").focus();
+}
+
+// On a touch screen the tools of one picture at a time are open.
+function toggleTools(item) {
+  for (const each of list.children) {
+    const open = each === item && !each.classList.contains("open");
+    each.classList.toggle("open", open);
+    buttonOf(each, "more")?.setAttribute("aria-expanded", String(open));
   }
-  // aria-disabled, not `disabled`: a user who moves a picture to the end by keyboard keeps the focus.
-  buttonOf(item, "first")?.setAttribute("aria-disabled", String(place === 0));
-  buttonOf(item, "earlier")?.setAttribute("aria-disabled", String(place === 0));
-  buttonOf(item, "later")?.setAttribute("aria-disabled", String(place === count - 1));
-}
-
-// The alternative text, and how the picture was made.
-function describe(item, entry) {
-  const { image } = entry;
-  item.querySelector("img").alt = alt(entry);
-  item.querySelector(".no-alt").hidden = textOf(image) !== "";
-  const badge = item.querySelector(".made");
-  badge.hidden = !["trained", "composite", "algorithmic"].some((start) => image.digitalSourceType?.startsWith(start));
-  if (!badge.hidden) badge.textContent = made(image.digitalSourceType);
-  const field = item.querySelector("textarea");
-  if (!field) {
-    item.querySelector(".alt-text").textContent = textOf(image);
-    return;
-  }
-  field.setAttribute("aria-label", say("altOf", { number: pictures.visible.indexOf(entry) + 1 }));
-  texts.show(field, entry);
-}
-
-function buttonOf(item, name) {
-  return item.querySelector(`[data-do="${name}"]`);
 }
 
 list.addEventListener("click", (event) => {
   const item = event.target.closest(".picture");
-  const entry = [...items].find(([, each]) => each === item)?.[0];
-  if (!entry) return;
-  const place = pictures.visible.indexOf(entry);
-  const actions = {
-    first: () => place > 0 && move(entry, 0),
-    earlier: () => place > 0 && move(entry, place - 1),
-    later: () => place < pictures.visible.length - 1 && move(entry, place + 1),
-    copy: () => copyUrl(entry),
-    delete: () => remove(entry, place),
-  };
+  if (!item) return;
   const name = event.target.closest("[data-do]")?.dataset.do;
   if (name) {
-    actions[name]?.();
+    act(item, name);
   } else if (event.target.closest(".view") && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
-    view(entry);
+    viewer.open(grid.entryOf(item));
   }
 });
 
-// --- changes
+document.addEventListener("keydown", ({ key, target }) => {
+  if (key !== "Escape" || isDragging() || target.closest("textarea, dialog, [popover]")) return;
+  if (selection?.entries.length) selection.clear();
+});
 
-function move(entry, place) {
-  pictures.move(entry, place);
-  announce(say("moved", { number: place + 1, count: pictures.visible.length }));
-  pictures.save().catch(tell);
-}
-
-function remove(entry, place) {
-  pictures.hide(entry);
-  // If the page unloads before the deletion is sent, there is no time for further requests. Fetch a valid token
-  // and the version of the list now.
-  inTurn(() => pictures.load()).catch(() => {});
-  const next = list.children[Math.min(place, list.children.length - 1)];
-  (next ? buttonOf(next, "delete") : byId("files")).focus();
-  announce(say("deletedUndo"));
-  toasts.add(say("deleted"), {
-    undo() {
-      if (pictures.restore(entry)) {
-        items.get(entry)?.querySelector("a").focus();
-        announce(say("restored"));
-      } else {
-        announce(say("notRestored"), true);
-      }
-    },
-    over() {
-      pictures.commit(entry);
-      pictures.save().catch(tell);
-    },
-  });
-}
-
-function moveSeveral(entries, place) {
-  const ordered = place === 0 ? entries.toReversed() : entries;
-  for (const entry of ordered) pictures.move(entry, place);
-  announce(say("movedSeveral", { count: entries.length }), true);
-  pictures.save().catch(tell);
-}
-
-function removeSeveral(entries) {
-  for (const entry of entries) pictures.hide(entry);
-  inTurn(() => pictures.load()).catch(() => {}); // as in remove()
-  const message = say("deletedSeveral", { count: entries.length });
-  announce(message);
-  toasts.add(message, {
-    undo() {
-      const back = entries.filter((entry) => pictures.restore(entry));
-      announce(say(back.length === entries.length ? "restoredSeveral" : "notRestored"), back.length < entries.length);
-    },
-    over() {
-      for (const entry of entries) pictures.commit(entry);
-      pictures.save().catch(tell);
-    },
-  });
+function dropped(item) {
+  const entry = grid.entryOf(item);
+  const moved = selection.around(entry);
+  const others = grid.order.filter((each) => each === entry || !moved.includes(each));
+  changes.arrange(others.flatMap((each) => (each === entry ? moved : each)), moved);
 }
 
 async function copyUrl(entry) {
@@ -266,7 +222,7 @@ function takeFiles(uploads) {
 function refreshWhenSeen() {
   let over = false;
   const refresh = async () => {
-    if (over || document.hidden || document.documentElement.classList.contains("dragging")) return;
+    if (over || document.hidden || isDragging()) return;
     await pictures.refresh().catch((problem) => (over = problem.status === 401));
   };
   setInterval(refresh, REFRESH_MS);
@@ -284,13 +240,13 @@ async function start() {
     return;
   }
   refreshWhenSeen();
+  makeTools(list, act);
+  makeFillToggle(byId("fill"), byId("gallery"));
   if (!mayWrite) return;
   const options = { rows: byId("uploads"), all: byId("uploads-all"), template: byId("upload-template"), input: byId("files"), most, announce };
   takeFiles(new Uploads(pictures, options));
-  makeSortable(list, (item, place) => {
-    const entry = [...items].find(([, each]) => each === item)[0];
-    if (pictures.visible.indexOf(entry) !== place) move(entry, place);
-  });
+  makeCaptions(list, (field) => texts.reset(field));
+  makeSortable(list, { dropped, ended: show, together: (item) => selection.around(grid.entryOf(item)).length });
   addEventListener("pagehide", () => pictures.leave());
   // When the browser restores the page from its cache, the outcome of leave() is unknown: reload.
   addEventListener("pageshow", (event) => event.persisted && location.reload());

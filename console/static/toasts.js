@@ -20,7 +20,7 @@ export class Toasts {
   }
 
   // Calls either `undo` or `over` (when the time is up), exactly once. The time stops while the toast has the
-  // pointer or the focus.
+  // pointer or the focus. Returns a function that closes the toast early, which counts as the end of the time.
   add(text, { undo = null, over = () => {} } = {}) {
     const element = this.#template.content.firstElementChild.cloneNode(true);
     const button = element.querySelector("button");
@@ -54,5 +54,6 @@ export class Toasts {
     for (const event of ["pointerleave", "focusout"]) element.addEventListener(event, run);
     this.#region.append(element);
     run();
+    return () => element.isConnected && close(over);
   }
 }

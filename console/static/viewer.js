@@ -1,83 +1,131 @@
-// The full-size view of a picture, with its details.
+// The large view of a picture, with its details.
 
 import { say } from "./api.js";
 import { facts } from "./facts.js";
 import { showLarge } from "./sources.js";
+import { Zoom } from "./zoom.js";
 
-export function makeViewer(dialog, { pictures, alt, copy, closed, texts, remove }) {
+const PAN_PX = 80;
+
+export function makeViewer(dialog, { pictures, alt, copy, closed, texts, remove, toasts }) {
   const image = dialog.querySelector("img");
   const field = dialog.querySelector("textarea");
+  const button = (name) => dialog.querySelector(`[data-do="${name}"]`);
   let shown = null;
+  let place = 0;
   if (field) texts.connect(field, dialog.querySelector(".counter"));
+  const zoom = new Zoom(dialog.querySelector(".stage"), image, { changed: showZoom, swiped: step });
 
   const actions = {
     previous: () => step(-1),
     next: () => step(1),
+    in: () => zoom.in(),
+    out: () => zoom.out(),
+    zoom: () => zoom.toggle(),
     copy: () => copy(shown),
-    zoom: () => zoom(!dialog.classList.contains("zoomed")),
-    delete: () => removeShown(),
+    delete: () => remove(shown),
     close: () => dialog.close(),
   };
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
     actions[event.target.closest("[data-do]")?.dataset.do]?.();
   });
-  dialog.addEventListener("keydown", ({ key, target }) => {
-    if (target === field) return;
-    if (key === "ArrowLeft") step(-1);
-    if (key === "ArrowRight") step(1);
+  dialog.addEventListener("keydown", (event) => {
+    if (event.target === field) typed(event);
+    else if (!event.ctrlKey && !event.metaKey && !event.altKey) pressed(event);
+  });
+  // The browser would focus the picture that was opened; meanwhile the user may have gone on to another one.
+  dialog.addEventListener("close", () => {
+    document.body.append(toasts);
+    closed(shown);
   });
 
-  // The browser would focus the picture that was opened; meanwhile the user may have gone on to another one.
-  dialog.addEventListener("close", () => closed(shown));
+  // Ctrl+Enter saves the text and shows the next picture. The field keeps the focus.
+  function typed({ key, ctrlKey, metaKey }) {
+    if (key === "Enter" && (ctrlKey || metaKey)) step(1);
+  }
+
+  function pressed(event) {
+    const keys = {
+      ArrowLeft: () => (zoom.fitted ? step(-1) : zoom.pan(-PAN_PX, 0)),
+      ArrowRight: () => (zoom.fitted ? step(1) : zoom.pan(PAN_PX, 0)),
+      ArrowUp: () => zoom.fitted || zoom.pan(0, -PAN_PX),
+      ArrowDown: () => zoom.fitted || zoom.pan(0, PAN_PX),
+      "+": () => zoom.in(),
+      "=": () => zoom.in(),
+      "-": () => zoom.out(),
+      0: () => zoom.fit(),
+      1: () => zoom.actual(),
+      Delete: () => field && remove(shown),
+    };
+    if (!keys[event.key]) return;
+    if (event.key.startsWith("Arrow") && !zoom.fitted) event.preventDefault();
+    keys[event.key]();
+  }
 
   function step(by) {
     const entries = pictures.visible;
     show(entries[(entries.indexOf(shown) + by + entries.length) % entries.length]);
   }
 
-  // The next picture is shown, and the page has the message with the undo button.
-  function removeShown() {
-    const entries = pictures.visible;
-    const place = entries.indexOf(shown);
-    const next = entries[place + 1] ?? entries[place - 1];
-    if (next) show(next);
-    else dialog.close();
-    remove(entries[place], place);
-    if (next) show(next);
-  }
-
-  // Shows the picture in its own size, and so large that the stage scrolls.
-  function zoom(on) {
-    dialog.classList.toggle("zoomed", on);
-    dialog.querySelector('[data-do="zoom"]').setAttribute("aria-pressed", String(on));
-    if (on) image.removeAttribute("srcset");
-    if (on) image.src = shown.image.url;
-    else showLarge(image, shown.image);
+  // Larger than fitted, the picture is shown in its own pixels.
+  function showZoom(fitted, scale) {
+    if (!shown) return;
+    dialog.classList.toggle("zoomed", !fitted);
+    button("zoom").textContent = say(fitted ? "zoomToOriginal" : "zoomToFit");
+    button("out").disabled = fitted;
+    dialog.querySelector(".percent").textContent = say("percent", { percent: Math.round(100 * scale) });
+    if (fitted) {
+      image.sizes = `${Math.ceil(image.clientWidth) || 1}px`;
+      showLarge(image, shown.image);
+    } else if (image.hasAttribute("srcset")) {
+      image.removeAttribute("srcset");
+      image.src = shown.image.url;
+    }
   }
 
   function show(entry) {
     shown = entry;
-    if (dialog.classList.contains("zoomed")) zoom(false);
+    image.classList.toggle("see-through", ["image/png", "image/webp"].includes(entry.image.contentType));
+    zoom.reset(entry.image);
+    describe();
+  }
+
+  function describe() {
     const entries = pictures.visible;
-    const values = { number: entries.indexOf(entry) + 1, count: entries.length };
-    dialog.querySelector(".position").textContent = say("position", values);
-    if (field) texts.show(field, entry);
-    showLarge(image, entry.image);
-    image.alt = alt(entry);
-    for (const name of ["open", "download"]) dialog.querySelector(`[data-do="${name}"]`).href = entry.image.url;
-    const known = facts(entry.image);
+    place = entries.indexOf(shown);
+    dialog.querySelector(".position").textContent = say("position", { number: place + 1, count: entries.length });
+    if (field) texts.show(field, shown);
+    else dialog.querySelector(".alt-text").textContent = alt(shown);
+    image.alt = alt(shown);
+    for (const name of ["open", "download"]) button(name).href = shown.image.url;
+    const known = facts(shown.image);
     for (const row of dialog.querySelectorAll("[data-fact]")) {
       const text = known[row.dataset.fact];
       row.hidden = text === undefined;
       if (text) row.querySelector("dd").textContent = text;
     }
-    const alone = pictures.visible.length < 2;
-    for (const name of ["previous", "next"]) dialog.querySelector(`[data-do="${name}"]`).disabled = alone;
+    for (const name of ["previous", "next"]) button(name).hidden = entries.length < 2;
   }
 
-  return (entry) => {
-    show(entry);
-    dialog.showModal();
+  return {
+    open(entry) {
+      dialog.append(toasts); // the page behind a modal dialog can't be used
+      dialog.showModal();
+      show(entry);
+    },
+    // Shows a picture if the view is open, and returns whether it is.
+    shows(entry) {
+      if (dialog.open) show(entry);
+      return dialog.open;
+    },
+    // Shows what has changed. In place of a picture that is gone it shows the next one, or else the one before.
+    update() {
+      if (!dialog.open) return;
+      const entries = pictures.visible;
+      if (entries.includes(shown)) describe();
+      else if (entries.length) show(entries[Math.min(place, entries.length - 1)]);
+      else dialog.close();
+    },
   };
 }

@@ -40,6 +40,8 @@ def received(context: BrowserContext, page: Page) -> list[int]:
     sizes: list[int] = []
     network = context.new_cdp_session(page)
     network.send("Network.enable")
+    # A browser takes a wider picture than it needs if it has it already.
+    network.send("Network.setCacheDisabled", {"cacheDisabled": True})
     network.on("Network.loadingFinished", lambda event: sizes.append(int(event["encodedDataLength"])))
     return sizes
 

@@ -24,6 +24,7 @@ def test_pictures_are_reordered_by_pointer(page: Page, site: Site) -> None:
     page.mouse.down()
     with page.expect_response(lambda response: response.request.method == "PATCH") as saved:
         page.mouse.move(boxes[2]["x"] + boxes[2]["width"] * 0.8, boxes[2]["y"] + 60, steps=8)
+        expect(page.locator("#pictures > .dragged:last-child")).to_have_count(1)
         page.mouse.up()
     assert saved.value.status == 200
     assert "if-match" in saved.value.request.headers
@@ -57,7 +58,8 @@ def test_pictures_are_reordered_by_touch(browser: Browser, site: Site, signed_in
         touch("touchStart", start["x"] + 5, start["y"] + 5)
         for step in range(1, 9):
             x = start["x"] + (end["x"] + end["width"] * 0.8 - start["x"]) * step / 8
-            touch("touchMove", x, start["y"] - 10 * step)
+            touch("touchMove", x, start["y"] + (end["y"] + 40 - start["y"]) * step / 8)
+        expect(page.locator("#pictures > .dragged:last-child")).to_have_count(1)
         touch("touchEnd")
     assert shown(page) == site.product(product["_id"])["imageUrls"] == product["imageUrls"][::-1]
     context.close()
@@ -226,17 +228,23 @@ def test_alternative_text_is_saved_when_one_leaves_the_field_and_can_be_undone(
     first = pictures(page).first
     field = page.get_by_label("Alternative text of picture 1")
     expect(first.get_by_text("No alt text")).to_be_visible()
+    caption = first.get_by_role("button", name="Alternative text of picture 1")
+    caption.click()
     field.fill("A red  lamp")
     expect(first.locator(".counter")).to_have_text("11 of 500 characters")
     field.press("Enter")
+    expect(caption).to_be_focused()
     expect(said(page)).to_have_text("Alternative text saved.")
     expect(first.locator("img")).to_have_attribute("alt", "A red lamp")
     expect(first.get_by_text("No alt text")).to_be_hidden()
     page.get_by_label("Language of the alternative texts").select_option("it")
+    expect(caption).to_contain_text("No text in Italian")
+    caption.click()
     expect(field).to_have_value("")
     site.api("PATCH", f"{path}/images/1", json={"alt": "Another one"})  # a change by someone else
     field.fill("Una lampada rossa")
-    page.get_by_label("Alternative text of picture 2").focus()
+    field.press("Control+Enter")
+    expect(page.get_by_label("Alternative text of picture 2")).to_be_focused()
     expect(page.locator(".toast")).to_have_count(2)
     alts = [image["alt"] for image in site.product(product["_id"])["images"]]
     assert alts == [{"en": "A red lamp", "it": "Una lampada rossa"}, {"en": "Another one"}]
