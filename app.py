@@ -351,6 +351,7 @@ def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budg
     sessions = Sessions(
         catalog,
         budgets,
+        app.extensions["last_used"],
         secure=settings.public_url.startswith("https:"),
         on_sign_in=lambda outcome: SIGN_INS.labels(outcome).inc(),
     )
@@ -360,7 +361,7 @@ def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budg
         max_registered_clients=settings.oauth_max_registered_clients,
         count_refresh=budgets.count_refresh,
     )
-    pages = Pages(picture_origins(settings), sizes, settings.public_url)
+    pages = Pages(picture_origins(settings), sizes, settings.public_url, catalog)
     app.register_blueprint(oauth_blueprint(oauth, budgets))
     app.register_blueprint(consent_blueprint(oauth, sessions, catalog, pages))
     app.register_blueprint(console_blueprint(catalog, sessions, budgets, pages))
@@ -385,7 +386,7 @@ def _add_commands(  # noqa: PLR0913  # what the commands need
     for command in (
         workspace_commands(catalog),
         key_commands(catalog),
-        user_commands(catalog),
+        user_commands(catalog, settings.public_url),
         client_commands(catalog),
         cleanup_command(catalog, UNUSED_KEPT_FOR, purges),
         catalog_commands(catalog),

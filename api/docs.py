@@ -13,6 +13,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
+from api.appearance import APPEARANCE, themed
 from api.compression import constant_response
 from api.home import PAGE_HEADERS, STATIC
 from version import VERSION
@@ -30,34 +31,40 @@ _ASSETS: Final = {
     "pages.css": (STATIC / "pages.css", "text/css; charset=utf-8"),
 }
 
-_PAGE: Final = b"""<!doctype html>
+_PAGE: Final = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>API documentation \xc2\xb7 Vetrina</title>
+<title>API documentation · Vetrina</title>
 <link rel="icon" href="/console/static/favicon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/docs/css/swagger-ui.css">
-<link rel="stylesheet" href="/docs/pages.css">
-<link rel="stylesheet" href="/docs/docs.css">
+{APPEARANCE}<link rel="stylesheet" href="/docs/docs.css">
 </head>
 <body>
 <header class="bar">
-<a href="/"><img src="/console/static/favicon.svg" alt="" width="28" height="28">Vetrina</a>
+<a class="brand" href="/"><img src="/console/static/favicon.svg" alt="" width="28" height="28">Vetrina</a>
+<nav aria-label="Main">
+<ul>
+<li><a href="/docs" aria-current="page">API documentation</a></li>
+<li><a href="/console">Console</a></li>
+</ul>
+</nav>
 </header>
 <main id="page"></main>
 <script src="/docs/js/swagger-ui-bundle.js"></script>
 <script src="/docs/docs.js"></script>
 </body>
 </html>
-"""
+""".encode()
 
 _HEADERS: Final = {
     **PAGE_HEADERS,
     # Swagger UI sets inline styles on its elements, and uses data: URLs for its images.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "font-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
 }
 
 
@@ -98,8 +105,9 @@ def docs_blueprint() -> Blueprint:
 
     @blueprint.get("/docs")
     def page() -> ResponseReturnValue:
-        response = constant_response(_PAGE, "text/html; charset=utf-8")
+        response = constant_response(themed(_PAGE), "text/html; charset=utf-8")
         response.headers.update(_HEADERS)
+        response.vary.add("Cookie")
         return response
 
     @blueprint.get("/docs/<path:name>")

@@ -9,6 +9,7 @@ from typing import Final
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from api.appearance import APPEARANCE, themed
 from api.compression import constant_response
 from version import VERSION
 
@@ -16,8 +17,8 @@ STATIC: Final = Path(__file__).with_name("static")
 
 #: Headers of the pages of ``api/``. The policy lets a page load only files of this server.
 PAGE_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -41,11 +42,14 @@ _PAGE: Final = """<!doctype html>
 <meta name="color-scheme" content="light dark">
 <title>Vetrina</title>
 <link rel="icon" href="/console/static/favicon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/docs/pages.css">
+{font}<link rel="stylesheet" href="/docs/pages.css">
 </head>
 <body>
+<header class="bar">
+<a class="brand" href="/"><img src="/console/static/favicon.svg" alt="" width="28" height="28">Vetrina</a>
+</header>
 <main class="start">
-<h1><img src="/console/static/favicon.svg" alt="" width="40" height="40">Vetrina</h1>
+<h1>Product images</h1>
 <p>This is a product-image server. It takes one picture a call, checks that it is whole, stores it and answers
 with its public URL.</p>
 <ul>
@@ -68,7 +72,9 @@ def _page() -> bytes:
         f'<li><a href="{path}"><strong>{escape(title)}</strong><span>{escape(text)}</span></a></li>'
         for _, path, title, text in _LINKS
     ]
-    return _PAGE.format(links="\n".join(links), example=escape(_EXAMPLE), version=VERSION).encode()
+    return _PAGE.format(
+        font=APPEARANCE, links="\n".join(links), example=escape(_EXAMPLE), version=VERSION
+    ).encode()
 
 
 def home_blueprint() -> Blueprint:
@@ -81,8 +87,9 @@ def home_blueprint() -> Blueprint:
     def home() -> ResponseReturnValue:
         accepted = request.accept_mimetypes
         if accepted["text/html"] > accepted["application/json"]:
-            response = constant_response(page, "text/html; charset=utf-8")
+            response = constant_response(themed(page), "text/html; charset=utf-8")
             response.headers.update(PAGE_HEADERS)
+            response.vary.add("Cookie")
         else:
             response = jsonify(summary)
         response.vary.add("Accept")

@@ -167,6 +167,14 @@ class Budgets:
         if of_user < 0 and of_pair != self._failures.amount - 1:
             raise TooManyFailures(_RETRY_AFTER)
 
+    def count_link(self, address: str) -> None:
+        """Counts an attempt to open a link with which a person chooses a password.
+
+        Raises:
+            TooManyFailures: there were too many from this network within the minute.
+        """
+        self._limit(self._failures, "links from", network_of(address))
+
     def count_registration(self, address: str) -> None:
         """Counts an OAuth client that registers itself.
 

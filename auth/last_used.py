@@ -1,4 +1,4 @@
-"""Records when an API key was last used, on a separate thread and not at every request."""
+"""Records when an API key or a session was last used, on a separate thread and not at every request."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from catalog.base import Catalog
 from catalog.errors import CatalogError
 from catalog.ids import now
 
-#: A key that is used constantly causes one write in this time, in seconds.
+#: A credential that is used constantly causes one write in this time, in seconds.
 _EVERY: Final = 300.0
+
+#: How many credentials are remembered before those that count no more are forgotten.
+_MOST: Final = 10_000
 
 log = logging.getLogger(__name__)
 
 
 class LastUsed:
-    """Records the use of API keys in the catalog.
+    """Records the use of API keys and sessions in the catalog.
 
     It writes on its own thread, so a catalog that is slow to write delays no request.
     """
@@ -32,11 +35,13 @@ class LastUsed:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="last-used")
 
     def note(self, credential_id: str) -> None:
-        """Records that a key is used now, unless a use was recorded within the last ``_EVERY`` seconds."""
+        """Records that a credential is used now, unless a use was recorded within ``_EVERY`` seconds."""
         at = time.monotonic()
         with self._lock:
             if at - self._noted.get(credential_id, -_EVERY) < _EVERY:
                 return
+            if len(self._noted) >= _MOST:
+                self._noted = {key: since for key, since in self._noted.items() if at - since < _EVERY}
             self._noted[credential_id] = at
         self._writer.submit(self._write, credential_id)
 

@@ -15,7 +15,9 @@ from typing import Final
 from flask import Response, request
 
 from auth.acting import act_as
+from auth.browsers import browser_name
 from auth.budgets import Budgets
+from auth.last_used import LastUsed
 from auth.passwords import check_password, hash_password, verify_password
 from auth.tokens import ALL_SCOPES, digest
 from catalog.base import Catalog
@@ -99,6 +101,7 @@ class Sessions:
     Args:
         catalog: stores users and sessions.
         budgets: limits failed sign-ins by client address and by user.
+        last_used: records the use of sessions.
         secure: whether the public URL is https; cookies then have the attribute Secure and the prefix
             ``__Host-``.
         on_sign_in: is called at each attempt to sign in, with ``ok`` or the code of the error.
@@ -111,12 +114,14 @@ class Sessions:
         self,
         catalog: Catalog,
         budgets: Budgets,
+        last_used: LastUsed,
         *,
         secure: bool,
         on_sign_in: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._catalog = catalog
         self._budgets = budgets
+        self._last_used = last_used
         self._secure = secure
         self._on_sign_in = on_sign_in
         self.cookie = cookie_name(_COOKIE, secure=secure)
@@ -142,7 +147,7 @@ class Sessions:
         # the session is older than the new password and so gives no access.
         at = now()
         try:
-            started = self._start(self._verified_user(email, password), at)
+            started = self.start(self._verified_user(email, password), at)
         except DomainError as error:
             self._on_sign_in(error.code)
             raise
@@ -167,7 +172,7 @@ class Sessions:
         password_hash = hash_password(new, user.email)
         at = now()
         self._catalog.set_password(user.id, password_hash, at)
-        return self._start(replace(user, password_hash=password_hash, password_set_at=at), at)
+        return self.start(replace(user, password_hash=password_hash, password_set_at=at), at)
 
     def _verified_user(self, email: str, password: str) -> User:
         # Count before the check. Otherwise, whether an attempt counts would reveal whether it was right.
@@ -178,8 +183,19 @@ class Sessions:
             raise WrongPassword
         return user
 
-    def _start(self, user: User, at: datetime) -> tuple[str, Session]:
-        """Stores a new session that dates from ``at``."""
+    def start(self, user: User, at: datetime) -> tuple[str, Session]:
+        """Stores a new session of a user whose identity is verified.
+
+        Args:
+            user: the user.
+            at: the time from which the session dates: one before the verification.
+
+        Returns:
+            The secret, for ``remember``, and the session.
+
+        Raises:
+            CatalogUnavailable
+        """
         secret = secrets.token_urlsafe(32)
         credential = Credential(
             id=new_id(),
@@ -187,6 +203,7 @@ class Sessions:
             kind=CredentialKind.SESSION,
             workspace_id=user.workspace_id,
             scopes=frozenset(),
+            label=browser_name(request.user_agent.string),
             user_id=user.id,
             created_at=at,
             expires_at=at + LIFETIME,
@@ -205,6 +222,7 @@ class Sessions:
         if session is None:
             return None
         act_as(session.user.workspace_id, session.credential.id, session.user.id)
+        self._last_used.note(session.credential.id)
         return replace(session, csrf=csrf_token(secret))
 
     def page_token(self, session: Session) -> tuple[str, timedelta]:
@@ -241,9 +259,27 @@ class Sessions:
             self._catalog.create_credential(credential)
         return secret, expires_at - at
 
+    def live(self, user: User) -> list[Credential]:
+        """The live sessions of a user, oldest first. Raises CatalogUnavailable."""
+        at = now()
+        sessions = self._catalog.list_sessions(user.id)
+        return [session for session in sessions if session.is_live(at) and user.admits(session.created_at)]
+
     def sign_out(self, session: Session) -> None:
         """Ends a session. Raises CatalogUnavailable."""
         self._catalog.revoke_credential(session.credential.id, now())
+
+    def sign_out_everywhere(self, session: Session, *, but_here: bool) -> None:
+        """Ends all sessions of a user.
+
+        Args:
+            session: the current one.
+            but_here: whether the current one goes on.
+
+        Raises:
+            CatalogUnavailable
+        """
+        self._catalog.end_sessions(session.user.id, now(), kept=session.credential.id if but_here else "")
 
     def remember(self, response: Response, secret: str) -> None:
         """Sets the session cookie and deletes the visitor cookie."""

@@ -44,6 +44,13 @@ class DuplicateEmail(CatalogError):
     message = "A user with this email address already exists"
 
 
+class LastAdmin(CatalogError):
+    """The user is the last active admin of the workspace."""
+
+    code = "last_admin"
+    message = "A workspace needs an active admin"
+
+
 class ClientNotFound(CatalogError):
     """No OAuth client has this id, or another workspace has it."""
 

@@ -11,11 +11,11 @@ from typing import Final
 
 from catalog.base import Catalog
 from catalog.errors import CatalogError
-from catalog.identity import CredentialKind
+from catalog.identity import LINKS, CredentialKind
 from catalog.ids import now
 
 #: The kinds of credentials that nothing looks up after they have expired.
-FORGOTTEN_AT_ONCE: Final = (CredentialKind.ACCESS_TOKEN, CredentialKind.SESSION)
+FORGOTTEN_AT_ONCE: Final = (CredentialKind.ACCESS_TOKEN, CredentialKind.SESSION, *sorted(LINKS))
 #: An authorization code or a refresh token that is used again, even late, revokes its family, so these are
 #: kept for ``EXPIRED_KEPT_FOR``. API keys are kept as long for another reason: people see them in a list.
 REMEMBERED: Final = (CredentialKind.REFRESH_TOKEN, CredentialKind.AUTHORIZATION_CODE)

@@ -53,6 +53,12 @@ class CredentialKind(StrEnum):
     REFRESH_TOKEN = "refresh_token"  # noqa: S105  # the name of a kind
     AUTHORIZATION_CODE = "authorization_code"
     SESSION = "session"
+    INVITATION = "invitation"
+    PASSWORD_RESET = "password_reset"  # noqa: S105  # the name of a kind
+
+
+#: The kinds that are the secret of a link, with which a person chooses a password (``auth/links.py``).
+LINKS: Final = frozenset({CredentialKind.INVITATION, CredentialKind.PASSWORD_RESET})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +211,10 @@ class Credential:
         kind: what the secret is for.
         workspace_id: the workspace to whose data it gives access.
         scopes: what it allows.
-        label: a name that its owner has given it.
-        user_id: the user on whose behalf it acts; None for an API key.
+        label: the name under which it is listed: the one that its owner has given it, the browser of a
+            session, or the email address of an invited person.
+        role: the role of the user whom an invitation creates.
+        user_id: the user on whose behalf it acts; None for an API key and an invitation.
         created_by: who made an API key: the id of a user, or ``COMMAND_LINE``. None for other kinds, and for
             keys of versions that did not record it.
         grant_id: the family that it belongs to, if any.
@@ -222,6 +230,7 @@ class Credential:
     workspace_id: str
     scopes: frozenset[str]
     label: str = ""
+    role: Role | None = None
     user_id: str | None = None
     created_by: str | None = None
     grant_id: str | None = None
@@ -298,8 +307,18 @@ class Identities(Protocol):
     def set_password(self, user_id: str, password_hash: str, at: datetime) -> None:
         """Sets a new password, which ends the user's earlier sessions and grants. Raises UserNotFound."""
 
-    def set_role(self, user_id: str, role: Role) -> None:
-        """Gives a user another role. Raises UserNotFound."""
+    def set_role(self, user_id: str, role: Role, *, keep_admin: bool = False) -> None:
+        """Gives a user another role.
+
+        Args:
+            user_id: the user.
+            role: the new role.
+            keep_admin: whether the last active admin of the workspace must stay one, also under concurrent
+                calls.
+
+        Raises:
+            UserNotFound, LastAdmin
+        """
 
     def enable_user(self, user_id: str, at: datetime) -> None:
         """Lets a disabled user sign in again. Sessions and grants from before this time stay ended.
@@ -310,11 +329,17 @@ class Identities(Protocol):
             UserNotFound
         """
 
-    def disable_user(self, user_id: str, at: datetime) -> None:
+    def disable_user(self, user_id: str, at: datetime, *, keep_admin: bool = False) -> None:
         """Disables a user from this time on. A user who is disabled already keeps the earlier time.
 
+        Args:
+            user_id: the user.
+            at: UTC.
+            keep_admin: whether the last active admin of the workspace must stay active, also under
+                concurrent calls.
+
         Raises:
-            UserNotFound
+            UserNotFound, LastAdmin
         """
 
     def create_client(self, client: OAuthClient) -> None:
@@ -380,6 +405,24 @@ class Identities(Protocol):
 
     def list_api_keys(self, workspace_id: str | None = None) -> list[Credential]:
         """The API keys of a workspace, or of all, oldest first."""
+
+    def list_links(self, workspace_id: str) -> list[Credential]:
+        """The credentials of a workspace whose kind is one of ``LINKS``, live or not, oldest first."""
+
+    def list_sessions(self, user_id: str) -> list[Credential]:
+        """The sessions of a user that are not revoked, oldest first."""
+
+    def end_sessions(self, user_id: str, at: datetime, *, kept: str = "") -> int:
+        """Revokes the sessions of a user.
+
+        Args:
+            user_id: the user.
+            at: UTC.
+            kept: the id of a session that goes on.
+
+        Returns:
+            How many this call revoked.
+        """
 
     def revoke_credential(self, credential_id: str, at: datetime) -> bool:
         """Revokes a credential, in one atomic step. If it was revoked before, the earlier time stays.

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from auth.links import Links, link_url, new_invitation, new_reset
 from auth.passwords import PasswordRefused, hash_password
 from catalog.base import Catalog
 from catalog.errors import DuplicateEmail, UserNotFound, WorkspaceNotFound
@@ -17,10 +18,19 @@ from cli.store_errors import Group
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, not from the terminal."
 )
+_workspace = click.option(
+    "--workspace", "workspace_id", required=True, metavar="ID", help="The workspace of the user."
+)
+_role = click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
 
 
-def user_commands(catalog: Catalog) -> click.Group:
-    """The commands that manage users."""
+def user_commands(catalog: Catalog, public_url: str) -> click.Group:
+    """The commands that manage users.
+
+    Args:
+        catalog: the catalog that has the users.
+        public_url: the origin at which browsers reach the server.
+    """
 
     @click.group("user", cls=Group)
     def group() -> None:
@@ -28,10 +38,8 @@ def user_commands(catalog: Catalog) -> click.Group:
 
     @group.command()
     @click.argument("email")
-    @click.option(
-        "--workspace", "workspace_id", required=True, metavar="ID", help="The workspace of the user."
-    )
-    @click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
+    @_workspace
+    @_role
     @_password_stdin
     def create(email: str, workspace_id: str, role: str, *, password_stdin: bool) -> None:
         """Create a user who signs in with EMAIL and a password, and print the id."""
@@ -53,6 +61,7 @@ def user_commands(catalog: Catalog) -> click.Group:
         click.echo(user.id)
 
     _add_listing(group, catalog)
+    _add_links(group, catalog, public_url)
     _add_changes(group, catalog)
     return group
 
@@ -64,6 +73,43 @@ def _add_listing(group: click.Group, catalog: Catalog) -> None:
     def list_(workspace_id: str | None, *, as_json: bool) -> None:
         """List the users: id, workspace, role, state, creation time, email."""
         print_list(catalog.list_users(workspace_id), as_json=as_json, fields=_fields, line=_line)
+
+
+def _add_links(group: click.Group, catalog: Catalog, public_url: str) -> None:
+    links = Links(catalog)
+
+    @group.command()
+    @click.argument("email")
+    @_workspace
+    @_role
+    def invite(email: str, workspace_id: str, role: str) -> None:
+        """Print a link with which EMAIL becomes a user and chooses a password.
+
+        It works once, for 7 days, and is not shown again. An earlier link for EMAIL stops working.
+        """
+        address = _email(email)
+        if catalog.find_user(address) is not None:
+            raise click.ClickException(f"The user {address} already exists.")
+        secret, link = new_invitation(workspace_id, address, Role(role))
+        try:
+            links.store(link)
+        except WorkspaceNotFound:
+            raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
+        click.echo(link_url(public_url, secret))
+
+    @group.command()
+    @click.argument("email")
+    def reset(email: str) -> None:
+        """Print a link with which the user EMAIL chooses a new password.
+
+        It works once, for a day, and is not shown again. An earlier link for EMAIL stops working.
+        """
+        user = _user(catalog, email)
+        if user.disabled_at is not None:
+            raise click.ClickException(f"The user {user.email} is disabled.")
+        secret, link = new_reset(user)
+        links.store(link)
+        click.echo(link_url(public_url, secret))
 
 
 def _add_changes(group: click.Group, catalog: Catalog) -> None:

@@ -10,20 +10,28 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
 from auth.budgets import Budgets
+from auth.links import Links
 from auth.sessions import Session, Sessions
 from catalog.base import Catalog
 from console.connections import add_connections
-from console.guards import HOME, Guards, SignInNeeded
+from console.guards import Guards, SignInNeeded, page_of
 from console.keys import add_keys
+from console.link import add_link
+from console.my_sessions import add_sessions
 from console.oauth_apps import add_apps
 from console.password import add_password
+from console.preferences import add_preferences
 from console.products import add_products
 from console.rendering import Pages
 from console.sign_in import add_sign_in
 from console.usage import add_usage
+from console.users import add_users
 
 #: The largest form, in bytes; enforced by Flask.
 _MAX_FORM: Final = 64 * 1024
+
+#: The folder of the fonts. The name of a file has its version, so its content never changes.
+_FONTS: Final = "/console/static/fonts/"
 
 _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _CLIENT_ERROR: Final = 400
@@ -50,14 +58,13 @@ def console_blueprint(catalog: Catalog, sessions: Sessions, budgets: Budgets, pa
     add_connections(blueprint, pages, guards, catalog)
     add_usage(blueprint, pages, guards, catalog, budgets)
     add_password(blueprint, pages, guards, sessions)
+    add_sessions(blueprint, pages, guards, sessions)
+    add_preferences(blueprint, pages, sessions)
+    links = Links(catalog)
+    add_users(blueprint, pages, guards, catalog, links)
+    add_link(blueprint, pages, sessions, budgets, links)
     _add_errors(blueprint, pages, sessions)
     return blueprint
-
-
-def _page_of(path: str) -> str:
-    """The page whose form posts to a path: ``/console/keys`` for ``/console/keys/<id>/revoke``."""
-    section = "/".join(path.split("/")[:3])
-    return HOME if section == "/console/sign-out" else section
 
 
 def _add_errors(blueprint: Blueprint, pages: Pages, sessions: Sessions) -> None:
@@ -70,7 +77,7 @@ def _add_errors(blueprint: Blueprint, pages: Pages, sessions: Sessions) -> None:
         if request.endpoint == "console.token":
             return jsonify({"error": "Unauthorized"}), 401
         # After the sign-in the form is not submitted again; the page that contains it is shown.
-        back = request.full_path.rstrip("?") if request.method == "GET" else _page_of(request.path)
+        back = request.full_path.rstrip("?") if request.method == "GET" else page_of(request.path)
         return redirect(f"/console/sign-in?{urlencode({'next': back})}", 303)
 
     # Unknown paths need a view here: without one, Flask would not associate the request with this blueprint,
@@ -93,4 +100,14 @@ def _add_errors(blueprint: Blueprint, pages: Pages, sessions: Sessions) -> None:
             if "Retry-After" in response.headers:
                 page.headers["Retry-After"] = response.headers["Retry-After"]
             response = page
+        if request.path.startswith(_FONTS):
+            return _cached(response)
         return pages.secure(response)
+
+
+def _cached(font: Response) -> Response:
+    """Lets a browser keep a font for a year: RFC 8246."""
+    font.headers["X-Content-Type-Options"] = "nosniff"
+    if font.status_code < _CLIENT_ERROR:
+        font.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return font

@@ -22,6 +22,9 @@ SessionView: TypeAlias = Callable[Concatenate[Session, P], ResponseReturnValue]
 _RETURN: Final = re.compile(r"/console([/?][!-\[\]-~]*)?|/api/oauth/authorize\?[!-\[\]-~]*")
 HOME: Final = "/console"
 
+#: The paths that have a form and no page.
+_WITHOUT_PAGE: Final = {"/console/sign-out", "/console/preferences"}
+
 
 class SignInNeeded(Exception):
     """The request has no live session."""
@@ -30,6 +33,12 @@ class SignInNeeded(Exception):
 def return_path(text: str) -> str:
     """The path to redirect to after the sign-in: ``text`` if it is allowed, else the console's home."""
     return text if _RETURN.fullmatch(text) else HOME
+
+
+def page_of(path: str) -> str:
+    """The page whose form posts to a path: ``/console/keys`` for ``/console/keys/<id>/revoke``."""
+    section = "/".join(path.split("/")[:3])
+    return HOME if section in _WITHOUT_PAGE else section
 
 
 def check_csrf(expected: str) -> None:

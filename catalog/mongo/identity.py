@@ -13,12 +13,14 @@ from catalog.errors import (
     CredentialNotFound,
     DuplicateCredential,
     DuplicateEmail,
+    LastAdmin,
     OutcomeUnknown,
     UserNotFound,
     WorkspaceNotFound,
 )
 from catalog.identity import (
     EXPIRED_KEPT_FOR,
+    LINKS,
     Credential,
     CredentialKind,
     Grant,
@@ -55,6 +57,7 @@ IDENTITY_INDEXES: Final = {
     "credentials": [
         IndexModel("digest", name="digest", unique=True),
         IndexModel({"companyId": ASCENDING, **_OLDEST_FIRST}, name="companyId_createdAt"),
+        IndexModel({"userId": ASCENDING, "kind": ASCENDING, **_OLDEST_FIRST}, name="userId_kind_createdAt"),
         _EXPIRY,
     ],
 }
@@ -80,9 +83,48 @@ def _set_once(field: str, at: datetime) -> list[Document]:
     return [{"$set": {field: {"$ifNull": [f"${field}", at]}}}]
 
 
+def _live_sessions(user_id: str) -> Document:
+    """The filter of a user's sessions that are not revoked."""
+    return {"userId": user_id, "kind": CredentialKind.SESSION.value, "revokedAt": None}
+
+
 def _revoke_grants(database: Database[Document], client_id: str) -> None:
     """Revokes all grants to a client."""
     database.grants.update_many({"clientId": client_id}, _set_once("revokedAt", now()))
+
+
+def _change_unless_last_admin(
+    database: Database[Document],
+    user_id: str,
+    change: Document | list[Document],
+    changed: Document,
+    undo: Document,
+) -> None:
+    """Changes a user who then may be no active admin, unless the workspace has no other one.
+
+    No filter of a write can count other documents. So the admins are counted before and after the change, and
+    a change that leaves none is undone. Of two admins who remove each other at the same time, one or both are
+    refused. The workspace loses its last admin only if both calls fail between their two writes.
+
+    Args:
+        changed: a filter that matches the user while the change has not been overwritten.
+        undo: the update that restores an active admin.
+
+    Raises:
+        UserNotFound, LastAdmin
+    """
+    users = latest(database.users)
+    user = users.find_one({"_id": user_id})
+    if user is None:
+        raise UserNotFound
+    admins: Document = {"companyId": user["companyId"], "role": Role.ADMIN.value, "disabledAt": None}
+    is_admin = users.find_one({**admins, "_id": user_id}, {"_id": True}) is not None
+    if is_admin and users.find_one({**admins, "_id": {"$ne": user_id}}, {"_id": True}) is None:
+        raise LastAdmin
+    database.users.update_one({"_id": user_id}, change)
+    if is_admin and users.find_one(admins, {"_id": True}) is None:
+        database.users.update_one({"_id": user_id, **changed}, undo)
+        raise LastAdmin
 
 
 class MongoIdentities:
@@ -141,10 +183,13 @@ class MongoIdentities:
             if not database.users.update_one({"_id": user_id}, change).matched_count:
                 raise UserNotFound
 
-    def set_role(self, user_id: str, role: Role) -> None:
-        change = {"$set": {"role": role.value}}
+    def set_role(self, user_id: str, role: Role, *, keep_admin: bool = False) -> None:
+        change: Document = {"$set": {"role": role.value}}
         with self._mongo.call() as database:
-            if not database.users.update_one({"_id": user_id}, change).matched_count:
+            if keep_admin and role is not Role.ADMIN:
+                undo = {"$set": {"role": Role.ADMIN.value}}
+                _change_unless_last_admin(database, user_id, change, {"role": role.value}, undo)
+            elif not database.users.update_one({"_id": user_id}, change).matched_count:
                 raise UserNotFound
 
     def enable_user(self, user_id: str, at: datetime) -> None:
@@ -156,9 +201,13 @@ class MongoIdentities:
             if latest(database.users).find_one({"_id": user_id}, {"_id": True}) is None:
                 raise UserNotFound
 
-    def disable_user(self, user_id: str, at: datetime) -> None:
+    def disable_user(self, user_id: str, at: datetime, *, keep_admin: bool = False) -> None:
+        change = _set_once("disabledAt", at)
         with self._mongo.call() as database:
-            if not database.users.update_one({"_id": user_id}, _set_once("disabledAt", at)).matched_count:
+            if keep_admin:
+                undo = {"$unset": {"disabledAt": ""}}
+                _change_unless_last_admin(database, user_id, change, {"disabledAt": at}, undo)
+            elif not database.users.update_one({"_id": user_id}, change).matched_count:
                 raise UserNotFound
 
     # --- OAuth clients and what is granted to them
@@ -261,6 +310,22 @@ class MongoIdentities:
         with self._mongo.call() as database:
             found = database.credentials.find(wanted).sort(_OLDEST_FIRST)
             return [CREDENTIAL.decode(document) for document in found]
+
+    def list_links(self, workspace_id: str) -> list[Credential]:
+        wanted = {"companyId": workspace_id, "kind": {"$in": [kind.value for kind in LINKS]}}
+        with self._mongo.call() as database:
+            found = database.credentials.find(wanted).sort(_OLDEST_FIRST)
+            return [CREDENTIAL.decode(document) for document in found]
+
+    def list_sessions(self, user_id: str) -> list[Credential]:
+        with self._mongo.call() as database:
+            found = database.credentials.find(_live_sessions(user_id)).sort(_OLDEST_FIRST)
+            return [CREDENTIAL.decode(document) for document in found]
+
+    def end_sessions(self, user_id: str, at: datetime, *, kept: str = "") -> int:
+        ended = {**_live_sessions(user_id), "_id": {"$ne": kept}}
+        with self._mongo.call() as database:
+            return database.credentials.update_many(ended, {"$set": {"revokedAt": at}}).modified_count
 
     def revoke_credential(self, credential_id: str, at: datetime) -> bool:
         living = {"_id": credential_id, "revokedAt": None}

@@ -11,10 +11,12 @@ from catalog.errors import (
     CredentialNotFound,
     DuplicateCredential,
     DuplicateEmail,
+    LastAdmin,
     UserNotFound,
     WorkspaceNotFound,
 )
 from catalog.identity import (
+    LINKS,
     Credential,
     CredentialKind,
     Grant,
@@ -34,6 +36,16 @@ _CREDENTIAL_REFUSALS: Final[Refusals] = {
     **NO_WORKSPACE,
     "UNIQUE constraint failed: credentials.digest": DuplicateCredential,
 }
+
+
+#: Whether the row of ``users`` is the only active admin of its workspace.
+_LAST_ADMIN: Final = """(
+    role = 'admin' AND disabled_at IS NULL AND NOT EXISTS (
+        SELECT 1 FROM users AS other
+        WHERE other.workspace_id = users.workspace_id AND other.id <> users.id
+            AND other.role = 'admin' AND other.disabled_at IS NULL
+    )
+)"""
 
 
 class SQLiteIdentities:
@@ -94,9 +106,9 @@ class SQLiteIdentities:
         if not self._execute(update, password_hash, to_ms(at), user_id):
             raise UserNotFound
 
-    def set_role(self, user_id: str, role: Role) -> None:
-        if not self._execute("UPDATE users SET role = ? WHERE id = ?", role, user_id):
-            raise UserNotFound
+    def set_role(self, user_id: str, role: Role, *, keep_admin: bool = False) -> None:
+        kept = keep_admin and role is not Role.ADMIN
+        self._change_user("role = ?", role, user_id, keep_admin=kept)
 
     def enable_user(self, user_id: str, at: datetime) -> None:
         update = (
@@ -106,10 +118,23 @@ class SQLiteIdentities:
         if not self._execute(update, to_ms(at), user_id):
             raise UserNotFound
 
-    def disable_user(self, user_id: str, at: datetime) -> None:
-        update = "UPDATE users SET disabled_at = coalesce(disabled_at, ?) WHERE id = ?"
-        if not self._execute(update, to_ms(at), user_id):
-            raise UserNotFound
+    def disable_user(self, user_id: str, at: datetime, *, keep_admin: bool = False) -> None:
+        change = "disabled_at = coalesce(disabled_at, ?)"
+        self._change_user(change, to_ms(at), user_id, keep_admin=keep_admin)
+
+    def _change_user(self, change: str, value: str | int, user_id: str, *, keep_admin: bool) -> None:
+        """Changes a user.
+
+        Args:
+            change: an assignment of SQL, whose parameter is ``value``.
+            keep_admin: whether the last active admin of a workspace is not changed.
+        """
+        update = f"UPDATE users SET {change} WHERE id = ? AND (? OR NOT {_LAST_ADMIN})"  # noqa: S608  # our own SQL
+        with self._file.write() as connection:
+            if connection.execute(update, (value, user_id, not keep_admin)).rowcount:
+                return
+            known = connection.execute("SELECT 1 FROM users WHERE id = ?", (user_id,)).fetchone()
+        raise UserNotFound if known is None else LastAdmin
 
     # --- OAuth clients and what is granted to them
 
@@ -206,6 +231,28 @@ class SQLiteIdentities:
             *(CredentialKind.API_KEY, workspace_id, workspace_id),
         )
         return [CREDENTIAL.decode(row) for row in rows]
+
+    def list_links(self, workspace_id: str) -> list[Credential]:
+        rows = self._rows(
+            "SELECT * FROM credentials WHERE workspace_id = ? AND kind IN (?, ?) ORDER BY created_at, rowid",
+            *(workspace_id, *sorted(LINKS)),
+        )
+        return [CREDENTIAL.decode(row) for row in rows]
+
+    def list_sessions(self, user_id: str) -> list[Credential]:
+        rows = self._rows(
+            "SELECT * FROM credentials WHERE user_id = ? AND kind = ? AND revoked_at IS NULL"
+            " ORDER BY created_at, rowid",
+            *(user_id, CredentialKind.SESSION),
+        )
+        return [CREDENTIAL.decode(row) for row in rows]
+
+    def end_sessions(self, user_id: str, at: datetime, *, kept: str = "") -> int:
+        revoke = (
+            "UPDATE credentials SET revoked_at = ?"
+            " WHERE user_id = ? AND kind = ? AND revoked_at IS NULL AND id <> ?"
+        )
+        return self._execute(revoke, to_ms(at), user_id, CredentialKind.SESSION, kept)
 
     def revoke_credential(self, credential_id: str, at: datetime) -> bool:
         revoke = "UPDATE credentials SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"

@@ -366,6 +366,13 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )
         """,
     ),
+    (
+        "ALTER TABLE credentials ADD COLUMN role TEXT",
+        """
+        CREATE INDEX credentials_of_user ON credentials (user_id, kind, created_at)
+        WHERE user_id IS NOT NULL
+        """,
+    ),
 )
 
 

@@ -42,15 +42,31 @@ def page(browser: Browser, look: tuple[Any, int]) -> Iterator[Page]:
         yield context.new_page()
 
 
+#: Waits for the fonts; tells which are loaded.
+LOADED_FONTS = """async () => {
+  await document.fonts.ready;
+  return [...document.fonts].filter((font) => font.status === "loaded").map((font) => font.family);
+}"""
+
+
+def assert_looks_like_the_console(page: Page, look: tuple[Any, int]) -> None:
+    assert page.evaluate(LOADED_FONTS) == ["Inter"], "the font has one file for western languages"
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == {"light": "rgb(247, 246, 243)", "dark": "rgb(20, 22, 24)"}[look[0]]
+
+
 def assert_fits(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_the_start_page_has_no_barrier_and_fits(page: Page, url: str) -> None:
+def test_the_start_page_has_no_barrier_fits_and_looks_like_the_console(
+    page: Page, url: str, look: tuple[Any, int]
+) -> None:
     page.goto(url)
     expect(page.get_by_role("link", name="Console")).to_be_visible()
     assert violations(page) == []
     assert_fits(page)
+    assert_looks_like_the_console(page, look)
 
 
 def test_the_documentation_has_no_barrier_fits_follows_the_colour_scheme_and_links_back(
@@ -66,6 +82,7 @@ def test_the_documentation_has_no_barrier_fits_follows_the_colour_scheme_and_lin
         expect(page.locator(f"[id$={call}] .responses-table").first).to_be_visible()
     assert violations(page) == []
     assert_fits(page)
+    assert_looks_like_the_console(page, look)
     page.get_by_role("link", name="Vetrina", exact=True).click()
     expect(page).to_have_url(f"{url}/")
 

@@ -8,11 +8,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.errors import STATUS
+from auth.links import AddressTaken, LinkNotValid
 from auth.oauth.clients import ClientRefused
 from auth.passwords import PasswordRefused
 from auth.sessions import WrongPassword
 from catalog.base import Catalog
-from catalog.errors import CatalogError, CatalogUnavailable
+from catalog.errors import CatalogError, CatalogUnavailable, LastAdmin
 from errors import DomainError, Unavailable
 from storage.base import StorageBackend, StorageError, StorageUnavailable
 from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
@@ -146,6 +147,9 @@ def test_every_domain_error_that_can_reach_the_api_has_a_status() -> None:
     import app  # noqa: F401, PLC0415  # it imports every module that defines an error
 
     answered_elsewhere = {
+        AddressTaken,  # by the console
+        LastAdmin,  # by the console
+        LinkNotValid,  # by the console
         ClientRefused,  # by the registration endpoint and the console
         PasswordRefused,  # by the console and the commands
         WrongPassword,  # by the console

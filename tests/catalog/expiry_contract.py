@@ -37,7 +37,7 @@ class ExpiryContract:
         assert [catalog.find_credential(credential.digest) for credential in credentials] == credentials
         assert catalog.claim_idempotency_key(later(claim, at), at) == claim
 
-    def test_sessions_and_access_tokens_are_removed_at_once_and_other_credentials_later(
+    def test_sessions_access_tokens_and_links_are_removed_at_once_and_other_credentials_later(
         self, catalog: Catalog
     ) -> None:
         workspace = new_workspace(catalog)
@@ -51,7 +51,7 @@ class ExpiryContract:
         def left() -> set[CredentialKind]:
             return {kind for kind, one in credentials.items() if catalog.find_credential(one.digest)}
 
-        assert catalog.remove_expired(end, 100)["credentials"] == 2
+        assert catalog.remove_expired(end, 100)["credentials"] == 4
         assert left() == {
             CredentialKind.API_KEY,
             CredentialKind.REFRESH_TOKEN,

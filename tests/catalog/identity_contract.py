@@ -6,6 +6,7 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,12 @@ from catalog.errors import (
     CredentialNotFound,
     DuplicateCredential,
     DuplicateEmail,
+    LastAdmin,
     UserNotFound,
     WorkspaceNotFound,
 )
 from catalog.identity import (
+    Credential,
     CredentialKind,
     Plan,
     Role,
@@ -110,6 +113,67 @@ class IdentitiesContract:
         assert catalog.get_user(user.id) == replace(user, role=Role.ADMIN)
         with pytest.raises(UserNotFound):
             catalog.set_role(new_id(), Role.ADMIN)
+
+    def test_the_last_active_admin_of_a_workspace_is_kept_if_the_caller_wants_it(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        admin = new_user(catalog, workspace, Role.ADMIN)
+        new_user(catalog, workspace, Role.ADMIN, disabled_at=now())
+        new_user(catalog, workspace, Role.EDITOR)
+        new_user(catalog, new_workspace(catalog), Role.ADMIN)
+        with pytest.raises(LastAdmin):
+            catalog.set_role(admin.id, Role.VIEWER, keep_admin=True)
+        with pytest.raises(LastAdmin):
+            catalog.disable_user(admin.id, now(), keep_admin=True)
+        catalog.set_role(admin.id, Role.ADMIN, keep_admin=True)
+        assert catalog.get_user(admin.id) == admin
+        catalog.set_role(admin.id, Role.VIEWER)
+        assert catalog.get_user(admin.id) == replace(admin, role=Role.VIEWER)
+
+    def test_others_than_the_last_admin_are_changed_all_the_same(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        first, second = (new_user(catalog, workspace, Role.ADMIN) for _ in range(2))
+        editor = new_user(catalog, workspace, Role.EDITOR)
+        at = now()
+        catalog.set_role(first.id, Role.EDITOR, keep_admin=True)
+        catalog.set_role(editor.id, Role.VIEWER, keep_admin=True)
+        catalog.disable_user(editor.id, at, keep_admin=True)
+        catalog.disable_user(editor.id, at + timedelta(days=1), keep_admin=True)
+        assert catalog.list_users(workspace.id) == [
+            replace(first, role=Role.EDITOR),
+            second,
+            replace(editor, role=Role.VIEWER, disabled_at=at),
+        ]
+        with pytest.raises(UserNotFound):
+            catalog.set_role(new_id(), Role.VIEWER, keep_admin=True)
+        with pytest.raises(UserNotFound):
+            catalog.disable_user(new_id(), at, keep_admin=True)
+
+    def test_admins_who_remove_each_other_at_once_leave_one(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        admins = [new_user(catalog, workspace, Role.ADMIN) for _ in range(4)]
+
+        def remove(number: int) -> bool:
+            try:
+                if number % 2:
+                    catalog.set_role(admins[number].id, Role.EDITOR, keep_admin=True)
+                else:
+                    catalog.disable_user(admins[number].id, now(), keep_admin=True)
+            except LastAdmin:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as threads:
+            removed = list(threads.map(remove, range(4)))
+        left = [
+            user
+            for user in catalog.list_users(workspace.id)
+            if user.role is Role.ADMIN and not user.disabled_at
+        ]
+        assert left
+        assert [user in left for user in admins] == [not done for done in removed]
 
     def test_a_password_is_replaced(self, catalog: Catalog, workspace: Workspace) -> None:
         user = new_user(catalog, workspace)
@@ -257,6 +321,7 @@ class IdentitiesContract:
             a_credential(
                 kind,
                 workspace_id=workspace.id,
+                role=Role.EDITOR,
                 user_id=new_id(),
                 created_by=new_id(),
                 grant_id=new_id(),
@@ -299,3 +364,39 @@ class IdentitiesContract:
         catalog.touch_credential(key.id, at)
         catalog.touch_credential(new_id(), at)
         assert catalog.find_credential(digest(secret)) == replace(key, last_used_at=at)
+
+    def test_the_links_of_a_workspace_are_listed_oldest_first(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        def link(kind: CredentialKind, of: Workspace = workspace, **fields: Any) -> Credential:
+            credential = a_credential(kind, workspace_id=of.id, **fields)
+            catalog.create_credential(credential)
+            return credential
+
+        invitation = link(CredentialKind.INVITATION, label="a@example.com", role=Role.ADMIN)
+        link(CredentialKind.SESSION)
+        used = link(CredentialKind.PASSWORD_RESET, revoked_at=now())
+        link(CredentialKind.INVITATION, new_workspace(catalog))
+        assert catalog.list_links(workspace.id) == [invitation, used]
+
+    def test_the_sessions_of_a_user_are_listed_and_ended(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        user, other = new_user(catalog, workspace), new_user(catalog, workspace)
+        first, second, third, ended, others = (
+            a_credential(CredentialKind.SESSION, workspace_id=workspace.id, user_id=one.id, revoked_at=at)
+            for one, at in ((user, None), (user, None), (user, None), (user, now()), (other, None))
+        )
+        token = a_credential(CredentialKind.ACCESS_TOKEN, workspace_id=workspace.id, user_id=user.id)
+        for credential in (first, second, third, ended, others, token):
+            catalog.create_credential(credential)
+        assert catalog.list_sessions(user.id) == [first, second, third]
+        at = now() + timedelta(hours=1)
+        assert catalog.end_sessions(user.id, at, kept=second.id) == 2
+        assert catalog.list_sessions(user.id) == [second]
+        assert catalog.find_credential(first.digest) == replace(first, revoked_at=at)
+        assert catalog.find_credential(ended.digest) == ended
+        assert catalog.find_credential(token.digest) == token
+        assert catalog.end_sessions(user.id, at) == 1
+        assert catalog.list_sessions(user.id) == []
+        assert catalog.list_sessions(other.id) == [others]

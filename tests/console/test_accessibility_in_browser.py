@@ -33,6 +33,8 @@ def test_the_pages_fit_a_narrow_screen_and_are_easy_to_read(
         "/apps",
         "/connections",
         "/usage",
+        "/sessions",
+        "/users",
         "/password",
         f"/products/{product['_id']}",
         "/nothing",

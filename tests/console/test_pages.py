@@ -25,6 +25,8 @@ PAGES = [
     "/console/connections",
     "/console/usage",
     "/console/password",
+    "/console/sessions",
+    "/console/users",
 ]
 FORMS = [
     "/console/sign-out",
@@ -36,10 +38,21 @@ FORMS = [
     "/console/apps/6650a1b2c3d4e5f6a7b8c9d0/delete",
     "/console/connections/6650a1b2c3d4e5f6a7b8c9d0/revoke",
     "/console/password",
+    "/console/sessions/end",
+    "/console/sessions/6650a1b2c3d4e5f6a7b8c9d0/end",
+    "/console/users",
+    "/console/users/6650a1b2c3d4e5f6a7b8c9d0/role",
+    "/console/users/6650a1b2c3d4e5f6a7b8c9d0/disable",
+    "/console/users/6650a1b2c3d4e5f6a7b8c9d0/enable",
+    "/console/users/6650a1b2c3d4e5f6a7b8c9d0/reset",
+    "/console/users/invitations/6650a1b2c3d4e5f6a7b8c9d0/renew",
+    "/console/users/invitations/6650a1b2c3d4e5f6a7b8c9d0/withdraw",
 ]
-ADMINS_ONLY = [path for path in FORMS if "/keys" in path or "/apps" in path]
+ADMINS_ONLY = [
+    path for path in FORMS if path.startswith(("/console/keys", "/console/apps", "/console/users"))
+]
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
     f"img-src 'self' https: data: blob: {PUBLIC_URL}; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
@@ -87,6 +100,39 @@ def test_the_assets_are_served_by_the_console(anonymous: FlaskClient, name: str)
         assert re.search("https?://", text) is None
 
 
+@pytest.mark.parametrize("name", ["inter-v20-latin.woff2", "inter-v20-latin-ext.woff2"])
+def test_a_font_is_small_and_a_browser_keeps_it(anonymous: FlaskClient, name: str) -> None:
+    path = f"/console/static/fonts/{name}"
+    with anonymous.get(path) as answer:
+        assert (answer.status_code, answer.content_type) == (200, "font/woff2")
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Vary" not in answer.headers, "a copy outlives a new cookie"
+        assert answer.data.startswith(b"wOF2")
+        assert len(answer.data) < 100_000
+    missing = anonymous.get(path.replace("v20", "v0"))
+    assert (missing.status_code, missing.headers["Cache-Control"]) == (404, "no-store")
+
+
+def test_the_licence_of_the_font_is_shipped_with_it(anonymous: FlaskClient) -> None:
+    with anonymous.get("/console/static/fonts/LICENSE.txt") as answer:
+        assert "SIL OPEN FONT LICENSE Version 1.1" in answer.get_data(as_text=True)
+
+
+def test_every_style_sheet_that_names_a_font_file_names_one_that_exists(anonymous: FlaskClient) -> None:
+    with anonymous.get("/console/static/theme.css") as answer:
+        files = re.findall(r'url\("([^"]+)"\)', answer.get_data(as_text=True))
+    assert len(files) == 2
+    for file in files:
+        with anonymous.get(f"/console/static/{file}") as font:
+            assert font.status_code == 200
+    preloaded = re.search(
+        r'rel="preload" href="/console/static/([^"]+)"', anonymous.get("/console/sign-in").text
+    )
+    assert preloaded is not None
+    assert preloaded[1] == files[0]
+
+
 @pytest.mark.parametrize("path", FORMS)
 @pytest.mark.parametrize("csrf", [None, "0" * 64])
 def test_a_form_from_another_site_is_refused(admin: Person, path: str, csrf: str | None) -> None:
@@ -103,9 +149,9 @@ def test_a_form_without_a_session_leads_to_the_sign_in_page(anonymous: FlaskClie
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.EDITOR])
-def test_only_admins_see_the_keys_and_apps_pages(new_person: NewPerson, role: Role) -> None:
+def test_only_admins_see_the_keys_apps_and_users_pages(new_person: NewPerson, role: Role) -> None:
     person = new_person(role)
-    answers = [person.browser.get("/console/keys"), person.browser.get("/console/apps")]
+    answers = [person.browser.get(f"/console/{page}") for page in ("keys", "apps", "users")]
     answers += [person.post(path, "/console") for path in ADMINS_ONLY]
     for answer in answers:
         assert answer.status_code == 403
@@ -113,6 +159,7 @@ def test_only_admins_see_the_keys_and_apps_pages(new_person: NewPerson, role: Ro
     home = person.browser.get("/console").text
     assert 'href="/console/keys"' not in home
     assert 'href="/console/apps"' not in home
+    assert 'href="/console/users"' not in home
     assert 'href="/console/connections"' in home
 
 

@@ -188,6 +188,7 @@ def test_a_lost_session_keeps_the_queue_and_goes_on_after_a_new_sign_in(browser:
     dialog.get_by_role("button", name="Sign in").click()
     expect(pictures(page)).to_have_count(2)
     assert shown(page) == site.product(product["_id"])["imageUrls"]
+    page.locator("details.menu > summary").click()
     page.get_by_role("button", name="Sign out").click()  # the form has the token of the new session
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     context.close()
