@@ -89,9 +89,9 @@ class Bounds:
         own_requests: the most requests of one workspace that hold a turn or wait.
         own_turns: the most turns that one workspace holds at a time.
         seconds: the longest wait.
-        share: the part of what the other workspaces leave free that one workspace may take: of the limit, with
-            the turns that it holds, and of ``requests``. With 0.5, the first workspace gets a half, the second a
-            quarter, the third an eighth, so a few workspaces together do not take everything.
+        share: the part of what the other workspaces leave free that one workspace may take: of the limit
+            (with the turns that it holds), and of ``requests``. With 0.5, the first workspace gets a half,
+            and the second a quarter, so a few workspaces together do not take everything.
         queue: the total size of one workspace's waiting requests, in multiples of the limit. So few large
             requests can wait, or many small ones.
     """
@@ -126,7 +126,7 @@ class Turns:
     """Divides a quantity, such as bytes of memory, within a limit.
 
     A request that alone exceeds the limit gets its turn when no other turn is held. One that alone exceeds
-    its workspace's share gets it when its workspace holds no other. In a forked child, nothing is held at first.
+    its workspace's share gets it when its workspace holds no other. In a forked child, nothing is held.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -290,8 +290,8 @@ class Turns:
 #: The most bytes of upload bodies that a process holds. A form is parsed into a second copy, and the stored
 #: file may be a third.
 BODIES: Final = 160_000_000
-#: A worker has 320 threads (gunicorn.conf.py): uploads leave at least 192 to all other requests. A slow sender
-#: holds its place until its deadline, so a place for a small body costs little and there are many.
+#: A worker has 320 threads (gunicorn.conf.py): uploads leave at least 192 to all other requests. A slow
+#: sender holds its place until its deadline, so a place for a small body costs little and there are many.
 UPLOADS: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=64, seconds=2, share=0.5))
 
 
