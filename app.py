@@ -42,6 +42,7 @@ from auth.last_used import LastUsed
 from auth.oauth.registration import UNUSED_KEPT_FOR
 from auth.oauth.server import OAuthServer
 from auth.sessions import Sessions
+from auth.usage_recorder import UsageRecorder
 from catalog.base import Catalog
 from catalog.expiry import Cleanup
 from catalog.sqlite import BUSY_TIMEOUT, SQLiteCatalog
@@ -185,8 +186,14 @@ def make_limits(settings: Settings) -> Limits:
     )
 
 
-def make_budgets(app: Flask, settings: Settings, catalog: Catalog) -> Budgets:
+def make_budgets(
+    app: Flask, settings: Settings, catalog: Catalog, on_write: Callable[[str], object]
+) -> Budgets:
     """The budgets, counted where the settings say, or beside the catalog.
+
+    Args:
+        app, settings, catalog: what they count for, and where.
+        on_write: see Budgets.
 
     Raises:
         ConfigError: the address of the counts can't be used.
@@ -199,7 +206,8 @@ def make_budgets(app: Flask, settings: Settings, catalog: Catalog) -> Budgets:
     except ValueError as error:
         raise ConfigError(f"RATELIMIT_STORAGE_URI {error}.") from None
     counters = Counters(limiter, on_error=LIMITER_ERRORS.inc)
-    return Budgets(catalog, counters, failures_per_minute=settings.auth_failures_per_minute)
+    failures = settings.auth_failures_per_minute
+    return Budgets(catalog, counters, failures_per_minute=failures, on_write=on_write)
 
 
 #: The memory of a worker besides decodes and the bodies of uploads, in bytes: the program at rest (60 MB),
@@ -291,9 +299,11 @@ def create_app(
     app = Flask("vetrina", static_folder=None)
     app.extensions["stores"] = {"storage": storage, "catalog": catalog}
     _configure(app, settings)
-    budgets = make_budgets(app, settings, catalog)
+    usage = app.extensions["usage"] = UsageRecorder(catalog)
+    budgets = make_budgets(app, settings, catalog, usage.count_write)
     last_used = app.extensions["last_used"] = LastUsed(catalog)
     app.before_request(Cleanup(catalog).run_if_due)
+    app.before_request(usage.run_if_due)
     if purges:
         app.before_request(purges.run_if_due)
     auth = BearerAuth(catalog, budgets, last_used)
@@ -306,18 +316,22 @@ def create_app(
         app.register_blueprint(redirects_blueprint(sizes))
     else:
         app.register_blueprint(media_blueprint(storage, sizes, settings.media_accel_prefix))
-    _add_sign_in(app, settings, catalog, budgets, sizes)
+    _add_sign_in(app, settings, catalog, budgets, sizes, usage)
     app.register_blueprint(home_blueprint())
     app.register_blueprint(docs_blueprint())
     app.register_blueprint(health_blueprint(storage, catalog))
     app.register_blueprint(
         metrics_blueprint(
-            settings.metrics_token, budgets.count_failure, catalog.purge_backlog if purges else None
+            settings.metrics_token,
+            budgets.count_failure,
+            catalog.count_totals,
+            catalog.purge_backlog if purges else None,
         )
     )
     _add_commands(app, settings, storage, catalog, budgets, purges=purges, sizes=sizes)
     app.cli.add_command(export_command(catalog, storage))
-    _add_moving(app, settings, Services(catalog, products, uploads, *_checks_of_imports(app, budgets)))
+    services = Services(catalog, products, uploads, *_checks_of_imports(app, budgets))
+    _add_moving(app, settings, services, usage.record)
     return app
 
 
@@ -346,7 +360,9 @@ def _require_https(response: Response) -> Response:
     return response
 
 
-def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budgets, sizes: Sizes) -> None:
+def _add_sign_in(  # noqa: PLR0913, PLR0917  # what the pages need
+    app: Flask, settings: Settings, catalog: Catalog, budgets: Budgets, sizes: Sizes, usage: UsageRecorder
+) -> None:
     """Registers the console, and the OAuth server for the apps that users authorize."""
     sessions = Sessions(
         catalog,
@@ -364,7 +380,7 @@ def _add_sign_in(app: Flask, settings: Settings, catalog: Catalog, budgets: Budg
     pages = Pages(picture_origins(settings), sizes, settings.public_url, catalog)
     app.register_blueprint(oauth_blueprint(oauth, budgets))
     app.register_blueprint(consent_blueprint(oauth, sessions, catalog, pages))
-    app.register_blueprint(console_blueprint(catalog, sessions, budgets, pages))
+    app.register_blueprint(console_blueprint(catalog, sessions, budgets, usage, pages))
 
 
 def _add_commands(  # noqa: PLR0913  # what the commands need
@@ -432,11 +448,13 @@ def _checks_of_imports(
     return new_product, alt_changes, spend_write
 
 
-def _add_moving(app: Flask, settings: Settings, services: Services) -> None:
-    """Registers the commands that bring products in."""
+def _add_moving(
+    app: Flask, settings: Settings, services: Services, record_usage: Callable[[], object]
+) -> None:
+    """Registers the commands that bring products in. ``record_usage`` is called at their end."""
     commands = (
         import_folder_command(services),
         import_api_command(services, settings.data_dir / "imports"),
         import_csv_command(services, settings.data_dir / "imports"),
     )
-    app.cli.add_command(import_commands(*commands))
+    app.cli.add_command(import_commands(*commands, at_end=record_usage))

@@ -139,3 +139,10 @@ def post_worker_init(worker: Worker) -> None:
     """Makes the first worker check the stores and log a warning for each store that is down at the start."""
     if worker.age == 1:
         threading.Thread(target=_warn_of_stores, daemon=True).start()
+
+
+def worker_exit(_: Arbiter, __: Worker) -> None:
+    """Records the writes that the worker has counted since the last record of them."""
+    from wsgi import app  # noqa: PLC0415  # gunicorn has loaded it by now, and not before
+
+    app.extensions["usage"].record()

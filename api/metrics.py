@@ -27,7 +27,9 @@ from prometheus_client.registry import Collector
 from werkzeug.exceptions import HTTPException
 
 from api.process_metrics import ServerProcesses
+from api.totals_metrics import CatalogTotals
 from auth.bearer import Unauthenticated
+from catalog.daily_usage import Totals
 from catalog.errors import CatalogError
 from catalog.ids import now
 from catalog.purges import Backlog
@@ -169,6 +171,7 @@ def _is_local() -> bool:
 def metrics_blueprint(
     token: str,
     count_failure: Callable[[str], None],
+    totals: Callable[[], Totals],
     backlog: Callable[[], Backlog] | None = None,
 ) -> Blueprint:
     """``GET /metrics``, and the counting of every request.
@@ -176,9 +179,11 @@ def metrics_blueprint(
     Args:
         token: that ``/metrics`` requires as a bearer token; empty: it answers this machine alone.
         count_failure: counts a wrong token of an address; raises TooManyFailures.
+        totals: counts what all workspaces have.
         backlog: returns the length of the queue of purges; None if nothing is purged.
     """
     own = CollectorRegistry()
+    own.register(CatalogTotals(totals))
     if backlog:
         own.register(PurgeBacklog(backlog))
     blueprint = Blueprint("metrics", __name__)

@@ -81,6 +81,7 @@ class Budgets:
         catalog: knows the plan of a workspace.
         counters: keep the counts.
         failures_per_minute: the authentications from one network that may fail in a minute.
+        on_write: is called with the workspace of each write that is within its budget.
         clock: the time in UTC.
     """
 
@@ -90,12 +91,14 @@ class Budgets:
         counters: Counters,
         *,
         failures_per_minute: int,
+        on_write: Callable[[str], object] = lambda _: None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._catalog = catalog
         self._counters = counters
         self._failures = RateLimitItemPerMinute(failures_per_minute)
         self._sign_ins_of_user = RateLimitItemPerMinute(failures_per_minute * _LOOSER_BY_USER)
+        self._on_write = on_write
         self._clock = clock
         self._plans: dict[str, tuple[Plan, float]] = {}
 
@@ -115,6 +118,7 @@ class Budgets:
         """
         limit = DAILY_WRITES.get(self._plan(workspace_id))
         if limit is None:
+            self._on_write(workspace_id)
             return None
         now, midnight = self._today()
         remaining = self._hit(RateLimitItemPerDay(limit), *_day(workspace_id, now))
@@ -122,6 +126,7 @@ class Budgets:
         g.budget = state
         if remaining < 0:
             raise BudgetSpent(ceil((midnight - now).total_seconds()))
+        self._on_write(workspace_id)
         return state
 
     def usage(self, workspace_id: str) -> BudgetState | None:

@@ -17,6 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol, TypedDict
 
+from catalog.daily_usage import DailyUsage
 from catalog.identity import Identities, Usage
 from catalog.purges import PurgeQueue
 
@@ -245,7 +246,7 @@ class IdempotencyClaim:
     answer: StoredAnswer | None = None
 
 
-class Catalog(Identities, PurgeQueue, Protocol):
+class Catalog(Identities, DailyUsage, PurgeQueue, Protocol):
     """A store of records.
 
     Every method may raise CatalogUnavailable. A method that writes raises OutcomeUnknown instead if the write
@@ -380,15 +381,15 @@ class Catalog(Identities, PurgeQueue, Protocol):
         """Removes a batch of expired records, small enough to delay no other write.
 
         Idempotency-Keys, sessions and access tokens are removed when they have expired; API keys, other
-        credentials and grants ``EXPIRED_KEPT_FOR`` later.
+        credentials and grants ``EXPIRED_KEPT_FOR`` later, and records of days after ``DAYS_KEPT_FOR``.
 
         Args:
             at: UTC.
             limit: of records of each kind.
 
         Returns:
-            How many ``idempotencyKeys``, ``apiKeys``, other ``credentials`` and ``grants`` were removed. None
-            is left if all are 0.
+            How many ``idempotencyKeys``, ``apiKeys``, other ``credentials``, ``grants`` and ``usageDays``
+            were removed. None is left if all are 0.
         """
 
     def prepare(self) -> Iterator[str]:

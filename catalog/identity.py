@@ -289,7 +289,8 @@ class Identities(Protocol):
         """What a workspace has stored; nothing if there is no such workspace.
 
         MongoDB keeps counts only for workspaces that have or had a quota. For any other workspace it reads
-        all products, which is acceptable for commands but not for requests.
+        an index, which takes a second for a million products; while the index is being built, it reads all
+        products.
         """
 
     def create_user(self, user: User) -> None:

@@ -20,6 +20,7 @@ _KINDS: Final = {
     "apiKeys": "API keys",
     "credentials": "codes, tokens and sessions",
     "grants": "grants",
+    "usageDays": "records of days",
     "unusedClients": "OAuth clients without a grant",
 }
 

@@ -168,12 +168,13 @@ class Session:
         return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
-def import_commands(*commands: click.Command) -> click.Group:
-    """The group of the import commands."""
+def import_commands(*commands: click.Command, at_end: Callable[[], object]) -> click.Group:
+    """The group of the import commands. ``at_end`` is called when one has ended, however it did."""
 
     @click.group("import")
     def group() -> None:
         """Bring products and pictures in."""
+        click.get_current_context().call_on_close(at_end)
 
     for command in commands:
         group.add_command(command)

@@ -12,6 +12,7 @@ from werkzeug.exceptions import NotFound
 from auth.budgets import Budgets
 from auth.links import Links
 from auth.sessions import Session, Sessions
+from auth.usage_recorder import UsageRecorder
 from catalog.base import Catalog
 from console.connections import add_connections
 from console.guards import Guards, SignInNeeded, page_of
@@ -37,7 +38,9 @@ _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _CLIENT_ERROR: Final = 400
 
 
-def console_blueprint(catalog: Catalog, sessions: Sessions, budgets: Budgets, pages: Pages) -> Blueprint:
+def console_blueprint(
+    catalog: Catalog, sessions: Sessions, budgets: Budgets, usage: UsageRecorder, pages: Pages
+) -> Blueprint:
     """Makes the blueprint of the console.
 
     Args:
@@ -45,6 +48,7 @@ def console_blueprint(catalog: Catalog, sessions: Sessions, budgets: Budgets, pa
             scripts that call the public API with a token of the user, so the API's rules apply here too.
         sessions: signs users in and out.
         budgets: tells how many of the day's writes are left.
+        usage: knows what is stored now.
         pages: renders the templates.
     """
     blueprint = Blueprint(
@@ -56,7 +60,7 @@ def console_blueprint(catalog: Catalog, sessions: Sessions, budgets: Budgets, pa
     add_keys(blueprint, pages, guards, catalog)
     add_apps(blueprint, pages, guards, catalog)
     add_connections(blueprint, pages, guards, catalog)
-    add_usage(blueprint, pages, guards, catalog, budgets)
+    add_usage(blueprint, pages, guards, catalog, budgets, usage)
     add_password(blueprint, pages, guards, sessions)
     add_sessions(blueprint, pages, guards, sessions)
     add_preferences(blueprint, pages, sessions)

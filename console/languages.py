@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from babel.dates import format_date, format_time, format_timedelta
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
 from flask import request
 
 #: The language of the source texts; every other language has a file of translations.
@@ -17,6 +18,8 @@ LANGUAGES: Final = (ENGLISH, "it")
 
 #: The cookie with the language that the user has chosen (``console/preferences.py``).
 LANGUAGE_COOKIE: Final = "vetrina_language"
+
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 MESSAGES: Final = Path(__file__).with_name("messages")
 
@@ -54,13 +57,24 @@ class Translator:
         sentence = self._translations.get(english, english)
         return sentence.format(**values) if values else sentence
 
-    def day(self, moment: datetime) -> str:
-        """Formats the date in UTC."""
-        return format_date(moment.astimezone(UTC), "medium", locale=self.language)
+    def day(self, moment: date) -> str:
+        """Formats a day, or that of a time in UTC."""
+        day = moment.astimezone(UTC) if isinstance(moment, datetime) else moment
+        return format_date(day, "medium", locale=self.language)
 
     def time(self, moment: datetime) -> str:
         """Formats a date and time in UTC, with the suffix "UTC"."""
         return f"{self.day(moment)}, {format_time(moment, 'short', tzinfo=UTC, locale=self.language)} UTC"
+
+    def number(self, value: int) -> str:
+        """Formats a number, with separators between groups of digits."""
+        return format_decimal(value, locale=self.language)
+
+    def size(self, count: int) -> str:
+        """Formats a number of bytes in a binary unit, such as "1.4 MiB" (IEC 80000-13)."""
+        unit = max(0, min((count.bit_length() - 1) // 10, len(_UNITS) - 1))
+        digits = "#,##0.0" if unit else "#,##0"
+        return f"{format_decimal(count / 1024**unit, digits, locale=self.language)} {_UNITS[unit]}"
 
     def ago(self, moment: datetime, since: datetime) -> str:
         """Says how long before ``since`` a time was, such as "3 hours ago"."""

@@ -66,9 +66,9 @@ class Pages:
     ) -> Response:
         """Renders a page.
 
-        Every template has the variables ``_`` (``Translator.translate``), ``time``, ``day``, ``ago``,
-        ``now``, ``lang``, ``csrf``, ``user`` and ``workspace`` (None without a session), ``is_admin``,
-        ``sources`` (``picture_sources``), ``alt_text`` (``alternative_text``), ``theme``
+        Every template has the variables ``_`` (``Translator.translate``), ``time``, ``day``, ``number``,
+        ``size``, ``ago``, ``now``, ``lang``, ``csrf``, ``user`` and ``workspace`` (None without a session),
+        ``is_admin``, ``sources`` (``picture_sources``), ``alt_text`` (``alternative_text``), ``theme``
         (``chosen_theme``), ``chosen_language``, and ``here`` (the path to which a choice of these returns).
 
         Args:
@@ -83,6 +83,8 @@ class Pages:
             "_": translator.translate,
             "time": translator.time,
             "day": translator.day,
+            "number": translator.number,
+            "size": translator.size,
             "ago": partial(translator.ago, since=at),
             "now": at,
             "lang": translator.language,

@@ -49,6 +49,7 @@ EVERYWHERE = {"errors"}
 CATALOG = {
     "catalog.base",
     "catalog.attempts",
+    "catalog.daily_usage",
     "catalog.expiry",
     "catalog.errors",
     "catalog.identity",
@@ -147,7 +148,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "catalog": set(),
     "catalog.attempts": {"catalog.errors"},
-    "catalog.base": {"catalog.identity", "catalog.purges"},
+    "catalog.base": {"catalog.daily_usage", "catalog.identity", "catalog.purges"},
+    "catalog.daily_usage": {"catalog.identity"},
     "catalog.errors": set(),
     "catalog.expiry": {"catalog.base", "catalog.errors", "catalog.identity", "catalog.ids"},
     "catalog.identity": set(),

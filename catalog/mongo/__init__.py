@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from catalog.mongo.connection import MongoConnection
+from catalog.mongo.daily_usage import DAILY_USAGE_INDEXES, MongoDailyUsage
 from catalog.mongo.expiry import MongoExpiry
 from catalog.mongo.idempotency import IDEMPOTENCY_INDEXES, MongoIdempotencyKeys
 from catalog.mongo.identity import IDENTITY_INDEXES, MongoIdentities
@@ -27,11 +28,18 @@ _INDEXES: Final = {
     **IDENTITY_INDEXES,
     "products": PRODUCT_INDEXES,
     "purges": PURGE_INDEXES,
+    "usageDays": DAILY_USAGE_INDEXES,
 }
 
 
 class MongoCatalog(
-    MongoProducts, MongoIdentities, MongoQuotas, MongoIdempotencyKeys, MongoExpiry, MongoPurges
+    MongoProducts,
+    MongoIdentities,
+    MongoQuotas,
+    MongoDailyUsage,
+    MongoIdempotencyKeys,
+    MongoExpiry,
+    MongoPurges,
 ):
     """A catalog in the database that ``uri`` names; its collections are created at first use.
 

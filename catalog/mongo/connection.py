@@ -256,6 +256,16 @@ class MongoConnection:
         """What this process knows of the indexes."""
         return self._processes.get().indexes
 
+    def has_index(self, collection: str, name: str) -> bool:
+        """Whether an index exists, and the records of earlier versions have the fields that it needs."""
+        indexes = self._process().indexes
+        return indexes.updated and indexes.has(collection, name)
+
+    def require_index(self, collection: str, name: str) -> None:
+        """Raises CatalogUnavailable unless ``has_index``."""
+        if not self.has_index(collection, name):
+            raise CatalogUnavailable(f"the index {name} of {collection} is being built")
+
     def prepare(self, clean: Callable[[Database[Document]], Iterator[str]]) -> Iterator[str]:
         """Builds missing indexes and updates records of earlier versions; yields a sentence for each step.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pymongo.collection import Collection
 
+from catalog.daily_usage import DAYS_KEPT_FOR
 from catalog.expiry import FORGOTTEN_AT_ONCE, REMEMBERED
 from catalog.identity import EXPIRED_KEPT_FOR, CredentialKind
 from catalog.mongo.connection import Document, MongoConnection
@@ -36,6 +37,8 @@ class MongoExpiry:
                 left = limit - removed["credentials"]
                 removed["credentials"] += left and _remove(database.credentials, expired, left)
             removed["grants"] = _remove(database.grants, long_over, limit)
+            old = {"day": {"$lte": at - DAYS_KEPT_FOR}}
+            removed["usageDays"] = _remove(database.usageDays, old, limit)
         return removed
 
 

@@ -26,13 +26,14 @@ from catalog.identity import Usage
 from catalog.ids import now
 from catalog.mongo.connection import Document, MongoConnection, Refusals, latest
 from catalog.mongo.identity import require_workspace
-from catalog.mongo.quotas import with_usage
+from catalog.mongo.quotas import USAGE_INDEX, with_usage
 from catalog.mongo.records import IMAGE, OBSOLETE_FIELDS, PRODUCT, WITHOUT_SEARCH
 from catalog.mongo.search import SEARCH_INDEXES, find_page
 
 PRODUCT_INDEXES: Final = [
     IndexModel({"companyId": ASCENDING, "model": ASCENDING}, name="companyId_model", unique=True),
     *SEARCH_INDEXES,
+    USAGE_INDEX,
 ]
 
 _REFUSALS: Final[Refusals] = {("companyId", "model"): DuplicateModel}
@@ -122,6 +123,8 @@ class MongoProducts:
     ) -> Appended:
         change: dict[str, Any] = {"$push": {"images": IMAGE.encode(image)}, **_new_version()}
         change["$set"] = {"missingImages": False} | ({"missingAlt": True} if image.alt is None else {})
+        if image.key is not None:
+            change["$inc"] |= {"storedImages": 1, "storedBytes": image.size or 0}
         room = _room_for(workspace_id, product_id, image, unless_present=unless_present)
         added = image.usage
         with self._mongo.call() as database:

@@ -22,8 +22,11 @@ from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Pla
 #: Fields of products that an earlier version wrote. Only that version's search reads them.
 OBSOLETE_FIELDS: Final = ("foldedName", "foldedModel")
 
-#: Fields of products that are computed from the record. Only lists read them.
-SEARCH_FIELDS: Final = ("folded", "sortName", "sortModel", "grams", "missingAlt", "missingImages")
+#: Fields of products that are computed from the record. Only lists and counts read them.
+SEARCH_FIELDS: Final = (
+    *("folded", "sortName", "sortModel", "grams", "missingAlt", "missingImages"),
+    *("storedImages", "storedBytes"),
+)
 
 #: The projection that leaves out the fields that only a search reads.
 WITHOUT_SEARCH: Final = {**dict.fromkeys(SEARCH_FIELDS, False), **dict.fromkeys(OBSOLETE_FIELDS, False)}
@@ -87,6 +90,8 @@ PRODUCT: Final = Codec(
         "grams": lambda product: _trigrams(fold(product.name), fold(product.model)),
         "missingAlt": attrgetter("missing_alt"),
         "missingImages": attrgetter("missing_images"),
+        "storedImages": lambda product: sum(image.key is not None for image in product.images),
+        "storedBytes": lambda product: sum(image.size or 0 for image in product.images if image.key),
     },
     omit_none=True,
 )

@@ -33,7 +33,7 @@ from catalog.mongo.records import OBSOLETE_FIELDS, PRODUCT, SEARCH_FIELDS, WITHO
 _MAX_CANDIDATES: Final = 300
 
 #: Increases with every change of what ``SEARCH_FIELDS`` hold.
-_SEARCH_VERSION: Final = 3
+_SEARCH_VERSION: Final = 4
 
 #: How many products of an earlier version are updated at once, and the pause after them in seconds.
 _BATCH: Final = 500

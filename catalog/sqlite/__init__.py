@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from catalog.sqlite.connection import SQLiteConnections
+from catalog.sqlite.daily_usage import SQLiteDailyUsage
 from catalog.sqlite.expiry import SQLiteExpiry
 from catalog.sqlite.idempotency import SQLiteIdempotencyKeys
 from catalog.sqlite.identity import SQLiteIdentities
@@ -20,7 +21,13 @@ BUSY_TIMEOUT: Final = 4.0
 
 
 class SQLiteCatalog(
-    SQLiteProducts, SQLiteIdentities, SQLiteQuotas, SQLiteIdempotencyKeys, SQLiteExpiry, SQLitePurges
+    SQLiteProducts,
+    SQLiteIdentities,
+    SQLiteQuotas,
+    SQLiteDailyUsage,
+    SQLiteIdempotencyKeys,
+    SQLiteExpiry,
+    SQLitePurges,
 ):
     """A catalog in the SQLite file at ``path``; the file and its folder are created at first use.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from catalog.daily_usage import DAYS_KEPT_FOR
 from catalog.expiry import FORGOTTEN_AT_ONCE, REMEMBERED
 from catalog.identity import EXPIRED_KEPT_FOR, CredentialKind
 from catalog.sqlite.connection import SQLiteConnections
@@ -37,6 +38,12 @@ class SQLiteExpiry:
             removed["credentials"] = remove_expired_credentials(connection, at, limit)
         with self._file.write() as connection:
             removed["grants"] = remove_expired_grants(connection, at, limit)
+        with self._file.write() as connection:
+            removed["usageDays"] = connection.execute(
+                "DELETE FROM usage_days WHERE (workspace_id, day) IN"
+                " (SELECT workspace_id, day FROM usage_days WHERE day <= ? LIMIT ?)",
+                (to_ms(at - DAYS_KEPT_FOR), limit),
+            ).rowcount
         return removed
 
 

@@ -373,6 +373,30 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         WHERE user_id IS NOT NULL
         """,
     ),
+    (
+        # What a workspace has written and stored on each day: catalog/daily_usage.py. The record of today has
+        # what is stored now, so that it is known until the next change.
+        """
+        CREATE TABLE usage_days (
+            workspace_id TEXT NOT NULL,
+            day INTEGER NOT NULL,
+            writes INTEGER NOT NULL,
+            products INTEGER,
+            images INTEGER,
+            bytes INTEGER,
+            PRIMARY KEY (workspace_id, day)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX usage_days_by_day ON usage_days (day)",
+        """
+        INSERT INTO usage_days
+        SELECT
+            workspace_id,
+            CAST(strftime('%s', 'now') AS INTEGER) / 86400 * 86400000,
+            0, products, images, bytes
+        FROM workspace_usage
+        """,
+    ),
 )
 
 

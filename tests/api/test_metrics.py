@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import platform
 import re
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +15,14 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import create_app
+from catalog.base import Catalog
+from catalog.daily_usage import Totals
+from catalog.errors import CatalogUnavailable
+from catalog.identity import Usage
 from config import Settings
 from storage.base import StorageBackend, StorageUnavailable
 from tests.api.fixtures import NewProduct, Post
+from tests.factories import hosted_image, new_product, new_workspace
 from tests.faults import fail_with
 from tests.pictures import jpeg
 from tests.servers import gunicorn
@@ -68,6 +76,48 @@ def test_a_client_can_not_add_time_series(anonymous: FlaskClient, before: Sample
 def test_the_versions_are_a_metric(anonymous: FlaskClient) -> None:
     printed = samples(anonymous.get("/metrics").text)
     assert printed["vetrina_build_info", f"{platform.python_version()} {VERSION}"] == 1
+
+
+def test_the_totals_of_all_workspaces_are_metrics_that_a_scrape_counts_once_a_minute(
+    settings: Settings, storage: StorageBackend, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspaces = [new_workspace(catalog) for _ in range(2)]
+    new_product(catalog, workspaces[0], images=(hosted_image(size=7), hosted_image(size=5)))
+    client = create_app(settings, storage=storage, catalog=catalog).test_client()
+
+    def totals() -> list[float]:
+        printed = samples(client.get("/metrics").text)
+        names = ("workspaces", "products", "images", "stored_bytes")
+        return [printed[f"vetrina_{name}", ""] for name in names]
+
+    assert totals() == [2, 1, 2, 12]
+    new_product(catalog, workspaces[1])
+    assert totals() == [2, 1, 2, 12]
+    monkeypatch.setattr("api.totals_metrics.time", SimpleNamespace(monotonic=lambda: time.monotonic() + 61))
+    assert totals() == [2, 2, 2, 12]
+
+
+def test_a_scrape_does_not_wait_for_totals_that_take_long_or_fail(
+    settings: Settings, storage: StorageBackend, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+
+    def slow() -> Totals:
+        ended.wait(60)
+        return Totals(3, Usage())
+
+    monkeypatch.setattr("api.totals_metrics._PATIENCE", 0)
+    monkeypatch.setattr(catalog, "count_totals", slow)
+    client = create_app(settings, storage=storage, catalog=catalog).test_client()
+    for _ in range(2):
+        assert "vetrina_workspaces" not in client.get("/metrics").text
+    (counting,) = [thread for thread in threading.enumerate() if thread.name == "totals"]
+    ended.set()
+    counting.join(10)
+    assert samples(client.get("/metrics").text)["vetrina_workspaces", ""] == 3
+    monkeypatch.setattr(catalog, "count_totals", fail_with(CatalogUnavailable()))
+    other = create_app(settings, storage=storage, catalog=catalog).test_client()
+    assert "vetrina_workspaces" not in other.get("/metrics").text
 
 
 def test_an_upload_is_counted_with_its_bytes_and_each_stage(

@@ -58,7 +58,7 @@ class ExpiryContract:
             CredentialKind.AUTHORIZATION_CODE,
         }
         before, after = end + EXPIRED_KEPT_FOR - SECOND, end + EXPIRED_KEPT_FOR
-        nothing = {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 0, "grants": 0}
+        nothing = {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 0, "grants": 0, "usageDays": 0}
         assert catalog.remove_expired(before, 100) == nothing
         assert catalog.remove_expired(after, 100) == nothing | {"apiKeys": 1, "credentials": 2}
         assert left() == set()
@@ -92,10 +92,10 @@ class ExpiryContract:
                 )
         batches = [dict(catalog.remove_expired(LATER, 3)) for _ in range(4)]
         assert batches == [
-            {"idempotencyKeys": 3, "apiKeys": 3, "credentials": 3, "grants": 0},
-            {"idempotencyKeys": 1, "apiKeys": 1, "credentials": 3, "grants": 0},
-            {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 2, "grants": 0},
-            {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 0, "grants": 0},
+            {"idempotencyKeys": 3, "apiKeys": 3, "credentials": 3, "grants": 0, "usageDays": 0},
+            {"idempotencyKeys": 1, "apiKeys": 1, "credentials": 3, "grants": 0, "usageDays": 0},
+            {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 2, "grants": 0, "usageDays": 0},
+            {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 0, "grants": 0, "usageDays": 0},
         ]
 
     def test_all_that_has_expired_is_removed_batch_by_batch(

@@ -16,11 +16,12 @@ from pymongo.database import Database
 from auth.tokens import new_api_key
 from catalog.base import Product, ProductQuery, Sort
 from catalog.errors import CatalogUnavailable, DuplicateModel, QuotaNotSupported
-from catalog.identity import Quota
+from catalog.identity import Quota, Usage
 from catalog.ids import new_id, now
 from catalog.mongo import TIMEOUT, MongoCatalog
 from catalog.mongo.quotas import with_usage
 from tests.catalog.contract import CatalogContract
+from tests.catalog.daily_usage_contract import DailyUsageContract
 from tests.catalog.expiry_contract import ExpiryContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
@@ -54,7 +55,12 @@ def catalog(uri: str) -> Iterator[MongoCatalog]:
 
 
 class TestMongoCatalog(
-    CatalogContract, IdentitiesContract, IdempotencyKeysContract, ExpiryContract, PurgeContract
+    CatalogContract,
+    IdentitiesContract,
+    IdempotencyKeysContract,
+    ExpiryContract,
+    PurgeContract,
+    DailyUsageContract,
 ):
     @pytest.fixture
     def catalog(self, uri: str) -> Iterator[MongoCatalog]:
@@ -143,6 +149,8 @@ def test_a_product_is_a_document_in_the_words_of_the_contract(
         "grams": ["ass", "mas"],
         "missingAlt": True,
         "missingImages": False,
+        "storedImages": 1,
+        "storedBytes": 1234,
     }
 
 
@@ -183,6 +191,7 @@ def test_the_first_catalog_builds_the_indexes_and_the_others_use_them(
         "by_name": "companyId sortName _id status category missingAlt missingImages folded",
         "by_model": "companyId sortModel _id status category missingAlt missingImages folded",
         "by_change": "companyId updatedAt- _id- status category missingAlt missingImages folded",
+        "usage": "companyId storedImages storedBytes",
     }
     credentials, products = database.credentials.index_information(), database.products.index_information()
     assert {name for name, index in {**credentials, **products}.items() if index.get("unique")} == {
@@ -238,6 +247,23 @@ def test_an_append_is_one_command_whose_filter_has_the_limit(uri: str, catalog: 
         "images.key": {"$ne": image.key},
         "images.sha256": {"$ne": image.sha256},
     }
+
+
+def test_the_usage_without_a_quota_is_read_from_an_index_alone(uri: str, catalog: MongoCatalog) -> None:
+    product = new_product(catalog, workspace := new_workspace(catalog), images=(hosted_image(size=9),))
+    new_product(catalog, new_workspace(catalog))
+    catalog.append_image(workspace.id, product.id, hosted_image(size=1))
+    look, command = asked(uri, lambda: catalog.get_usage(workspace.id))
+    assert (look["find"], command["aggregate"], command["hint"]) == ("workspaces", "products", "usage")
+    match, group = command["pipeline"]
+    with connect(uri) as client:
+        keys = client.get_default_database().products.index_information()["usage"]["key"]
+    read = {
+        *match["$match"],
+        *(str(field["$sum"]).removeprefix("$") for field in list(group["$group"].values())[2:]),
+    }
+    assert read == {name for name, _ in keys}
+    assert catalog.get_usage(workspace.id) == Usage(products=1, images=2, bytes=10)
 
 
 @pytest.mark.parametrize(

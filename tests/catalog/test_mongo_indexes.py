@@ -16,8 +16,10 @@ from auth.tokens import new_api_key
 from catalog.base import Product, ProductQuery, Sort
 from catalog.errors import CatalogUnavailable, DuplicateModel
 from catalog.grams import fold
+from catalog.identity import Usage
 from catalog.mongo import MongoCatalog
-from tests.factories import a_product, externals, new_product, new_workspace
+from catalog.mongo.records import SEARCH_FIELDS
+from tests.factories import a_product, hosted_image, new_product, new_workspace
 from tests.faults import before_the_next
 from tests.mongo import MongoServer, connect, new_database
 
@@ -186,7 +188,7 @@ def old(uri: str, database: Database[dict[str, Any]]) -> list[Product]:
         list(catalog.prepare())
         workspace = new_workspace(catalog)
         products = [
-            new_product(catalog, workspace, name=name, images=externals(count))
+            new_product(catalog, workspace, name=name, images=(hosted_image(size=7),) * count)
             for name, count in (("Große Lampe", 0), ("a", 1), ("Zürich", 0))
         ]
     for product in products:
@@ -197,11 +199,14 @@ def old(uri: str, database: Database[dict[str, Any]]) -> list[Product]:
         )
         change = {
             "$set": {"foldedName": name, "foldedModel": model, "grams": grams},
-            "$unset": dict.fromkeys(["folded", "missingAlt", "missingImages", "sortName", "sortModel"], ""),
+            "$unset": dict.fromkeys(set(SEARCH_FIELDS) - {"grams"}, ""),
         }
         database.products.update_one({"_id": product.id}, change)
     database.state.drop()
-    for name in ("listed", "trigrams", "missing_alt", "missing_images", "by_name", "by_model", "by_change"):
+    for name in (
+        *("listed", "trigrams", "missing_alt", "missing_images", "by_name", "by_model", "by_change"),
+        "usage",
+    ):
         database.products.drop_index(name)
     newest = [("companyId", 1), ("createdAt", -1), ("_id", -1), ("status", 1), ("category", 1)]
     database.products.create_index([*newest, ("foldedName", 1), ("foldedModel", 1)], name="newest")
@@ -236,7 +241,11 @@ def test_products_of_an_earlier_version_are_found_before_and_after_they_are_upda
         def listed(catalog: MongoCatalog) -> dict[ProductQuery, list[Product]]:
             return {query: list(catalog.list_products(workspace_id, query).items) for query in lists}
 
+        stored = Usage(products=3, images=1, bytes=7)
         with mongodb.failing("createIndexes", errorCode=13):
+            assert catalog.get_usage(workspace_id) == stored
+            with pytest.raises(CatalogUnavailable, match="the index usage of products is being built"):
+                catalog.count_totals()
             assert found(catalog) == expected
             assert listed(catalog) == lists
         with closing(MongoCatalog(uri)) as other:
@@ -244,6 +253,7 @@ def test_products_of_an_earlier_version_are_found_before_and_after_they_are_upda
             wait_for(lambda: other._mongo.indexes.finished)
             assert found(other) == expected
             assert listed(other) == lists
+            assert other.get_usage(workspace_id) == other.count_totals().usage == stored
             assert find(other, "zurich") == [old[2]]
         assert {"newest", "grams"} <= names(database)  # servers of the earlier version still need them
         steps = list(catalog.prepare())
@@ -279,7 +289,7 @@ def test_a_new_database_needs_no_update(uri: str, database: Database[dict[str, A
         with pytest.raises(DuplicateModel):
             catalog.create_product(product)
         catalog.create_credential(new_api_key(product.workspace_id)[1])
-    assert database.state.find_one() == {"_id": "products", "search": 3}
+    assert database.state.find_one() == {"_id": "products", "search": 4}
 
 
 def test_a_product_that_changes_during_the_update_is_updated_as_well(
@@ -307,7 +317,9 @@ def test_a_product_that_an_earlier_version_changes_after_the_update_is_updated_b
         list(catalog.prepare())
         workspace = new_workspace(catalog)
         product = new_product(catalog, workspace, name="Lamp", images=())
-        change = {"$push": {"images": {"url": "https://cdn.example.com/0.png"}}, "$inc": {"version": 1}}
+        image = {"url": "https://images.example.com/media/k.png", "key": "k.png", "size": 5}
+        change = {"$push": {"images": image}, "$inc": {"version": 1}}
         database.products.update_one({"_id": product.id}, change)
         assert list(catalog.prepare()) == ["updated 1 products for the search"]
         assert catalog.list_products(workspace.id, ProductQuery(missing_alt=True)).total == 1
+        assert catalog.get_usage(workspace.id) == Usage(products=1, images=1, bytes=5)

@@ -270,6 +270,8 @@ DOCUMENTS: list[tuple[str, object, dict[str, Any]]] = [
             "grams": ["ass", "mas"],
             "missingAlt": True,
             "missingImages": False,
+            "storedImages": 1,
+            "storedBytes": 1234,
         },
     ),
     (
@@ -294,6 +296,8 @@ DOCUMENTS: list[tuple[str, object, dict[str, Any]]] = [
             "grams": [],
             "missingAlt": False,
             "missingImages": True,
+            "storedImages": 0,
+            "storedBytes": 0,
         },
     ),
     ("WORKSPACE", WORKSPACE, {"_id": "w", "name": "Acme", "plan": "pro", "createdAt": MOMENT}),

@@ -22,6 +22,7 @@ from catalog.sqlite.records import PRODUCT, insert
 from catalog.sqlite.schema import MIGRATIONS
 from catalog.sqlite.search import add_to_index
 from tests.catalog.contract import CatalogContract
+from tests.catalog.daily_usage_contract import DailyUsageContract
 from tests.catalog.expiry_contract import ExpiryContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
@@ -44,7 +45,12 @@ def catalog(path: Path) -> Iterator[SQLiteCatalog]:
 
 
 class TestSQLiteCatalog(
-    CatalogContract, IdentitiesContract, IdempotencyKeysContract, ExpiryContract, PurgeContract
+    CatalogContract,
+    IdentitiesContract,
+    IdempotencyKeysContract,
+    ExpiryContract,
+    PurgeContract,
+    DailyUsageContract,
 ):
     @pytest.fixture
     def catalog(self, path: Path) -> Iterator[SQLiteCatalog]:
@@ -196,7 +202,9 @@ def test_the_products_of_a_database_of_version_1_are_listed_and_found(
     new = SQLiteCatalog(path)
     assert [new.get_product(workspace.id, product.id) for product in products] == products
     assert new.get_workspace(workspace.id) == workspace
-    assert new.get_usage(workspace.id) == Usage(products=2, images=2, bytes=1234)
+    stored = Usage(products=2, images=2, bytes=1234)
+    assert new.get_usage(workspace.id) == stored
+    assert [(day.writes, day.usage) for day in new.list_usage_days(workspace.id)] == [(0, stored)]
     everything = ProductQuery(show_archived=True)
     assert new.list_products(workspace.id, everything) == ProductPage(products[::-1], 2)
     assert new.list_products(workspace.id, ProductQuery()) == ProductPage(products[:1], 1)

@@ -44,11 +44,12 @@ def test_cleanup_removes_what_has_expired_and_counts_it(runner: FlaskCliRunner, 
         "apiKeys": 0,
         "credentials": 1,
         "grants": 0,
+        "usageDays": 0,
         "unusedClients": 1,
     }
     assert runner.invoke(args=["cleanup"]).stdout == (
         "removed 0 Idempotency-Keys, 0 API keys, 0 codes, tokens and sessions, 0 grants, "
-        "0 OAuth clients without a grant\n"
+        "0 records of days, 0 OAuth clients without a grant\n"
     )
 
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.axe import violations
 from tests.console.product_page import open_product
@@ -85,7 +85,7 @@ UNNAMED = """() => {
 }"""
 
 
-def test_axe_finds_no_barrier_in_the_list_the_product_its_dialogs_and_the_keys(
+def test_axe_finds_no_barrier_in_the_list_the_product_its_dialogs_the_keys_and_the_usage(
     browser: Browser, site: Site, signed_in: Any
 ) -> None:
     product = site.new_product(pictures=2, description="A lamp")
@@ -108,5 +108,9 @@ def test_axe_finds_no_barrier_in_the_list_the_product_its_dialogs_and_the_keys(
     assert violations(page) == []
     page.goto("/console/keys")
     page.get_by_label("Expires").select_option("On a day…")
+    assert violations(page) == []
+    page.goto("/console/usage")
+    expect(page.get_by_role("img", name="Changes a day. The last 30 days.")).to_be_visible()
+    page.get_by_text("The last 30 days as a table").click()
     assert violations(page) == []
     context.close()

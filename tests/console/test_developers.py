@@ -15,7 +15,8 @@ import console.oauth_apps
 from auth.counters.sqlite import SQLiteCounters
 from auth.tokens import ALL_SCOPES, READ, ROLE_SCOPES, WRITE, digest
 from catalog.base import Catalog
-from catalog.identity import CredentialKind, OAuthClient, Plan, Quota, Role, User, Workspace
+from catalog.daily_usage import UsageDay
+from catalog.identity import CredentialKind, OAuthClient, Plan, Quota, Role, Usage, User, Workspace
 from catalog.ids import now
 from console.languages import Translator
 from tests.console.conftest import NewPerson, Person
@@ -351,8 +352,12 @@ def test_a_user_can_not_revoke_the_connection_of_another_user(
 # --- usage
 
 
-def test_a_plan_without_a_limit_says_so(admin: Person) -> None:
+def test_a_plan_without_a_limit_says_so_and_shows_the_changes_of_today(app: Flask, admin: Person) -> None:
+    bearer = {"Authorization": f"Bearer {admin.access_token()}"}
+    for _ in range(3):
+        app.test_client().post("/api/v1/products", json={}, headers=bearer)
     text = admin.browser.get("/console/usage").text
+    assert "<strong>3</strong>" in text
     assert "Unlimited" in text
     assert "<meter" not in text
 
@@ -372,15 +377,62 @@ def test_the_usage_page_shows_the_writes_of_the_day(
     assert "<strong>0</strong> of 100" in person.browser.get("/console/usage").text
 
 
-def test_the_usage_page_shows_the_quota_of_the_workspace(admin: Person, catalog: Catalog) -> None:
-    assert "Stored images" not in admin.browser.get("/console/usage").text
+def test_the_usage_page_shows_what_is_stored_beside_the_quota(admin: Person, catalog: Catalog) -> None:
     workspace = catalog.get_workspace(admin.user.workspace_id)
     new_product(catalog, workspace, images=(hosted_image(size=1_500_000),))
-    catalog.set_quota(workspace.id, Quota(products=9, images=5, bytes=2 * 1024 * 1024))
     text = admin.browser.get("/console/usage").text
-    assert "<strong>1</strong> of 9" in text
+    assert "<strong>1.4 MiB</strong></p>" in text
+    assert "<meter" not in text
+    catalog.set_quota(workspace.id, Quota(products=9000, images=5, bytes=2 * 1024 * 1024))
+    text = admin.browser.get("/console/usage").text
+    assert "<strong>1</strong> of 9,000" in text
     assert "<strong>1</strong> of 5" in text
     assert "<strong>1.4 MiB</strong> of 2.0 MiB" in text
+    assert text.count("<meter") == 3
+
+
+def table_of_days(text: str) -> list[list[str]]:
+    rows = re.findall(r"<tr>\s*<th scope=\"row\">.*?</tr>", text, re.DOTALL)
+    return [re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row) for row in rows]
+
+
+def test_the_usage_page_shows_the_last_30_days_as_plots_and_as_a_table(
+    admin: Person, catalog: Catalog
+) -> None:
+    workspace_id = admin.user.workspace_id
+    today = now().date()
+
+    def ago(days: int, writes: int, usage: Usage | None = None) -> UsageDay:
+        day = today - timedelta(days=days)
+        return UsageDay(workspace_id=workspace_id, day=day, writes=writes, usage=usage)
+
+    some, more = Usage(products=1, images=2, bytes=2048), Usage(products=2, images=4, bytes=4096)
+    catalog.add_usage_days([ago(40, 7, some), ago(20, 10, more), ago(19, 5)])
+    text = admin.browser.get("/console/usage").text
+    english = Translator("en")
+    days = [english.day(today - timedelta(days=number)) for number in range(30)]
+    before, after = ["0", "1", "2", "2.0 KiB"], ["0", "2", "4", "4.0 KiB"]
+    expected = [[days[0], "0", "0", "0", "0 B"], *([day, *after] for day in days[1:19])]
+    expected += [[days[19], "5", *after[1:]], [days[20], "10", *after[1:]]]
+    expected += [[day, *before] for day in days[21:]]
+    assert table_of_days(text) == expected
+    assert f'aria-label="Changes a day. The last 30 days. Most: 10 on {days[20]}."' in text
+    assert f'aria-label="Stored bytes. The last 30 days. Most: 4.0 KiB on {days[20]}."' in text
+    plots = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    heights = [re.findall(r'class="value".*?height="([0-9.]+)"', plot) for plot in plots]
+    assert [len(bars) for bars in heights] == [30, 30, 30]
+    assert heights[0] == ["0"] * 9 + ["60.0", "30.0"] + ["0"] * 19
+    assert heights[1] == ["30.0"] * 9 + ["60.0"] * 20 + ["0"]
+    assert "<title>" + days[19] + ": 5</title>" in plots[0]
+
+
+def test_what_is_not_known_of_the_last_days_is_a_dash(admin: Person, catalog: Catalog) -> None:
+    rows = table_of_days(admin.browser.get("/console/usage").text)
+    assert [row[1:] for row in rows] == [["0", "0", "0", "0 B"], *[["–"] * 4] * 29]
+    yesterday = now().date() - timedelta(days=1)
+    catalog.add_usage_days([UsageDay(workspace_id=admin.user.workspace_id, day=yesterday, writes=1)])
+    rows = table_of_days(admin.browser.get("/console/usage").text)
+    assert [row[1:] for row in rows[1:3]] == [["1", "–", "–", "–"], ["–"] * 4]
 
 
 @pytest.mark.usefixtures("clock")

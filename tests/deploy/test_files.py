@@ -14,6 +14,8 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
+from catalog.daily_usage import Totals
+from catalog.identity import Usage
 from catalog.purges import Backlog
 from tests.programs import require_program
 from version import VERSION
@@ -155,10 +157,12 @@ def test_promtool_accepts_every_query_of_the_dashboard(tmp_path: Path) -> None:
 
 def test_alerts_and_dashboard_use_metrics_that_the_server_has() -> None:
     from api.metrics import PurgeBacklog  # noqa: PLC0415  # registers the metrics
+    from api.totals_metrics import CatalogTotals  # noqa: PLC0415  # with the others
 
-    of_purges = CollectorRegistry()
-    of_purges.register(PurgeBacklog(lambda: Backlog(0, None)))
-    text = (generate_latest() + generate_latest(of_purges)).decode()
+    of_stores = CollectorRegistry()
+    of_stores.register(PurgeBacklog(lambda: Backlog(0, None)))
+    of_stores.register(CatalogTotals(lambda: Totals(0, Usage())))
+    text = (generate_latest() + generate_latest(of_stores)).decode()
     known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
     known |= {f"{name}{suffix}" for name in known for suffix in ("_bucket", "_sum", "_count")}
     rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
