@@ -18,6 +18,8 @@ from cli.listing import json_option, print_list, seconds
 from cli.store_errors import Group
 
 _SCOPE: Final = click.Choice(sorted(ALL_SCOPES))
+#: Of the column of scopes.
+_WIDTH: Final = len(",".join(ALL_SCOPES))
 
 
 def key_commands(catalog: Catalog) -> click.Group:
@@ -118,7 +120,7 @@ def _fields(key: Credential, emails: Mapping[str, str]) -> dict[str, object]:
 def _line(key: Credential, emails: Mapping[str, str]) -> str:
     maker = emails.get(key.created_by or "") or key.created_by or "unknown"
     columns = [
-        *(key.id, key.workspace_id, f"{_state(key):<7}", ",".join(sorted(key.scopes))),
+        *(key.id, key.workspace_id, f"{_state(key):<7}", f"{','.join(sorted(key.scopes)):<{_WIDTH}}"),
         f"created {seconds(key.created_at)} by {maker}",
         f"expires {seconds(key.expires_at) or 'never'}",
         f"used {seconds(key.last_used_at) or 'never'}",
