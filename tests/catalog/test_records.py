@@ -217,6 +217,7 @@ ROWS: list[tuple[str, object, dict[str, Any]]] = [
             "workspace_id": "w",
             "scopes": "products:read products:write",
             "label": "",
+            "role": None,
             "user_id": "u",
             "created_by": "cli",
             "grant_id": "g",
