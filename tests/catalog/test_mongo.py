@@ -179,6 +179,7 @@ def test_the_first_catalog_builds_the_indexes_and_the_others_use_them(
     } == {
         "digest": "digest",
         "companyId_createdAt": "companyId createdAt _id",
+        "userId_kind_createdAt": "userId kind createdAt _id",
         "expiresAt": "expiresAt",
         "companyId_model": "companyId model",
         "listed": "companyId createdAt- _id- status category folded",
@@ -202,6 +203,7 @@ def test_the_first_catalog_builds_the_indexes_and_the_others_use_them(
         "_id_": None,
         "digest": None,
         "companyId_createdAt": None,
+        "userId_kind_createdAt": None,
         "expiresAt": 7 * 24 * 3600,
     }
 
