@@ -17,6 +17,7 @@ from config import Settings
 from storage.base import StorageBackend
 from tests.conftest import PUBLIC_URL
 from tests.console.conftest import NewPerson, Person
+from tests.servers import ROOT
 
 PAGES = [
     "/console",
@@ -112,6 +113,13 @@ def test_a_font_is_small_and_a_browser_keeps_it(anonymous: FlaskClient, name: st
         assert len(answer.data) < 100_000
     missing = anonymous.get(path.replace("v20", "v0"))
     assert (missing.status_code, missing.headers["Cache-Control"]) == (404, "no-store")
+
+
+def test_every_style_sheet_follows_the_chosen_theme() -> None:
+    sheets = [path for room in ("console", "api") for path in (ROOT / room / "static").glob("*.css")]
+    assert len(sheets) > 3
+    # Only light-dark() follows both the system and the choice of a user, which is the attribute data-theme.
+    assert [path.name for path in sheets if "prefers-color-scheme" in path.read_text()] == []
 
 
 def test_the_licence_of_the_font_is_shipped_with_it(anonymous: FlaskClient) -> None:

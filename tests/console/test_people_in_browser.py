@@ -129,9 +129,13 @@ def test_the_menu_is_operated_by_keyboard_and_keeps_the_choices(new_context: New
     expect(page.get_by_role("link", name="My sessions")).to_be_hidden()
     expect(summary).to_be_focused()
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Dark", exact=True).press("Enter")
+    page.evaluate("window.unchanged = true")
+    dark = page.get_by_role("button", name="Dark", exact=True)
+    with page.expect_response("**/console/preferences"):
+        dark.press("Enter")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-    summary.click()
+    expect(dark).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate("window.unchanged"), "the page is not loaded again"
     page.get_by_role("button", name="Italiano").click()
     expect(page.get_by_role("heading", name="Consumi")).to_be_visible()
     page.goto("/docs")
