@@ -400,7 +400,7 @@ def _add_commands(  # noqa: PLR0913  # what the commands need
             raise ClickException(str(error)) from None
 
     for command in (
-        workspace_commands(catalog),
+        workspace_commands(catalog, storage),
         key_commands(catalog),
         user_commands(catalog, settings.public_url),
         client_commands(catalog),

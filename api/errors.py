@@ -66,6 +66,7 @@ STATUS: Final = {
     "duplicate_credential": 409,
     "duplicate_email": 409,
     "duplicate_model": 409,
+    "workspace_not_empty": 409,
     "version_mismatch": 412,
     "product_full": 422,
     "product_quota_reached": 422,

@@ -16,6 +16,13 @@ class WorkspaceNotFound(CatalogError):
     message = "Workspace not found"
 
 
+class WorkspaceNotEmpty(CatalogError):
+    """The workspace has products, so it can't be deleted."""
+
+    code = "workspace_not_empty"
+    message = "The workspace has products"
+
+
 class CredentialNotFound(CatalogError):
     """No credential has this id."""
 

@@ -278,6 +278,29 @@ class Identities(Protocol):
     def set_plan(self, workspace_id: str, plan: Plan) -> None:
         """Puts a workspace on another plan. Raises WorkspaceNotFound."""
 
+    def rename_workspace(self, workspace_id: str, name: str) -> None:
+        """Gives a workspace another name. Raises WorkspaceNotFound."""
+
+    def close_workspace(self, workspace_id: str) -> None:
+        """Ends all access to a workspace that is to be deleted.
+
+        Its credentials, its users with their grants, and the OAuth clients that it manages are removed. A
+        request that is under way may still change products. The call may be repeated.
+
+        Raises:
+            WorkspaceNotFound
+        """
+
+    def delete_workspace(self, workspace_id: str) -> None:
+        """Closes and removes a workspace that has no products. Then nothing can be added to it any more.
+
+        Its stored answers to Idempotency-Keys stay until they expire. On MongoDB the call waits until
+        requests that were under way when the workspace was closed can no longer add a product.
+
+        Raises:
+            WorkspaceNotFound, WorkspaceNotEmpty
+        """
+
     def set_quota(self, workspace_id: str, quota: Quota) -> None:
         """Gives a workspace another quota. One below the usage only refuses changes that add to the usage.
 
@@ -341,6 +364,13 @@ class Identities(Protocol):
 
         Raises:
             UserNotFound, LastAdmin
+        """
+
+    def delete_user(self, user_id: str) -> None:
+        """Removes a user, with their sessions, tokens and grants. API keys that the user made stay.
+
+        Raises:
+            UserNotFound
         """
 
     def create_client(self, client: OAuthClient) -> None:

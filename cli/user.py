@@ -34,7 +34,7 @@ def user_commands(catalog: Catalog, public_url: str) -> click.Group:
 
     @click.group("user", cls=Group)
     def group() -> None:
-        """Create, list and change users."""
+        """Create, list, change and delete users."""
 
     @group.command()
     @click.argument("email")
@@ -140,6 +140,19 @@ def _add_changes(group: click.Group, catalog: Catalog) -> None:
     def role(email: str, role: str) -> None:
         """Give the user EMAIL the role ROLE, which holds from the next request on."""
         catalog.set_role(_user(catalog, email).id, Role(role))
+
+    @group.command()
+    @click.argument("email")
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    def delete(email: str, *, yes: bool) -> None:
+        """Delete the user EMAIL, which ends their sessions and their apps' access. API keys stay."""
+        user = _user(catalog, email)
+        if not yes:
+            click.confirm(f"Delete the user {user.email} for good?", abort=True, err=True)
+        try:
+            catalog.delete_user(user.id)
+        except UserNotFound:
+            raise click.ClickException(f"The user {email} does not exist.") from None
 
 
 def _fields(user: User) -> dict[str, object]:

@@ -13,6 +13,8 @@ from catalog.ids import new_id, now
 from cli.listing import json_option, print_list, seconds
 from cli.quota import quota_command, usage_object, usage_text
 from cli.store_errors import Group
+from cli.workspace_delete import workspace_delete_command
+from storage.base import StorageBackend
 
 _PLAN: Final = click.Choice([plan.value for plan in Plan])
 
@@ -24,20 +26,19 @@ def new_workspace(catalog: Catalog, name: str, plan: Plan = Plan.ENTERPRISE) -> 
     return workspace
 
 
-def workspace_commands(catalog: Catalog) -> click.Group:
-    """The commands that manage workspaces."""
+def workspace_commands(catalog: Catalog, storage: StorageBackend) -> click.Group:
+    """The commands that manage workspaces, whose images are in ``storage``."""
 
     @click.group("workspace", cls=Group)
     def group() -> None:
-        """Create and list workspaces, and change their plans."""
+        """Create, list, rename and delete workspaces, and change their plans."""
 
     @group.command()
     @click.argument("name")
     @click.option("--plan", type=_PLAN, default=Plan.ENTERPRISE.value, show_default=True)
     def create(name: str, plan: str) -> None:
         """Create a workspace with this NAME, and print its id."""
-        if not name.strip():
-            raise click.UsageError("NAME must not be blank.")
+        _require_name(name)
         click.echo(new_workspace(catalog, name, Plan(plan)).id)
 
     @group.command("list")
@@ -58,6 +59,17 @@ def workspace_commands(catalog: Catalog) -> click.Group:
 
     @group.command()
     @click.argument("workspace_id", metavar="ID")
+    @click.argument("name")
+    def rename(workspace_id: str, name: str) -> None:
+        """Give the workspace with this ID another NAME."""
+        _require_name(name)
+        try:
+            catalog.rename_workspace(workspace_id, name)
+        except WorkspaceNotFound:
+            raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
+
+    @group.command()
+    @click.argument("workspace_id", metavar="ID")
     @click.argument("name", metavar="PLAN", type=_PLAN)
     def plan(workspace_id: str, name: str) -> None:
         """Put the workspace with this ID on another PLAN. Running servers follow within a minute."""
@@ -67,7 +79,13 @@ def workspace_commands(catalog: Catalog) -> click.Group:
             raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
 
     group.add_command(quota_command(catalog))
+    group.add_command(workspace_delete_command(catalog, storage))
     return group
+
+
+def _require_name(name: str) -> None:
+    if not name.strip():
+        raise click.UsageError("NAME must not be blank.")
 
 
 def _fields(workspace: Workspace, usage: Usage | None) -> dict[str, object]:

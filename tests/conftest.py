@@ -89,7 +89,8 @@ def descriptions_of_s3() -> Iterator[None]:
 def patient_catalogs() -> Iterator[None]:
     """Lets the calls of a MongoDB catalog take a minute, because the machine may be busy.
 
-    The first call of each database waits for its indexes. A first quota still waits for at most ``TIMEOUT``.
+    The first call of each database waits for its indexes. A first quota still waits for at most ``TIMEOUT``,
+    and the removal of a workspace does not wait: the tests have no other process that writes.
     """
     quick = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, TIMEOUT)))
     defaults = MongoCatalog.__init__.__kwdefaults__
@@ -97,6 +98,7 @@ def patient_catalogs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(defaults, "timeout", 60.0)
         patch.setattr("catalog.mongo.quotas.time", quick)
+        patch.setattr("catalog.mongo.removal.time", SimpleNamespace(sleep=lambda _: None))
         yield
 
 

@@ -18,6 +18,7 @@ from catalog.mongo.identity import IDENTITY_INDEXES, MongoIdentities
 from catalog.mongo.products import PRODUCT_INDEXES, MongoProducts
 from catalog.mongo.purges import PURGE_INDEXES, MongoPurges
 from catalog.mongo.quotas import MongoQuotas
+from catalog.mongo.removal import MongoRemoval
 from catalog.mongo.search import remove_obsolete, update_products
 
 #: The longest that a call takes, in seconds. A request makes up to three calls and is answered within 10 s.
@@ -35,6 +36,7 @@ _INDEXES: Final = {
 class MongoCatalog(
     MongoProducts,
     MongoIdentities,
+    MongoRemoval,
     MongoQuotas,
     MongoDailyUsage,
     MongoIdempotencyKeys,

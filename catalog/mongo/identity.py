@@ -69,16 +69,17 @@ _CREDENTIAL_REFUSALS: Final[Refusals] = {("digest",): DuplicateCredential}
 def require_workspace(database: Database[Document], workspace_id: str) -> None:
     """Returns if there is such a workspace.
 
-    MongoDB has no foreign keys. A check before the write suffices, because no workspace is ever deleted.
+    MongoDB has no foreign keys. A check before the write suffices, because a workspace is closed for some
+    time before it is removed (``catalog/mongo/removal.py``).
 
     Raises:
-        WorkspaceNotFound
+        WorkspaceNotFound: also if it is closed.
     """
-    if database.workspaces.find_one({"_id": workspace_id}, {"_id": True}) is None:
+    if database.workspaces.find_one({"_id": workspace_id, "closedAt": None}, {"_id": True}) is None:
         raise WorkspaceNotFound
 
 
-def _set_once(field: str, at: datetime) -> list[Document]:
+def set_once(field: str, at: datetime) -> list[Document]:
     """The update that sets a time unless it is set already."""
     return [{"$set": {field: {"$ifNull": [f"${field}", at]}}}]
 
@@ -88,9 +89,9 @@ def _live_sessions(user_id: str) -> Document:
     return {"userId": user_id, "kind": CredentialKind.SESSION.value, "revokedAt": None}
 
 
-def _revoke_grants(database: Database[Document], client_id: str) -> None:
+def revoke_grants(database: Database[Document], client_id: str) -> None:
     """Revokes all grants to a client."""
-    database.grants.update_many({"clientId": client_id}, _set_once("revokedAt", now()))
+    database.grants.update_many({"clientId": client_id}, set_once("revokedAt", now()))
 
 
 def _change_unless_last_admin(
@@ -202,7 +203,7 @@ class MongoIdentities:
                 raise UserNotFound
 
     def disable_user(self, user_id: str, at: datetime, *, keep_admin: bool = False) -> None:
-        change = _set_once("disabledAt", at)
+        change = set_once("disabledAt", at)
         with self._mongo.call() as database:
             if keep_admin:
                 undo = {"$unset": {"disabledAt": ""}}
@@ -248,10 +249,10 @@ class MongoIdentities:
                 raise ClientNotFound
             # The grants are revoked first, so that after a failure the client can be deleted again. They are
             # revoked once more after the deletion, because the client could get a grant until then.
-            _revoke_grants(database, client_id)
+            revoke_grants(database, client_id)
             if not database.clients.delete_one(mine).deleted_count and not self._mongo.repeated:
                 raise ClientNotFound
-            _revoke_grants(database, client_id)
+            revoke_grants(database, client_id)
 
     def count_registered_clients(self) -> int:
         with self._mongo.call() as database:
@@ -266,7 +267,7 @@ class MongoIdentities:
             return database.clients.delete_many({"_id": {"$in": ids, "$nin": used}}).deleted_count
 
     def create_grant(self, grant: Grant) -> None:
-        used = _set_once("usedAt", grant.created_at)
+        used = set_once("usedAt", grant.created_at)
         with self._mongo.call() as database:
             if not database.clients.update_one({"_id": grant.client_id}, used).matched_count:
                 raise ClientNotFound
@@ -289,7 +290,7 @@ class MongoIdentities:
 
     def revoke_grant(self, grant_id: str, at: datetime) -> None:
         with self._mongo.call() as database:
-            database.grants.update_one({"_id": grant_id}, _set_once("revokedAt", at))
+            database.grants.update_one({"_id": grant_id}, set_once("revokedAt", at))
 
     # --- credentials
 

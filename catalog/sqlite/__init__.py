@@ -14,6 +14,7 @@ from catalog.sqlite.identity import SQLiteIdentities
 from catalog.sqlite.products import SQLiteProducts
 from catalog.sqlite.purges import SQLitePurges
 from catalog.sqlite.quotas import SQLiteQuotas
+from catalog.sqlite.removal import SQLiteRemoval
 
 #: How long a write waits for the writes of its process, and then for those of other processes, in seconds.
 #: The sum of both is below the 10 s within which a request is answered during an outage.
@@ -23,6 +24,7 @@ BUSY_TIMEOUT: Final = 4.0
 class SQLiteCatalog(
     SQLiteProducts,
     SQLiteIdentities,
+    SQLiteRemoval,
     SQLiteQuotas,
     SQLiteDailyUsage,
     SQLiteIdempotencyKeys,

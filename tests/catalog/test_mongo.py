@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from pymongo.database import Database
 
 from auth.tokens import new_api_key
 from catalog.base import Product, ProductQuery, Sort
-from catalog.errors import CatalogUnavailable, DuplicateModel, QuotaNotSupported
+from catalog.errors import CatalogUnavailable, DuplicateModel, QuotaNotSupported, WorkspaceNotFound
 from catalog.identity import Quota, Usage
 from catalog.ids import new_id, now
 from catalog.mongo import TIMEOUT, MongoCatalog
@@ -27,6 +28,7 @@ from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
 from tests.catalog.purge_contract import PurgeContract
 from tests.catalog.quota_contract import QuotaContract
+from tests.catalog.removal_contract import RemovalContract
 from tests.factories import (
     a_client,
     a_grant,
@@ -54,6 +56,32 @@ def catalog(uri: str) -> Iterator[MongoCatalog]:
         yield catalog
 
 
+class UnderWay:
+    """The calls of a function that are under way."""
+
+    def __init__(self) -> None:
+        self._calls: set[object] = set()
+
+    def noting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, whose calls are noted while they last."""
+
+        def call(*args: Any, **options: Any) -> Any:
+            self._calls.add(this := object())
+            try:
+                return function(*args, **options)
+            finally:
+                self._calls.discard(this)
+
+        return call
+
+    def wait(self, _seconds: float) -> None:
+        """Returns when the calls that are under way now have ended, however long they take."""
+        earlier, end = set(self._calls), time.monotonic() + 60
+        while earlier & self._calls:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
 class TestMongoCatalog(
     CatalogContract,
     IdentitiesContract,
@@ -71,24 +99,22 @@ class TestMongoCatalog(
 class TestMongoQuotas(QuotaContract):
     @pytest.fixture
     def catalog(self, uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[MongoCatalog]:
-        """A first quota waits until the writes that began earlier have ended, however long they take."""
-        running: set[object] = set()
+        """A first quota waits until the writes that began earlier have ended."""
+        writes = UnderWay()
+        monkeypatch.setattr("catalog.mongo.products.with_usage", writes.noting(with_usage))
+        monkeypatch.setattr("catalog.mongo.quotas.time", SimpleNamespace(sleep=writes.wait))
+        with closing(MongoCatalog(uri)) as catalog:
+            yield catalog
 
-        def write(*args: Any) -> Any:
-            running.add(call := object())
-            try:
-                return with_usage(*args)
-            finally:
-                running.discard(call)
 
-        def wait(_: float) -> None:
-            earlier, end = set(running), time.monotonic() + 60
-            while earlier & running:
-                assert time.monotonic() < end
-                time.sleep(0.01)
-
-        monkeypatch.setattr("catalog.mongo.products.with_usage", write)
-        monkeypatch.setattr("catalog.mongo.quotas.time", SimpleNamespace(sleep=wait))
+class TestMongoRemoval(RemovalContract):
+    @pytest.fixture
+    def catalog(self, uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[MongoCatalog]:
+        """The removal of a workspace waits until the creations that began earlier have ended."""
+        creations = UnderWay()
+        create = creations.noting(MongoCatalog.create_product)
+        monkeypatch.setattr(MongoCatalog, "create_product", create)
+        monkeypatch.setattr("catalog.mongo.removal.time", SimpleNamespace(sleep=creations.wait))
         with closing(MongoCatalog(uri)) as catalog:
             yield catalog
 
@@ -497,3 +523,26 @@ def test_a_collection_that_was_dropped_gets_its_indexes_back(
     assert catalog.list_products(workspace.id, ProductQuery()).items == [product]
     with pytest.raises(DuplicateModel):
         catalog.create_product(replace(product, id=new_id()))
+
+
+def test_a_workspace_is_removed_when_the_longest_call_that_began_before_has_ended(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("catalog.mongo.removal.time", SimpleNamespace(sleep=waits.append))
+    with closing(MongoCatalog(uri, timeout=40)) as catalog:
+        closed, opened = new_workspace(catalog), new_workspace(catalog)
+        catalog.close_workspace(closed.id)
+        monkeypatch.setattr("catalog.mongo.removal.now", lambda: now() + timedelta(seconds=30))
+        catalog.delete_workspace(closed.id)
+        monkeypatch.setattr("catalog.mongo.removal.now", now)
+        catalog.delete_workspace(opened.id)
+    assert 0 < waits[0] <= 10
+    assert 30 < waits[1] <= 40
+
+
+def test_nothing_is_added_to_a_closed_workspace(catalog: MongoCatalog) -> None:
+    workspace = new_workspace(catalog)
+    catalog.close_workspace(workspace.id)
+    with pytest.raises(WorkspaceNotFound):
+        catalog.create_product(a_product(workspace))

@@ -28,6 +28,7 @@ from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
 from tests.catalog.purge_contract import PurgeContract
 from tests.catalog.quota_contract import QuotaContract
+from tests.catalog.removal_contract import RemovalContract
 from tests.factories import a_product, externals, hosted_image, new_product, new_workspace
 from tests.faults import while_another_process_creates
 
@@ -47,6 +48,7 @@ def catalog(path: Path) -> Iterator[SQLiteCatalog]:
 class TestSQLiteCatalog(
     CatalogContract,
     IdentitiesContract,
+    RemovalContract,
     IdempotencyKeysContract,
     ExpiryContract,
     PurgeContract,

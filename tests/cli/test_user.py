@@ -171,3 +171,20 @@ def test_password_replaces_the_password(runner: FlaskCliRunner, workspace_id: st
     assert verify_password(after.password_hash, "another password")
     assert not verify_password(after.password_hash, PASSWORD)
     assert after.password_set_at >= before.password_set_at
+
+
+def test_delete_removes_the_user_after_a_question(
+    runner: FlaskCliRunner, workspace_id: str, catalog: Catalog
+) -> None:
+    create(runner, workspace_id)
+    bert = create(runner, workspace_id, "bert@example.com")
+    result = runner.invoke(args=["user", "delete", "anna@example.com"], input="n\n")
+    assert (result.exit_code, len(catalog.list_users())) == (1, 2)
+    assert "Delete the user anna@example.com for good? [y/N]" in result.stderr
+    result = runner.invoke(args=["user", "delete", "Anna@example.com"], input="y\n")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert [user.email for user in catalog.list_users()] == ["bert@example.com"]
+    assert runner.invoke(args=["user", "delete", bert, "--yes"]).exit_code == 0
+    assert catalog.list_users() == []
+    result = runner.invoke(args=["user", "delete", "anna@example.com", "--yes"])
+    assert (result.exit_code, result.stderr) == (1, "Error: The user anna@example.com does not exist.\n")

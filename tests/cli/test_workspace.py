@@ -67,3 +67,17 @@ def test_plan_refuses_an_unknown_workspace(runner: FlaskCliRunner) -> None:
         1,
         "Error: The workspace 6650a1b2c3d4e5f6a7b8c9d0 does not exist.\n",
     )
+
+
+def test_rename_gives_another_name(runner: FlaskCliRunner, catalog: Catalog) -> None:
+    workspace_id = runner.invoke(args=["workspace", "create", "Acme"]).stdout.strip()
+    result = runner.invoke(args=["workspace", "rename", workspace_id, "Müller & Söhne"])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert catalog.get_workspace(workspace_id).name == "Müller & Söhne"
+    blank = runner.invoke(args=["workspace", "rename", workspace_id, " "])
+    assert (blank.exit_code, catalog.get_workspace(workspace_id).name) == (2, "Müller & Söhne")
+    unknown = runner.invoke(args=["workspace", "rename", 24 * "0", "Acme"])
+    assert (unknown.exit_code, unknown.stderr) == (
+        1,
+        f"Error: The workspace {24 * '0'} does not exist.\n",
+    )
