@@ -373,8 +373,8 @@ class Settings:
     auth_failures_per_minute: int = _setting(
         30,
         _at_least(1, 1_000_000),
-        "failed authentications and sign-ins a minute from an address (IPv6: from a /64 network); sign-ins "
-        "of one user from all addresses: 20 times as many",
+        "failed authentications, sign-ins and uses of links a minute from an address (IPv6: from a /64 "
+        "network); sign-ins of one user from all addresses: 20 times as many",
     )
     cors_origins: tuple[str, ...] = _setting(
         (), _origins, "the origins whose pages may call the API, separated by commas; `*` is any", shown=""

@@ -4,6 +4,9 @@ A link holds a random secret, whose SHA-256 is stored as a credential. The secre
 URL, which a browser sends to no server: so no access log, proxy or ``Referer`` has it. The page that the link
 opens sends it in the body of a form.
 
+A link that an admin has made works only while they are an active admin. Otherwise someone who is disabled
+could come back by an invitation that they have made for themselves.
+
 A link works once. It is spent before the user is created or changed, and of several attempts one spends it.
 If the catalog fails between these two steps, the user is as before, and the person needs a new link.
 """
@@ -20,7 +23,7 @@ from auth.passwords import check_password, hash_password
 from auth.tokens import digest
 from catalog.base import Catalog
 from catalog.errors import CredentialNotFound, DuplicateEmail, UserNotFound
-from catalog.identity import LINKS, Credential, CredentialKind, Role, User
+from catalog.identity import COMMAND_LINE, LINKS, Credential, CredentialKind, Role, User
 from catalog.ids import new_id, now
 from errors import DomainError
 
@@ -65,30 +68,31 @@ class Link:
         return self.credential.kind is CredentialKind.INVITATION
 
 
-def new_invitation(workspace_id: str, email: str, role: Role) -> tuple[str, Credential]:
+def new_invitation(workspace_id: str, email: str, role: Role, *, created_by: str) -> tuple[str, Credential]:
     """Makes an invitation. Returns the secret, to be shown once, and the record to store.
 
     Args:
         workspace_id: the workspace that the person joins.
         email: their address, normalized.
         role: their role.
+        created_by: who makes it: the id of an admin, or ``COMMAND_LINE``.
     """
-    return _new(CredentialKind.INVITATION, workspace_id, label=email, role=role)
+    secret, link = _new_link(CredentialKind.INVITATION, workspace_id, email, created_by)
+    return secret, replace(link, role=role)
 
 
-def new_reset(user: User) -> tuple[str, Credential]:
-    """Makes a link that sets a user's password. Returns the secret, to be shown once, and the record."""
-    return _new(CredentialKind.PASSWORD_RESET, user.workspace_id, label=user.email, user_id=user.id)
+def new_reset(user: User, *, created_by: str) -> tuple[str, Credential]:
+    """Makes a link that sets a user's password. Returns the secret, to be shown once, and the record.
+
+    Args:
+        user: the user who gets a new password.
+        created_by: who makes it: the id of an admin, or ``COMMAND_LINE``.
+    """
+    secret, link = _new_link(CredentialKind.PASSWORD_RESET, user.workspace_id, user.email, created_by)
+    return secret, replace(link, user_id=user.id)
 
 
-def _new(
-    kind: CredentialKind,
-    workspace_id: str,
-    *,
-    label: str,
-    role: Role | None = None,
-    user_id: str | None = None,
-) -> tuple[str, Credential]:
+def _new_link(kind: CredentialKind, workspace_id: str, email: str, created_by: str) -> tuple[str, Credential]:
     secret = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     at = now()
     record = Credential(
@@ -97,13 +101,16 @@ def _new(
         kind=kind,
         workspace_id=workspace_id,
         scopes=frozenset(),
-        label=label,
-        role=role,
-        user_id=user_id,
+        label=email,
+        created_by=created_by,
         created_at=at,
         expires_at=at + LIFETIMES[kind],
     )
     return secret, record
+
+
+def _manages(user: User, workspace_id: str) -> bool:
+    return user.workspace_id == workspace_id and user.role is Role.ADMIN and user.disabled_at is None
 
 
 def link_url(public_url: str, secret: str) -> str:
@@ -133,13 +140,17 @@ class Links:
             WorkspaceNotFound, CatalogUnavailable
         """
         self._catalog.create_credential(record)
-        for link in self.live(record.workspace_id):
+        for link in self._catalog.list_links(record.workspace_id):
             if link.id != record.id and (link.kind, link.label) == (record.kind, record.label):
                 self.withdraw(link)
 
     def live(self, workspace_id: str) -> list[Credential]:
         """The links of a workspace that work, oldest first. Raises CatalogUnavailable."""
-        return [link for link in self._catalog.list_links(workspace_id) if link.is_live(now())]
+        at = now()
+        makers = {user.id for user in self._catalog.list_users(workspace_id) if _manages(user, workspace_id)}
+        makers.add(COMMAND_LINE)
+        links = self._catalog.list_links(workspace_id)
+        return [link for link in links if link.is_live(at) and link.created_by in makers]
 
     def withdraw(self, link: Credential) -> bool:
         """Revokes a link; returns whether this call revoked it. Raises CatalogUnavailable."""
@@ -156,15 +167,23 @@ class Links:
         credential = self._catalog.find_credential(digest(secret))
         if credential is None or credential.kind not in LINKS or not credential.is_live(now()):
             raise LinkNotValid
+        if credential.created_by != COMMAND_LINE:
+            maker = self._user(credential.created_by)
+            if not _manages(maker, credential.workspace_id):
+                raise LinkNotValid
         if credential.user_id is None:
             return Link(credential, credential.label)
-        try:
-            user = self._catalog.get_user(credential.user_id)
-        except UserNotFound:
-            raise LinkNotValid from None
+        user = self._user(credential.user_id)
         if not user.admits(credential.created_at):  # disabled, or the password was changed since
             raise LinkNotValid
         return Link(credential, user.email)
+
+    def _user(self, user_id: str | None) -> User:
+        """A user whom a link names. Raises LinkNotValid, CatalogUnavailable."""
+        try:
+            return self._catalog.get_user(user_id or "")
+        except UserNotFound:
+            raise LinkNotValid from None
 
     def redeem(self, link: Link, password: str) -> User:
         """Gives the person of a link a password, and creates them if they were invited.

@@ -215,8 +215,8 @@ class Credential:
             session, or the email address of an invited person.
         role: the role of the user whom an invitation creates.
         user_id: the user on whose behalf it acts; None for an API key and an invitation.
-        created_by: who made an API key: the id of a user, or ``COMMAND_LINE``. None for other kinds, and for
-            keys of versions that did not record it.
+        created_by: who made an API key or a link: the id of a user, or ``COMMAND_LINE``. None for other
+            kinds, and for keys of versions that did not record it.
         grant_id: the family that it belongs to, if any.
         session_digest: the digest of the session in which it was created and with which it ends, if any.
         redirect_uri, code_challenge: those of an authorization code: RFC 6749 section 4.1.3, RFC 7636 section

@@ -10,7 +10,7 @@ from auth.links import Links, link_url, new_invitation, new_reset
 from auth.passwords import PasswordRefused, hash_password
 from catalog.base import Catalog
 from catalog.errors import DuplicateEmail, UserNotFound, WorkspaceNotFound
-from catalog.identity import Role, User, normalized_email
+from catalog.identity import COMMAND_LINE, Role, User, normalized_email
 from catalog.ids import new_id, now
 from cli.listing import json_option, print_list, seconds
 from cli.store_errors import Group
@@ -90,7 +90,7 @@ def _add_links(group: click.Group, catalog: Catalog, public_url: str) -> None:
         address = _email(email)
         if catalog.find_user(address) is not None:
             raise click.ClickException(f"The user {address} already exists.")
-        secret, link = new_invitation(workspace_id, address, Role(role))
+        secret, link = new_invitation(workspace_id, address, Role(role), created_by=COMMAND_LINE)
         try:
             links.store(link)
         except WorkspaceNotFound:
@@ -107,7 +107,7 @@ def _add_links(group: click.Group, catalog: Catalog, public_url: str) -> None:
         user = _user(catalog, email)
         if user.disabled_at is not None:
             raise click.ClickException(f"The user {user.email} is disabled.")
-        secret, link = new_reset(user)
+        secret, link = new_reset(user, created_by=COMMAND_LINE)
         links.store(link)
         click.echo(link_url(public_url, secret))
 

@@ -66,13 +66,13 @@ class _Views:
         new, again = (request.form.get(name, "") for name in ("new", "again"))
         if new != again:
             return self._page(400, link=link, problem="again")
+        earlier = self._sessions.current()
         try:
             user = self._links.redeem(link, new)
         except PasswordRefused as error:
             return self._page(400, link=link, problem=error.code)
         except HashingBusy as error:
             return self._come_back(error, self._page(503, link=link, problem="busy"))
-        earlier = self._sessions.current()
         secret, _ = self._sessions.start(user, user.password_set_at)
         if earlier:  # this browser's cookie is about to be replaced
             self._sessions.sign_out(earlier)

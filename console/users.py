@@ -74,12 +74,15 @@ class _Views:
             return self._page(session, 400, problem="exists")
         if len(users) + len(self._invitations(session)) >= MAX_USERS:
             return self._page(session, 400, problem="full")
-        return self._show_link(session, *new_invitation(workspace_id, email, _role()))
+        link = new_invitation(workspace_id, email, _role(), created_by=session.user.id)
+        return self._show_link(session, *link)
 
     def renew_invitation(self, session: Session, link_id: str) -> ResponseReturnValue:
         """Replaces an invitation by one with another link."""
         old = self._invitation(session, link_id)
-        return self._show_link(session, *new_invitation(old.workspace_id, old.label, old.role or Role.VIEWER))
+        role = old.role or Role.VIEWER
+        link = new_invitation(old.workspace_id, old.label, role, created_by=session.user.id)
+        return self._show_link(session, *link)
 
     def withdraw_invitation(self, session: Session, link_id: str) -> ResponseReturnValue:
         """Ends an invitation."""
@@ -118,7 +121,7 @@ class _Views:
                 raise _Refused("disabled")
         except _Refused as error:
             return self._refusal(session, error)
-        return self._show_link(session, *new_reset(user))
+        return self._show_link(session, *new_reset(user, created_by=session.user.id))
 
     def _page(self, session: Session, status: int = 200, **context: Any) -> ResponseReturnValue:  # noqa: ANN401
         return self._pages.render(

@@ -19,7 +19,7 @@ from app import create_app
 from auth.links import LINK_PATH, Links, new_invitation, new_reset
 from auth.passwords import HashingBusy, verify_password
 from catalog.base import Catalog
-from catalog.identity import Credential, CredentialKind, Role, User, Workspace
+from catalog.identity import COMMAND_LINE, Credential, CredentialKind, Role, User, Workspace
 from catalog.ids import now
 from config import Settings
 from storage.base import StorageBackend
@@ -45,8 +45,10 @@ def stored(catalog: Catalog, made: tuple[str, Credential], **fields: object) -> 
     return secret
 
 
-def an_invitation(catalog: Catalog, workspace: Workspace, role: Role = Role.EDITOR) -> str:
-    return stored(catalog, new_invitation(workspace.id, "new@example.com", role))
+def an_invitation(
+    catalog: Catalog, workspace: Workspace, role: Role = Role.EDITOR, *, created_by: str = COMMAND_LINE
+) -> str:
+    return stored(catalog, new_invitation(workspace.id, "new@example.com", role, created_by=created_by))
 
 
 def open_link(browser: FlaskClient, secret: str) -> TestResponse:
@@ -87,7 +89,7 @@ def test_a_reset_ends_all_sessions_and_grants_of_the_user(
     grant = new_grant(catalog, person.user)
     token = issue_token(catalog, person.user, CredentialKind.ACCESS_TOKEN, grant_id=grant.id)
     bearer = {"Authorization": f"Bearer {token}"}
-    secret = stored(catalog, new_reset(person.user))
+    secret = stored(catalog, new_reset(person.user, created_by=COMMAND_LINE))
     browser = app.test_client()
     assert "Choose a new password" in open_link(browser, secret).text
     assert person.browser.get("/console").status_code == 200, "nothing has happened yet"
@@ -112,7 +114,7 @@ def test_of_many_uses_of_a_link_at_once_one_succeeds(
     secret = (
         an_invitation(catalog, workspace)
         if kind is CredentialKind.INVITATION
-        else stored(catalog, new_reset(user))
+        else stored(catalog, new_reset(user, created_by=COMMAND_LINE))
     )
     passwords = [f"the password of number {number}" for number in range(6)]
 
@@ -166,24 +168,24 @@ def test_a_busy_server_says_when_to_come_back_and_the_link_still_works(
 
 
 def expired(catalog: Catalog, user: User) -> str:
-    return stored(catalog, new_reset(user), expires_at=now() - timedelta(seconds=1))
+    return stored(catalog, new_reset(user, created_by=COMMAND_LINE), expires_at=now() - timedelta(seconds=1))
 
 
 def withdrawn(catalog: Catalog, user: User) -> str:
-    made = new_reset(user)
+    made = new_reset(user, created_by=COMMAND_LINE)
     secret = stored(catalog, made)
     Links(catalog).withdraw(made[1])
     return secret
 
 
 def of_a_disabled_user(catalog: Catalog, user: User) -> str:
-    secret = stored(catalog, new_reset(user))
+    secret = stored(catalog, new_reset(user, created_by=COMMAND_LINE))
     catalog.disable_user(user.id, now())
     return secret
 
 
 def from_before_a_new_password(catalog: Catalog, user: User) -> str:
-    secret = stored(catalog, new_reset(user))
+    secret = stored(catalog, new_reset(user, created_by=COMMAND_LINE))
     catalog.set_password(user.id, user.password_hash, now() + timedelta(seconds=1))
     return secret
 
@@ -193,7 +195,7 @@ def of_another_kind(catalog: Catalog, user: User) -> str:
 
 
 def of_nobody(catalog: Catalog, user: User) -> str:
-    return stored(catalog, new_reset(replace(user, id="6650a1b2c3d4e5f6a7b8c9d0")))
+    return stored(catalog, new_reset(replace(user, id="6650a1b2c3d4e5f6a7b8c9d0"), created_by=COMMAND_LINE))
 
 
 @pytest.mark.parametrize(
@@ -224,6 +226,29 @@ def test_an_invitation_of_an_address_that_is_taken_by_now_makes_no_user(
     assert page.status_code == 400
     assert "Someone with your email address uses this server already" in page.text
     assert catalog.list_users(workspace.id) == []
+
+
+@pytest.mark.parametrize("change", ["disabled", "demoted", "deleted", "of another workspace"])
+def test_the_links_of_an_admin_end_with_their_rights(
+    anonymous: FlaskClient, new_person: NewPerson, workspace: Workspace, catalog: Catalog, change: str
+) -> None:
+    other, viewer = new_person(), new_user(catalog, workspace)
+    maker = new_person().user.id
+    if change == "of another workspace":
+        maker = new_person(of=new_workspace(catalog)).user.id
+    elif change == "deleted":
+        maker = "6650a1b2c3d4e5f6a7b8c9d0"
+    invitation = an_invitation(catalog, workspace, Role.ADMIN, created_by=maker)
+    reset = stored(catalog, new_reset(viewer, created_by=maker))
+    if change == "disabled":
+        catalog.disable_user(maker, now())
+    elif change == "demoted":
+        catalog.set_role(maker, Role.EDITOR)
+    for secret in (invitation, reset):
+        assert DEAD in choose(anonymous, secret).text
+    assert catalog.find_user("new@example.com") is None
+    assert catalog.get_user(viewer.id) == viewer
+    assert "new@example.com" not in other.browser.get("/console/users").text
 
 
 def test_guesses_of_links_are_limited(
