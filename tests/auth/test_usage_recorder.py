@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 import requests
+from flask import Flask
 
+from auth.budgets import DAILY_WRITES
+from auth.tokens import READ
 from auth.usage_recorder import UsageRecorder
 from catalog.base import Catalog
 from catalog.daily_usage import UsageDay
 from catalog.errors import CatalogUnavailable, OutcomeUnknown
-from catalog.identity import Usage, Workspace
+from catalog.identity import Plan, Usage, Workspace
 from catalog.ids import now
-from tests.factories import hosted_image, new_product, new_workspace
+from tests.conftest import NewTenant
+from tests.factories import client_with, hosted_image, issue_key, new_product, new_workspace
 from tests.faults import fail_with
 from tests.servers import gunicorn
 
@@ -53,6 +57,21 @@ def test_writes_are_recorded_on_their_day_with_what_is_stored_then(
     assert [(day.day, day.writes) for day in days] == [(MONDAY, 4), (TUESDAY, 1)]
     recorder.record()
     assert catalog.list_usage_days(workspace.id) == days
+
+
+def test_writes_within_the_budget_that_the_key_allows_are_counted(
+    app: Flask, new_tenant: NewTenant, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DAILY_WRITES, Plan.FREE, 2)
+    for plan, writes in ((Plan.FREE, 2), (Plan.PRO, 3)):
+        tenant = new_tenant(plan)
+        reader = client_with(app, issue_key(catalog, tenant.workspace, scopes=frozenset({READ})))
+        for _ in range(3):
+            tenant.client.post("/api/v1/products", json={})
+        assert reader.post("/api/v1/products", json={}).status_code == 403
+        assert reader.get("/api/v1/products").status_code == 200
+        app.extensions["usage"].record()
+        assert [day.writes for day in catalog.list_usage_days(tenant.workspace.id)] == [writes]
 
 
 def test_what_is_stored_is_counted_again_after_a_while(

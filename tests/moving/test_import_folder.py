@@ -55,6 +55,8 @@ def test_pictures_go_to_the_products_of_their_names_in_natural_order(
     }
     assert stored(storage, found["A100"]) == PICTURES[:4]
     assert stored(storage, found["BAT-48V"]) == PICTURES[4:]
+    (day,) = catalog.list_usage_days(workspace.id)
+    assert (day.writes, day.usage) == (8, catalog.get_usage(workspace.id))
 
 
 @on_both_catalogs
