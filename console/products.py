@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -13,14 +10,14 @@ from flask.typing import ResponseReturnValue
 
 from auth.sessions import Session
 from auth.tokens import ROLE_SCOPES, WRITE
-from catalog.base import MAX_IMAGES, Catalog, ProductQuery
+from catalog.base import MAX_IMAGES, Catalog
 from console.guards import HOME, Guards
+from console.list_state import GRID, VIEWS, ListState
 from console.rendering import Pages
 
-#: Products per page.
-PER_PAGE: Final = 24
-
-_MAX_SEARCH: Final = 200
+#: The cookie that remembers the view of the list, and for how long, in seconds.
+_VIEW_COOKIE: Final = "vetrina_list_view"
+_YEAR: Final = 365 * 24 * 3600
 
 
 def add_products(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalog) -> None:
@@ -29,34 +26,45 @@ def add_products(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Ca
     @blueprint.get("")
     @guards.signed_in
     def products(session: Session) -> ResponseReturnValue:
-        query = _query(request.args)
-        page = catalog.list_products(session.user.workspace_id, query)
-        last = max(1, -(-page.total // query.limit))
-        if query.page > last:
-            return redirect(_address(query, last), 303)
-        state = _address(query, query.page).partition("?")[2]
-        return pages.render(
+        state = ListState.of(request.args)
+        page = catalog.list_products(session.user.workspace_id, state.query)
+        last = max(1, -(-page.total // state.query.limit))
+        if state.page > last:
+            return redirect(state.address(page=last), 303)
+        seen = request.cookies.get(_VIEW_COOKIE)
+        response = pages.render(
             "products.html",
             session=session,
-            query=query,
+            state=state,
+            view=state.view or (seen if seen in VIEWS else GRID),
             page=page,
             last=last,
-            page_numbers=_page_numbers(query.page, last),
-            filtered=bool(query.search or query.category or query.missing_alt),
-            list_address=partial(_address, query),
-            list_state=f"?{urlencode({'list': state})}" if state else "",
+            page_numbers=_page_numbers(state.page, last),
+            list_state=f"?{urlencode({'list': state.parameters})}" if state.parameters else "",
             may_write=_writes(session),
         )
+        if state.view:
+            response.set_cookie(
+                _VIEW_COOKIE,
+                state.view,
+                max_age=_YEAR,
+                path=HOME,
+                secure=pages.public_url.startswith("https:"),
+                httponly=True,
+                samesite="Lax",
+            )
+        return response
 
     @blueprint.get("/products/<product_id>")
     @guards.signed_in
     def product(session: Session, product_id: str) -> ResponseReturnValue:
         found = catalog.get_product(session.user.workspace_id, product_id)
+        state = ListState.of(dict(parse_qsl(request.args.get("list", ""))))
         return pages.render(
             "product.html",
             session=session,
             product=found,
-            list_address=_address_of(request.args.get("list", "")),
+            list_address=state.address(page=state.page),
             may_write=_writes(session),
             max_images=MAX_IMAGES,
         )
@@ -64,42 +72,6 @@ def add_products(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Ca
 
 def _writes(session: Session) -> bool:
     return WRITE in ROLE_SCOPES[session.user.role]
-
-
-def _query(sent: Mapping[str, str]) -> ProductQuery:
-    """The query that the parameters of the list's address stand for; invalid ones are ignored."""
-    page, category = sent.get("page", ""), sent.get("category", "")
-    return ProductQuery(
-        page=int(page) if re.fullmatch(r"[1-9][0-9]{0,5}", page) else 1,
-        limit=PER_PAGE,
-        category=category[:_MAX_SEARCH] or None,
-        search=sent.get("search", "").strip()[:_MAX_SEARCH],
-        show_archived=sent.get("archived") == "1",
-        missing_alt=sent.get("missingAlt") == "1",
-    )
-
-
-def _address(query: ProductQuery, page: int) -> str:
-    """The address of a page of the list."""
-    parameters = {
-        "search": query.search,
-        "category": query.category or "",
-        "missingAlt": "1" if query.missing_alt else "",
-        "archived": "1" if query.show_archived else "",
-        "page": str(page) if page > 1 else "",
-    }
-    filled = {name: value for name, value in parameters.items() if value}
-    return f"{HOME}?{urlencode(filled)}" if filled else HOME
-
-
-def _address_of(state: str) -> str:
-    """The address of the list from which a product was opened.
-
-    Args:
-        state: the parameters of the list's address.
-    """
-    query = _query(dict(parse_qsl(state)))
-    return _address(query, query.page)
 
 
 def _page_numbers(page: int, last: int) -> list[int | None]:

@@ -29,6 +29,7 @@ def test_the_pages_fit_a_narrow_screen_and_are_easy_to_read(
     page = context.new_page()
     paths = [
         "",
+        "?view=table&status=all",
         "/keys",
         "/apps",
         "/connections",
@@ -94,8 +95,9 @@ def test_axe_finds_no_barrier_in_the_list_the_product_its_dialogs_the_keys_and_t
         base_url=site.server.url, storage_state=signed_in, locale="en-GB", bypass_csp=True
     )
     page = context.new_page()
-    page.goto("/console")
-    assert violations(page) == []
+    for view in ("table", "grid"):
+        page.goto(f"/console?view={view}&sort=name&search=lamp")
+        assert violations(page) == []
     open_product(page, product)
     assert violations(page) == []
     page.get_by_role("link", name="View picture 1 in full size").click()

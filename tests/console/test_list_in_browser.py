@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.console.product_page import open_product
 from tests.console.site import Site
@@ -18,12 +20,92 @@ def test_the_list_shows_hits_at_once_and_a_product_links_back_to_them(page: Page
     page.goto("/console")
     page.get_by_label("Search by name or model").press_sequentially("bookshelf")
     expect(page.locator("#found")).to_have_text("Found: 1")
-    page.get_by_label("Archived too").check()
+    page.get_by_label("Status").select_option("All")
     expect(page.locator("#found-live")).to_have_text("Found: 2")
     page.get_by_role("link", name="Bookshelf Due").click()
     page.get_by_role("link", name="← Products").click()
-    expect(page).to_have_url(f"{site.server.url}/console?search=bookshelf&archived=1")
+    expect(page).to_have_url(f"{site.server.url}/console?search=bookshelf&status=all")
     expect(page.locator(".card")).to_have_count(2)
+
+
+def names(page: Page) -> Locator:
+    return page.locator("#results .product strong")
+
+
+def test_filters_order_and_view_are_in_the_address_and_survive_back_forward_and_a_new_tab(
+    page: Page, site: Site, context: BrowserContext
+) -> None:
+    for name, model, category in (("Zebra rug", "R-1", "textiles"), ("Abaca rug", "R-2", "textiles")):
+        site.new_product(name=name, model=model, category=category)
+    site.new_product(pictures=1, name="Mohair rug", model="R-0", category="textiles")
+    page.goto("/console")
+    form = page.get_by_role("search")
+    form.get_by_label("Search by name or model").press_sequentially("ru")
+    expect(page).to_have_url(f"{site.server.url}/console?search=ru")
+    form.get_by_label("Search by name or model").press_sequentially("g")
+    address = f"{site.server.url}/console?search=rug"
+    expect(page).to_have_url(address)
+    expect(names(page)).to_have_text(["Mohair rug", "Abaca rug", "Zebra rug"])
+    form.get_by_label("Order").select_option("By name")
+    expect(names(page)).to_have_text(["Abaca rug", "Mohair rug", "Zebra rug"])
+    form.get_by_label("Pictures").select_option("Without pictures")
+    expect(names(page)).to_have_text(["Abaca rug", "Zebra rug"])
+    form.get_by_label("Category").select_option("Toys")
+    expect(page.locator("#results")).to_contain_text("No product's name or model has “rug” in it.")
+    expect(page).to_have_url(f"{address}&category=toys&missing=images&sort=name")
+    page.go_back()
+    expect(names(page)).to_have_text(["Abaca rug", "Zebra rug"])
+    expect(form.get_by_label("Category")).to_have_value("")
+    page.go_back()
+    expect(names(page)).to_have_text(["Abaca rug", "Mohair rug", "Zebra rug"])
+    page.get_by_role("link", name="Table").click()
+    expect(page.get_by_role("table", name="Products")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Name")).to_have_attribute("aria-sort", "ascending")
+    page.get_by_role("link", name="Model").click()
+    expect(names(page)).to_have_text(["Mohair rug", "Zebra rug", "Abaca rug"])
+    expect(form.get_by_label("Order")).to_have_value("model")
+    expect(page).to_have_url(f"{address}&sort=model&view=table")
+    page.go_back()
+    page.go_back()
+    page.go_back()
+    page.go_back()  # before the search
+    expect(page).to_have_url(f"{site.server.url}/console")
+    expect(form.get_by_label("Search by name or model")).to_have_value("")
+    page.go_forward()
+    expect(page).to_have_url(address)
+    expect(names(page)).to_have_text(["Mohair rug", "Abaca rug", "Zebra rug"])
+    other = context.new_page()
+    other.goto("/console?search=rug&missing=alt&sort=oldest")  # the cookie remembers the view
+    expect(other.get_by_role("table", name="Products")).to_be_visible()
+    expect(names(other)).to_have_text(["Mohair rug"])
+    expect(other.get_by_label("Order")).to_have_value("oldest")
+    other.get_by_role("link", name="Remove the filters").click()
+    expect(other).to_have_url(f"{site.server.url}/console?sort=oldest")
+
+
+def test_the_list_is_filtered_sorted_and_paged_without_javascript(
+    browser: Browser, site: Site, signed_in: Any
+) -> None:
+    for number in range(25):
+        site.new_product(name=f"Spoon {number:02d}", model=f"S-{number}", category="fmcg")
+    context = browser.new_context(
+        base_url=site.server.url, storage_state=signed_in, locale="en-GB", java_script_enabled=False
+    )
+    page = context.new_page()
+    page.goto("/console")
+    page.get_by_label("Search by name or model").fill("spoon")
+    page.get_by_label("Order").select_option("By name")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#found")).to_have_text("Found: 25")
+    expect(names(page).first).to_have_text("Spoon 00")
+    page.get_by_role("link", name="Page 2", exact=True).click()
+    expect(names(page)).to_have_text(["Spoon 24"])
+    page.get_by_role("link", name="Table").click()
+    expect(page.get_by_role("table", name="Products")).to_be_visible()
+    expect(names(page)).to_have_text(["Spoon 24"])
+    page.get_by_role("link", name="Previous").click()
+    expect(names(page)).to_have_count(24)
+    context.close()
 
 
 def heavy_jpeg() -> bytes:

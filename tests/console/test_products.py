@@ -9,7 +9,7 @@ from api.schemas import CATEGORIES
 from catalog.base import Catalog, Image, Product
 from catalog.identity import Role
 from catalog.ids import new_id
-from console.products import PER_PAGE
+from console.list_state import PER_PAGE
 from tests.console.conftest import NewPerson, Person
 from tests.factories import new_workspace
 
@@ -55,7 +55,12 @@ def test_products_can_be_searched_and_archived_ones_included(
     )
     assert names(admin.browser.get("/console?search=chair").text) == ["Chair"]
     assert names(admin.browser.get("/console?search=ch%C3%A1IR").text) == ["Chair"]
+    assert names(admin.browser.get("/console?search=chair&status=all").text) == ["Old chair", "Chair"]
     assert names(admin.browser.get("/console?search=chair&archived=1").text) == ["Old chair", "Chair"]
+    archived = admin.browser.get("/console?status=archived").text
+    assert names(archived) == ["Old chair"]
+    assert "Found: 1" in archived
+    assert "In all: 3" in admin.browser.get("/console?status=all").text
     missing = admin.browser.get("/console", query_string={"search": "<i>sofa"}).text
     assert "No product&#39;s name or model has “&lt;i&gt;sofa” in it." in missing
 
@@ -64,18 +69,17 @@ def test_the_product_list_is_paginated_and_keeps_the_search(
     admin: Person, catalog: Catalog, stored_product: Product
 ) -> None:
     for number in range(PER_PAGE):
-        catalog.create_product(
-            replace(stored_product, id=new_id(), name=f"Lamp {number}", model=f"L-{number}")
-        )
-    first = admin.browser.get("/console?search=lamp&archived=1").text
+        last = replace(stored_product, id=new_id(), name=f"Lamp {number}", model=f"L-{number}")
+        catalog.create_product(last)
+    first = admin.browser.get("/console?search=lamp&status=all&sort=oldest").text
     assert "Page 1 of 2" in first
     assert len(names(first)) == PER_PAGE
     (older,) = re.findall(r'rel="next" href="([^"]*)"', first)
-    assert older == "/console?search=lamp&amp;archived=1&amp;page=2"
+    assert older == "/console?search=lamp&amp;status=all&amp;sort=oldest&amp;page=2"
     second = admin.browser.get(older.replace("&amp;", "&")).text
-    assert names(second) == ["Lamp &lt;b&gt;Aurora&lt;/b&gt;"]
+    assert names(second) == [f"Lamp {PER_PAGE - 1}"]
     assert re.findall(r'href="(/console/products/[^"]*)"', second) == [
-        f"/console/products/{stored_product.id}?list=search%3Dlamp%26archived%3D1%26page%3D2"
+        f"/console/products/{last.id}?list=search%3Dlamp%26status%3Dall%26sort%3Doldest%26page%3D2"
     ]
     assert '<p class="note" id="found">Found: 25</p>' in second
     beyond = admin.browser.get("/console?page=999&search=lamp")
@@ -87,7 +91,9 @@ def test_the_product_list_is_paginated_and_keeps_the_search(
     [
         ("", "/console"),
         ("search=lamp&page=2", "/console?search=lamp&amp;page=2"),
-        ("page=x&other=1&category=toys&missingAlt=1", "/console?category=toys&amp;missingAlt=1"),
+        ("page=x&other=1&category=toys&missing=alt", "/console?category=toys&amp;missing=alt"),
+        ("sort=name&view=table&status=archived", "/console?status=archived&amp;sort=name&amp;view=table"),
+        ("sort=newest&view=list&status=active&missing=x&page=1", "/console"),
         ("//evil.example", "/console"),
         ('search="><script>', "/console?search=%22%3E%3Cscript%3E"),
     ],
@@ -100,7 +106,7 @@ def test_a_product_links_back_to_the_list_from_which_it_was_opened(
     assert re.findall(r'<p class="breadcrumb"><a href="([^"]*)"', text) == [address]
 
 
-def test_products_are_filtered_by_category_and_missing_alternative_text(
+def test_products_are_filtered_by_category_and_by_what_they_lack(
     admin: Person, catalog: Catalog, stored_product: Product
 ) -> None:
     told = Image(url="https://cdn.example.com/a.jpg", alt={"en": "A chair"})
@@ -110,10 +116,58 @@ def test_products_are_filtered_by_category_and_missing_alternative_text(
             replace(stored_product, id=new_id(), name=name, model=name, category="toys", images=[image])
         )
     assert names(admin.browser.get("/console?category=toys").text) == ["Untold", "Told"]
-    text = admin.browser.get("/console?category=toys&missingAlt=1").text
+    text = admin.browser.get("/console?category=toys&missing=alt").text
     assert names(text) == ["Untold"]
-    assert '<option value="toys" selected>' in text
+    for chosen in ("toys", "alt"):
+        assert f'<option value="{chosen}" selected>' in text
+    assert '<a href="/console">Remove the filters</a>' in text
+    assert names(admin.browser.get("/console?missing=images").text) == names(
+        "<strong>Lamp &lt;b&gt;Aurora&lt;/b&gt;</strong>"
+    )
     assert "No product is like that." in admin.browser.get("/console?category=paints-coatings").text
+
+
+def test_products_are_sorted(admin: Person, catalog: Catalog, stored_product: Product) -> None:
+    for name, model in (("lamp", "B-1"), ("Änder", "C-1")):
+        catalog.create_product(replace(stored_product, id=new_id(), name=name, model=model))
+    catalog.update_product(stored_product.workspace_id, stored_product.id, {"name": "Zoe"})
+    shown = {
+        sort: names(admin.browser.get(f"/console?sort={sort}").text)
+        for sort in ("", "newest", "oldest", "name", "model", "updated", "price")
+    }
+    newest = ["Änder", "lamp", "Zoe"]
+    assert shown == {
+        "": newest,
+        "newest": newest,
+        "oldest": newest[::-1],
+        "name": ["Änder", "lamp", "Zoe"],
+        "model": ["Zoe", "lamp", "Änder"],
+        "updated": ["Zoe", "Änder", "lamp"],
+        "price": newest,
+    }
+
+
+@pytest.mark.usefixtures("stored_product")
+def test_the_view_is_in_the_address_and_remembered(admin: Person) -> None:
+    assert "<table>" not in admin.browser.get("/console").text
+    chosen = admin.browser.get("/console?view=table&sort=model")
+    (cookie,) = chosen.headers.getlist("Set-Cookie")
+    assert re.fullmatch(
+        "vetrina_list_view=table; Expires=[^;]*; Max-Age=31536000; Secure; HttpOnly; Path=/console; "
+        "SameSite=Lax",
+        cookie,
+    )
+    assert (
+        '<th scope="col" aria-sort="ascending"><a href="/console?sort=model&amp;view=table">Model</a></th>'
+        in chosen.text
+    )
+    assert 'href="/console?sort=model&amp;view=grid"' in chosen.text
+    remembered = admin.browser.get("/console")
+    assert "<table>" in remembered.text
+    assert "Set-Cookie" not in remembered.headers
+    assert names(remembered.text) == ["Lamp &lt;b&gt;Aurora&lt;/b&gt;"]
+    assert "<table>" not in admin.browser.get("/console?view=grid").text
+    assert "<table>" not in admin.browser.get("/console").text
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1e3", "9999999", "٣"])
