@@ -12,7 +12,6 @@ its reference and deleted after it, so an image that is still referenced has had
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import threading
 from collections import Counter
@@ -27,6 +26,7 @@ import click
 from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable, ProductNotFound
 from cli.jobs import in_order, jobs_option
+from cli.listing import LongList, json_object_option
 from cli.sweep import OtherCatalog, Sweep
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 
@@ -227,50 +227,47 @@ class _Report:
     """Prints what a run finds, as lines or as one JSON object; nothing is kept until the end."""
 
     def __init__(self, *, as_json: bool) -> None:
-        self._as_json = as_json
-        self._is_first = True
-
-    def begin(self) -> None:
-        if self._as_json:
-            click.echo('{"findings": [', nl=False)
+        self._list = LongList("findings") if as_json else None
 
     def add(self, finding: Finding) -> None:
-        if self._as_json:
-            click.echo(("" if self._is_first else ",") + "\n  " + json.dumps(finding.fields), nl=False)
+        if self._list:
+            self._list.add(finding.fields)
         else:
             click.echo(finding.line)
-        self._is_first = False
 
     def end(self, check: Check, stopped: str) -> None:
-        counts = {kind.value: check.found[kind] for kind in Kind}
-        if self._as_json:
-            summary = {
-                "products": check.products,
-                "images": check.images,
-                "objects": check.objects,
-                "counts": counts,
-                "notVerifiable": check.unverifiable,
-                "stopped": stopped or None,
-                "after": check.after if stopped else None,
-            }
-            click.echo("\n], " + json.dumps(summary)[1:])
-            return
-        click.echo(f"{check.products} products, {check.images} images and {check.objects} objects examined.")
-        for kind, meaning in _MEANING.items():
-            if check.found[kind]:
-                click.echo(f"{check.found[kind]} {kind}: {meaning}.")
-        if check.unverifiable:
-            click.echo(
-                f"{check.unverifiable} not verifiable: metadata was removed from the image, and no digest of "
-                "its stored bytes was recorded at that time. The size is right."
+        if self._list:
+            self._list.end(
+                {
+                    "products": check.products,
+                    "images": check.images,
+                    "objects": check.objects,
+                    "counts": {kind.value: check.found[kind] for kind in Kind},
+                    "notVerifiable": check.unverifiable,
+                    "stopped": stopped or None,
+                    "after": check.after if stopped else None,
+                }
             )
-        if not check.found and not stopped:
-            click.echo("Everything is in order.")
+        else:
+            _print_summary(check, stopped)
+
+
+def _print_summary(check: Check, stopped: str) -> None:
+    click.echo(f"{check.products} products, {check.images} images and {check.objects} objects examined.")
+    for kind, meaning in _MEANING.items():
+        if check.found[kind]:
+            click.echo(f"{check.found[kind]} {kind}: {meaning}.")
+    if check.unverifiable:
+        click.echo(
+            f"{check.unverifiable} not verifiable: metadata was removed from the image, and no digest of "
+            "its stored bytes was recorded at that time. The size is right."
+        )
+    if not check.found and not stopped:
+        click.echo("Everything is in order.")
 
 
 def _run(check: Check, report: _Report, jobs: int) -> str:
     """Runs the check; returns why it stopped before its end, or an empty text."""
-    report.begin()
     try:
         for finding in check.run(jobs):
             report.add(finding)
@@ -309,7 +306,7 @@ def check_command(
         help="Go on after this product or object: an earlier run has come so far.",
     )
     @jobs_option
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @json_object_option
     def check(*, deep: bool, offline: bool, after: str, jobs: int, as_json: bool) -> None:
         """Check that every image has its object in the store, and every object its image.
 

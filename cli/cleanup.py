@@ -12,6 +12,7 @@ import click
 from catalog.base import Catalog
 from catalog.expiry import remove_all_expired
 from catalog.ids import now
+from cli.listing import json_object_option
 from cli.store_errors import Command
 from purging import CdnError, Purges
 
@@ -37,7 +38,7 @@ def cleanup_command(
     """
 
     @click.command("cleanup", cls=Command)
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @json_object_option
     def cleanup(as_json: bool) -> None:  # noqa: FBT001  # click passes it so
         """Remove everything that has expired, and print how much. The server may be running.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from catalog.base import Catalog
+from cli.listing import json_object_option
 from cli.store_errors import Command
 from display_sizes import DisplaySizes
 from storage.base import StorageBackend
@@ -15,7 +18,8 @@ def display_sizes_command(catalog: Catalog, storage: StorageBackend) -> click.Co
 
     @click.command("display-sizes", cls=Command)
     @click.option("--dry-run", is_flag=True, help="Only count the images whose record is to be completed.")
-    def display_sizes(dry_run: bool) -> None:  # noqa: FBT001  # click passes it so
+    @json_object_option
+    def display_sizes(*, dry_run: bool, as_json: bool) -> None:
         """Apply the orientation to the recorded width and height of images of earlier versions.
 
         Run this once, when no server of an earlier version is left. The server may be running. Completed
@@ -25,14 +29,17 @@ def display_sizes_command(catalog: Catalog, storage: StorageBackend) -> click.Co
         failed = 0
         try:
             if dry_run:
-                click.echo(f"{sizes.count()} images have no display size.")
+                count = sizes.count()
+                text = f"{count} images have no display size."
+                click.echo(json.dumps({"images": count}) if as_json else text)
                 return
             for problem in sizes.run():
                 click.echo(problem, err=True)
                 failed += 1
         finally:
             catalog.close()
-        click.echo(f"{sizes.completed} images have their display size now, {failed} failed.")
+        text = f"{sizes.completed} images have their display size now, {failed} failed."
+        click.echo(json.dumps({"completed": sizes.completed, "failed": failed}) if as_json else text)
         if failed:
             raise SystemExit(1)
 

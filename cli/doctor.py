@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from email.message import Message
 from http.client import HTTPException
@@ -21,6 +22,7 @@ import click
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
 from catalog.ids import now
+from cli.listing import json_option, print_list
 from cli.stored_urls import StoredUrls
 from purging import CdnError, Purges
 from sizes import transformation_url
@@ -57,14 +59,40 @@ def machine_memory() -> int:
     return memory
 
 
-def _memory_line(bound: int) -> str:
+def _memory_warning(bound: int) -> str:
+    """A warning if the workers may take more memory than there is; empty if not."""
     memory = machine_memory()
     if bound <= memory:
-        return "ok      memory"
+        return ""
     return (
-        f"warning memory: under attack the workers take up to {bound / 1e9:.1f} GB, and there are "
+        f"under attack the workers take up to {bound / 1e9:.1f} GB, and there are "
         f"{memory / 1e9:.1f} GB: lower WEB_CONCURRENCY or the limits of MAX_DECODE_MEMORY"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """The result of a check.
+
+    Attributes:
+        state: ``ok``, ``warning`` or ``failed``.
+        name: what was checked.
+        problem: a sentence; empty if the state is ``ok``.
+    """
+
+    state: str
+    name: str
+    problem: str
+
+    @property
+    def line(self) -> str:
+        """The result as a line of text."""
+        state = self.state.upper() if self.state == "failed" else self.state
+        return f"{state:<7} {self.name}" + (f": {self.problem}" if self.problem else "")
+
+    def fields(self) -> dict[str, str | None]:
+        """The result as a JSON object."""
+        return {"check": self.name, "state": self.state, "problem": self.problem or None}
 
 
 class _Wrong(Exception):
@@ -175,13 +203,25 @@ def _examine_cdn(purges: Purges, url: str) -> str:
     return ""
 
 
-def _backlog_line(catalog: Catalog) -> str:
+def _backlog_warning(catalog: Catalog) -> str:
     """A warning if URLs wait for their purge for long; empty if none does."""
     backlog = catalog.purge_backlog()
     if backlog.oldest is None or now() - backlog.oldest < _LONG_WAIT:
         return ""
     minutes = int((now() - backlog.oldest).total_seconds() / 60)
-    return f"warning CDN: {backlog.length} URLs wait to be purged, the oldest for {minutes} minutes"
+    return f"{backlog.length} URLs wait to be purged, the oldest for {minutes} minutes"
+
+
+def _warnings(catalog: Catalog, urls: StoredUrls, purges: Purges | None) -> Iterator[_Result]:
+    """What the records of the catalog show.
+
+    Raises:
+        CatalogUnavailable
+    """
+    if purges and (warning := _backlog_warning(catalog)):
+        yield _Result("warning", "CDN", warning)
+    if warning := urls.warning():
+        yield _Result("warning", "URLs", warning)
 
 
 def doctor_command(  # noqa: PLR0913  # each part of the server that is checked
@@ -205,33 +245,38 @@ def doctor_command(  # noqa: PLR0913  # each part of the server that is checked
         purges: the queue of purges; None if nothing is purged.
     """
 
+    def checks() -> Iterator[tuple[str, str]]:
+        yield "catalog", _problem(catalog.check)
+        yield "limits", "" if can_count() else _NOT_COUNTED
+        yield from _examine_storage(storage, transformations)
+        if purges:
+            url = storage.public_url(f"doctor/{secrets.token_hex(16)}.png")
+            yield "CDN", _examine_cdn(purges, url)
+
+    def results() -> Iterator[_Result]:
+        for name, problem in checks():
+            yield _Result("failed" if problem else "ok", name, problem)
+        warning = _memory_warning(memory_bound)
+        yield _Result("warning" if warning else "ok", "memory", warning)
+        with suppress(CatalogUnavailable):  # it is a failed check already
+            yield from _warnings(catalog, urls, purges)
+
     @click.command("doctor")
-    def doctor() -> None:
+    @json_option
+    def doctor(*, as_json: bool) -> None:
         """Check the catalog, the limits, the storage with its public URL, the memory and the stored URLs.
 
         A test object is written to the storage and removed again. Too little memory is a warning: the server
         runs, but an attack may end it.
         """
-
-        def results() -> Iterator[tuple[str, str]]:
-            yield "catalog", _problem(catalog.check)
-            yield "limits", "" if can_count() else _NOT_COUNTED
-            yield from _examine_storage(storage, transformations)
-            if purges:
-                url = storage.public_url(f"doctor/{secrets.token_hex(16)}.png")
-                yield "CDN", _examine_cdn(purges, url)
-
-        failed = False
-        for name, problem in results():
-            click.echo(f"FAILED  {name}: {problem}" if problem else f"ok      {name}")
-            failed = failed or bool(problem)
-        click.echo(_memory_line(memory_bound))
-        with suppress(CatalogUnavailable):  # it is a FAILED line already
-            if purges and (warning := _backlog_line(catalog)):
-                click.echo(warning)
-            if warning := urls.warning():
-                click.echo(f"warning URLs: {warning}")
-        if failed:
+        seen: list[_Result] = []
+        for result in results():
+            seen.append(result)
+            if not as_json:
+                click.echo(result.line)
+        if as_json:
+            print_list(seen, as_json=True, fields=_Result.fields, line=str)
+        if any(result.state == "failed" for result in seen):
             raise SystemExit(1)
 
     return doctor

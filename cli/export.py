@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from catalog.base import Catalog
 from catalog.errors import WorkspaceNotFound
+from cli.listing import json_object_option
 from cli.store_errors import Command
 from moving.export import Export
 from moving.files import printable
@@ -45,7 +47,8 @@ def export_command(catalog: Catalog, storage: StorageBackend) -> click.Command:
         metavar="PATH",
         help="The folder to write: a new or an empty one.",
     )
-    def export(workspace_id: str, target: Path) -> None:
+    @json_object_option
+    def export(*, workspace_id: str, target: Path, as_json: bool) -> None:
         """Write all products of a workspace, and their pictures, into a folder.
 
         The folder has products.json, products.csv, and the pictures in folders that are named for the models.
@@ -63,10 +66,12 @@ def export_command(catalog: Catalog, storage: StorageBackend) -> click.Command:
             raise SystemExit(_INTERRUPTED) from None
         finally:
             catalog.close()
-        click.echo(
+        counts = {"products": exported.products, "pictures": exported.pictures, "bytes": exported.size}
+        text = (
             f"{exported.products} products and {exported.pictures} pictures ({exported.size} bytes) "
             f"written to {target}, {problems} problems."
         )
+        click.echo(json.dumps({**counts, "problems": problems}) if as_json else text)
         if problems:
             raise SystemExit(1)
 

@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 from cli.imports import PARALLEL, Session, Work, dry_run_option, workspace_option
+from cli.listing import json_object_option
 from cli.store_errors import Command
 from moving.downloads import Downloads
 from moving.fetch import Fetcher
@@ -108,8 +109,15 @@ def import_api_command(services: Services, state: Path) -> click.Command:
     @click.option("--since", type=_Time(), help="Only products that have changed since then (ISO 8601).")
     @allow_private_option
     @dry_run_option
-    def api(
-        base_url: str, workspace_id: str, since: datetime | None, *, allow_private: bool, dry_run: bool
+    @json_object_option
+    def api(  # noqa: PLR0913  # click passes each option
+        base_url: str,
+        workspace_id: str,
+        since: datetime | None,
+        *,
+        allow_private: bool,
+        dry_run: bool,
+        as_json: bool,
     ) -> None:
         """Import the products and pictures of another server of this API.
 
@@ -118,7 +126,7 @@ def import_api_command(services: Services, state: Path) -> click.Command:
         Pictures that are here are skipped, so the command can be stopped and run again.
         """
         key = _key()
-        with Session(services, workspace_id, dry_run=dry_run) as session:
+        with Session(services, workspace_id, dry_run=dry_run, as_json=as_json) as session:
             name = hashlib.sha256(f"{base_url} {workspace_id}".encode()).hexdigest()[:32]
             with Fetcher(
                 allow_private=allow_private,

@@ -8,6 +8,7 @@ import click
 
 from cli.import_api import allow_private_option
 from cli.imports import PARALLEL, Session, Work, dry_run_option, workspace_option
+from cli.listing import json_object_option
 from cli.store_errors import Command
 from moving.downloads import Downloads
 from moving.fetch import Fetcher
@@ -30,8 +31,15 @@ def import_csv_command(services: Services, state: Path) -> click.Command:
     @click.option("--category", metavar="C", help="The category of new products whose row has none.")
     @allow_private_option
     @dry_run_option
-    def csv(
-        file: Path, workspace_id: str, category: str | None, *, allow_private: bool, dry_run: bool
+    @json_object_option
+    def csv(  # noqa: PLR0913  # click passes each option
+        file: Path,
+        workspace_id: str,
+        category: str | None,
+        *,
+        allow_private: bool,
+        dry_run: bool,
+        as_json: bool,
     ) -> None:
         """Import the products of the table FILE, and download their pictures.
 
@@ -40,7 +48,7 @@ def import_csv_command(services: Services, state: Path) -> click.Command:
         reported with its line, and the others go on. The command can be stopped and run again.
         """
         with (
-            Session(services, workspace_id, dry_run=dry_run) as session,
+            Session(services, workspace_id, dry_run=dry_run, as_json=as_json) as session,
             Fetcher(
                 allow_private=allow_private,
                 is_stopped=session.run.stopping.is_set,

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cli.imports import Session, Work, dry_run_option, workspace_option
+from cli.listing import json_object_option
 from cli.store_errors import Command
 from moving.folder import plan
 from moving.intake import Services
@@ -21,7 +22,8 @@ def import_folder_command(services: Services) -> click.Command:
     @workspace_option
     @click.option("--category", metavar="C", help="The category of the products that are made.")
     @dry_run_option
-    def folder(path: Path, workspace_id: str, category: str | None, *, dry_run: bool) -> None:
+    @json_object_option
+    def folder(path: Path, workspace_id: str, category: str | None, *, dry_run: bool, as_json: bool) -> None:
         """Import the pictures of the folder PATH.
 
         A picture is named for the model of its product (A100.jpg, A100_2.png, A100-back.webp), or is in a
@@ -29,7 +31,7 @@ def import_folder_command(services: Services) -> click.Command:
         Pictures that a product has already are skipped, so the command can be stopped and run again. A folder
         that `export` has written is imported as it was.
         """
-        with Session(services, workspace_id, dry_run=dry_run) as session:
+        with Session(services, workspace_id, dry_run=dry_run, as_json=as_json) as session:
             try:
                 planned = plan(
                     path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,21 @@ def _line(step: Step) -> str:
     return printable(f"{step.name or step.model}: {_WORDS[step.action]}: {step.reason}")
 
 
+def _fields(step: Step) -> dict[str, str | None]:
+    """A step as a JSON object."""
+    return {
+        "model": step.model,
+        "picture": step.name,
+        "action": _json_name(step.action),
+        "reason": step.reason or None,
+    }
+
+
+def _json_name(action: Action) -> str:
+    first, *rest = action.value.split()
+    return first + "".join(word.capitalize() for word in rest)
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What is to be imported.
@@ -72,14 +88,18 @@ class Session:
         services: the parts of the application.
         workspace_id: that the items are for.
         dry_run: whether the steps are printed as a table and nothing is written.
+        as_json: whether one JSON object is printed instead of the table and the summary.
 
     Raises:
         ClickException: the workspace does not exist.
     """
 
-    def __init__(self, services: Services, workspace_id: str, *, dry_run: bool) -> None:
+    def __init__(
+        self, services: Services, workspace_id: str, *, dry_run: bool, as_json: bool = False
+    ) -> None:
         self._catalog: Catalog = services.catalog
         self._dry_run = dry_run
+        self._as_json = as_json
         self._steps: list[Step] = []
         self._order: dict[str, int] = {}
         self._bar: tqdm[Any] | None = None
@@ -102,15 +122,16 @@ class Session:
             find_work: finds out what is to be imported; may raise Stopped.
         """
         status = 0
+        stopped = ""
         try:
             self._bring(find_work())
         except (Stopped, Unavailable) as error:
-            status = self._stop(f"Stopped: {str(error).rstrip('.')}. Run it again to continue.", 1)
+            stopped = str(error).rstrip(".")
+            status = self._stop(f"Stopped: {stopped}. Run it again to continue.", 1)
         except KeyboardInterrupt:
+            stopped = "interrupted"
             status = self._stop("Interrupted. Run it again to continue.", _INTERRUPTED)
-        if self._dry_run:
-            self._print_table()
-        click.echo(self._summary())
+        self._print(stopped)
         if status := status or int(bool(self.run.counts[Action.REFUSED])):
             raise SystemExit(status)
 
@@ -126,10 +147,22 @@ class Session:
         tqdm.write(printable(sentence), file=sys.stderr)
         return status
 
-    def _show(self, step: Step) -> None:
+    def _print(self, stopped: str) -> None:
+        """Prints what has happened, or would happen."""
+        if self._as_json:
+            counts = {_json_name(action): self.run.counts[action] for action in Action}
+            steps = [_fields(step) for step in self._sorted_steps()]
+            report = {"steps": steps, "counts": counts, "dryRun": self._dry_run, "stopped": stopped or None}
+            click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+            return
         if self._dry_run:
+            self._print_table()
+        click.echo(self._summary())
+
+    def _show(self, step: Step) -> None:
+        if self._dry_run or (self._as_json and step.reason):
             self._steps.append(step)
-        elif step.reason:
+        if step.reason and not self._dry_run:
             tqdm.write(_line(step), file=sys.stderr)
         if self._bar is not None and step.action in OF_PICTURES and step.model and step.name:
             self._bar.update()
@@ -140,8 +173,11 @@ class Session:
             self._order.setdefault(item.model, number)
             yield item
 
+    def _sorted_steps(self) -> list[Step]:
+        return sorted(self._steps, key=lambda step: self._order.get(step.model, -1))
+
     def _print_table(self) -> None:
-        steps = sorted(self._steps, key=lambda step: self._order.get(step.model, -1))
+        steps = self._sorted_steps()
         rows = [("PRODUCT", "PICTURE", "WHAT WOULD HAPPEN")]
         for step in steps:
             what = _WORDS[step.action]

@@ -1,4 +1,4 @@
-"""How the ``list`` commands print: a line for each item, or one JSON array."""
+"""How commands print: a line for each item, or JSON."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 T = TypeVar("T")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+json_object_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 def print_list(
@@ -34,6 +35,27 @@ def print_list(
     else:
         for item in items:
             click.echo(line(item))
+
+
+class LongList:
+    """Prints one JSON object whose first member is a list that may be longer than the memory is large.
+
+    Args:
+        name: of the member.
+    """
+
+    def __init__(self, name: str) -> None:
+        click.echo(f"{{{json.dumps(name)}: [", nl=False)
+        self._separator = "\n  "
+
+    def add(self, item: object) -> None:
+        """Prints the next item of the list."""
+        click.echo(self._separator + json.dumps(item, ensure_ascii=False), nl=False)
+        self._separator = ",\n  "
+
+    def end(self, members: Mapping[str, object]) -> None:
+        """Ends the list, and prints the other members of the object."""
+        click.echo("\n], " + json.dumps(members, ensure_ascii=False)[1:])
 
 
 def seconds(time: datetime | None) -> str | None:

@@ -10,6 +10,7 @@ by the sweep.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from catalog.attempts import attempts
 from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable, ProductNotFound, VersionMismatch
 from cli.jobs import in_order, jobs_option
+from cli.listing import json_object_option
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 
 #: The source of the copies, by their target.
@@ -203,7 +205,8 @@ def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBacke
     @click.option("--to", "target", type=click.Choice(list(SOURCES)), required=True, help="The new store.")
     @click.option("--dry-run", is_flag=True, help="Only count the images that have to be copied.")
     @jobs_option
-    def migrate(target: str, dry_run: bool, jobs: int) -> None:  # noqa: FBT001  # click passes it so
+    @json_object_option
+    def migrate(*, target: str, dry_run: bool, jobs: int, as_json: bool) -> None:
         """Copy all images to the other store, and point their products to the copies.
 
         Each copy is read back and compared before its product is changed. Nothing is removed. Finished
@@ -211,17 +214,21 @@ def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBacke
         was restarted with the other STORAGE_BACKEND, for the images that were uploaded in between.
         """
         migration = Migration(catalog, make_storage(SOURCES[target]), make_storage(target))
-        stopped = False
+        stopped = ""
         try:
             images, products = migration.count()
             if dry_run:
-                click.echo(f"{images} images of {products} products have to be copied to {target}.")
+                text = f"{images} images of {products} products have to be copied to {target}."
+                click.echo(json.dumps({"images": images, "products": products}) if as_json else text)
                 return
             _run(migration, images, jobs)
         except (CatalogUnavailable, StorageUnavailable) as error:
             click.echo(f"\nStopped: {error}. Run it again to continue.", err=True)
-            stopped = True
-        if not dry_run:
+            stopped = str(error)
+        if as_json:
+            counts = {"copied": migration.copied, "products": migration.changed, "failed": migration.failed}
+            click.echo(json.dumps({**counts, "stopped": stopped or None}))
+        elif not dry_run:
             click.echo(
                 f"{migration.copied} images copied to {target}, {migration.changed} products changed, "
                 f"{migration.failed} failed."

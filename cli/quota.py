@@ -10,6 +10,7 @@ import click
 from catalog.base import Catalog
 from catalog.errors import QuotaNotSupported, WorkspaceNotFound
 from catalog.identity import Quota, Usage
+from cli.listing import json_object_option
 from cli.store_errors import Command
 
 _NONE: Final = "none"
@@ -38,7 +39,7 @@ def quota_command(catalog: Catalog) -> click.Command:
     @click.option("--products", type=_Limit(), help="The most products, archived ones included.")
     @click.option("--images", type=_Limit(), help="The most stored images; external URLs do not count.")
     @click.option("--bytes", "bytes_", type=_Limit(), help="The most bytes of stored images.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @json_object_option
     def quota(
         workspace_id: str,
         products: str | int | None,

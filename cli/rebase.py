@@ -23,6 +23,7 @@ from catalog.attempts import attempts
 from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable, ProductNotFound, VersionMismatch
 from cli.jobs import in_order, jobs_option
+from cli.listing import json_object_option
 from storage.base import PublicUrls, StorageBackend, StorageUnavailable
 
 #: How long the change of one product is retried on conflicts with concurrent changes, in seconds.
@@ -147,7 +148,7 @@ def rebase_command(catalog: Catalog, storage: StorageBackend, media_prefix: str)
     )
     @click.option("--dry-run", is_flag=True, help="Only count the URLs that have the earlier address.")
     @jobs_option
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @json_object_option
     def rebase(*, old: str, dry_run: bool, jobs: int, as_json: bool) -> None:
         """Give images that were stored under another address the URLs that the settings give now.
 

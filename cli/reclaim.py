@@ -21,6 +21,7 @@ import click
 from catalog.base import Catalog, Image
 from catalog.errors import CatalogUnavailable, ProductNotFound
 from cli.jobs import in_order, jobs_option
+from cli.listing import json_object_option
 from cli.migrate import SOURCES
 from cli.sweep import product_of
 from sizes import stem_of, width_of
@@ -249,7 +250,7 @@ def reclaim_command(
     )
     @click.option("--dry-run", is_flag=True, help="Compare the stores without removing anything.")
     @jobs_option
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @json_object_option
     def reclaim(*, source: str, dry_run: bool, jobs: int, as_json: bool) -> None:
         """Remove the images from the store from which they were migrated, and their sizes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable, ProductNotFound, WorkspaceNotFound
+from cli.listing import json_object_option
 from cli.store_errors import Command, Group
 from errors import DomainError
 from sizes import Size, Sizes, width_of
@@ -135,7 +137,8 @@ def _make_command(catalog: Catalog, storage: StorageBackend, sizes: Sizes) -> cl
         "--workspace", "workspace_id", default="", metavar="ID", help="Only the images of this one."
     )
     @click.option("--width", type=int, metavar="N", help="Only this width, which IMAGE_SIZES must list.")
-    def make(workspace_id: str, width: int | None) -> None:
+    @json_object_option
+    def make(*, workspace_id: str, width: int | None, as_json: bool) -> None:
         """Make the sizes that are missing, so that no visitor waits for them.
 
         The server may be running. Sizes that exist are skipped, so the command can be stopped and run again.
@@ -154,7 +157,8 @@ def _make_command(catalog: Catalog, storage: StorageBackend, sizes: Sizes) -> cl
             raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
         finally:
             catalog.close()
-        click.echo(f"{making.made} sizes made, {making.failed} failed.")
+        text = f"{making.made} sizes made, {making.failed} failed."
+        click.echo(json.dumps({"made": making.made, "failed": making.failed}) if as_json else text)
         if making.failed:
             raise SystemExit(1)
 
@@ -164,7 +168,8 @@ def _make_command(catalog: Catalog, storage: StorageBackend, sizes: Sizes) -> cl
 def _clear_command(storage: StorageBackend, sizes: Sizes) -> click.Command:
     @click.command("clear", cls=Command)
     @click.option("--dry-run", is_flag=True, help="Only count the sizes that would be removed.")
-    def clear(dry_run: bool) -> None:  # noqa: FBT001  # click passes it so
+    @json_object_option
+    def clear(*, dry_run: bool, as_json: bool) -> None:
         """Remove the sizes of widths that IMAGE_SIZES no longer lists.
 
         If Cloudflare makes the sizes (R2_TRANSFORMATIONS), all are removed. Restart the server with the new
@@ -178,7 +183,8 @@ def _clear_command(storage: StorageBackend, sizes: Sizes) -> click.Command:
                 if not dry_run:
                     storage.delete(info.key)
                 count, size = count + 1, size + info.size
-        click.echo(f"{count} sizes, {size} bytes {'to remove' if dry_run else 'removed'}.")
+        text = f"{count} sizes, {size} bytes {'to remove' if dry_run else 'removed'}."
+        click.echo(json.dumps({"sizes": count, "bytes": size}) if as_json else text)
 
     return clear
 

@@ -25,6 +25,7 @@ import click
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable, ProductNotFound
 from cli.duration import Duration
+from cli.listing import LongList, json_object_option
 from sizes import stem_of, width_of
 from storage.base import ObjectInfo, ObjectLocked, StorageBackend, StorageUnavailable
 
@@ -160,11 +161,17 @@ class _Removed:
         locked = f"; {self.locked} are locked" if self.locked else ""
         return f"{self.objects} objects, {self.size} bytes{locked}"
 
-    def remove(self, run: Sweep, *, dry_run: bool) -> None:
+    def remove(self, run: Sweep, show: Callable[[str], None], *, dry_run: bool) -> None:
         """Removes, or only lists, what the run finds.
 
+        Args:
+            run: finds it.
+            show: is called with the key of each object.
+            dry_run: whether nothing is removed.
+
         Raises:
-            ClickException: a store is unavailable, or the catalog belongs to another one.
+            ClickException: a store is unavailable, the catalog belongs to another one, or the run was
+                interrupted.
         """
         try:
             for info in run.unreferenced():
@@ -175,14 +182,15 @@ class _Removed:
                     click.echo(str(error), err=True)
                     self.locked += 1
                     continue
-                click.echo(info.key)
+                show(info.key)
                 self.objects += 1
                 self.size += info.size
         except OtherCatalog as error:
             raise click.ClickException(f"{error.message} Nothing was removed.") from None
-        except (CatalogUnavailable, StorageUnavailable) as error:
+        except (CatalogUnavailable, StorageUnavailable, KeyboardInterrupt) as error:
+            reason = "interrupted" if isinstance(error, KeyboardInterrupt) else error
             go_on = f". Go on with --after {run.after}" if run.after else ""
-            raise click.ClickException(f"stopped after {self.objects} objects: {error}{go_on}") from None
+            raise click.ClickException(f"stopped after {self.objects} objects: {reason}{go_on}") from None
 
 
 def sweep_command(
@@ -210,22 +218,28 @@ def sweep_command(
     @click.option(
         "--after", default="", metavar="KEY", help="Go on after this key: an earlier run has come so far."
     )
-    def sweep(
-        older_than: timedelta,
-        dry_run: bool,  # noqa: FBT001  # click passes it so
-        offline: bool,  # noqa: FBT001
-        after: str,
-    ) -> None:
+    @json_object_option
+    def sweep(*, older_than: timedelta, dry_run: bool, offline: bool, after: str, as_json: bool) -> None:
         """Remove stored objects that no product references. The server may be running."""
         if not (dry_run or offline):
             _require_longer_than_a_request(older_than, longest_request())
         run = Sweep(catalog, storage, datetime.now(UTC) - older_than, after)
+        removed = _Removed()
+        stopped = ""
+        listed = LongList("keys") if as_json else None
         try:
-            removed = _Removed()
-            removed.remove(run, dry_run=dry_run)
+            removed.remove(run, listed.add if listed else click.echo, dry_run=dry_run)
+        except click.ClickException as error:
+            stopped = error.message
+            raise
         finally:
             catalog.close()
-        click.echo(f"{'would remove' if dry_run else 'removed'} {removed.summary}", err=True)
+            if listed:
+                counts = {"objects": removed.objects, "bytes": removed.size, "locked": removed.locked}
+                after = run.after if stopped else ""
+                listed.end({**counts, "stopped": stopped or None, "after": after or None})
+        if not listed:
+            click.echo(f"{'would remove' if dry_run else 'removed'} {removed.summary}", err=True)
         if removed.locked:
             raise SystemExit(1)
 

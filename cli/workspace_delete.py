@@ -17,6 +17,7 @@ from catalog.base import Catalog, ProductQuery
 from catalog.errors import CatalogUnavailable, ProductNotFound, WorkspaceNotEmpty, WorkspaceNotFound
 from catalog.identity import Workspace
 from cli.jobs import in_order
+from cli.listing import json_object_option
 from cli.quota import usage_text
 from cli.store_errors import Command
 from storage.base import ObjectInfo, ObjectLocked, StorageBackend, StorageUnavailable
@@ -112,7 +113,7 @@ def workspace_delete_command(catalog: Catalog, storage: StorageBackend) -> click
     @click.command("delete", cls=Command)
     @click.argument("workspace_id", metavar="ID")
     @click.option("--yes", is_flag=True, help="Do not ask for the name.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @json_object_option
     def delete(workspace_id: str, *, yes: bool, as_json: bool) -> None:
         """Delete the workspace with this ID, with its products, pictures, keys, users and apps, for good.
 

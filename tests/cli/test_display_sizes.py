@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +113,16 @@ def test_images_of_an_earlier_version_get_the_size_that_a_viewer_sees(
         seen = [(image["width"], image["height"]) for image in body["images"][1:]]
         assert seen == [(64, 48)] * 4 + [(48, 64)] * 4
     assert current(catalog, untouched) == untouched
+
+
+@one_store
+def test_json_is_one_object(
+    display_sizes: DisplaySizes, catalog: Catalog, storage: StorageBackend, tenant: Tenant
+) -> None:
+    kind, make = next(iter(ORIENTED.items()))
+    old_product(catalog, tenant, *(old_image(storage, make(number), kind) for number in (1, 2)))
+    assert json.loads(display_sizes("--json", "--dry-run").stdout) == {"images": 2}
+    assert json.loads(display_sizes("--json").stdout) == {"completed": 2, "failed": 0}
 
 
 @on_both_catalogs

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,29 @@ def test_every_check_passes_on_r2_and_no_object_remains(r2: Settings) -> None:
     ]
     assert result.exit_code == 0
     assert list(make_storage(r2, "r2").list()) == []
+
+
+def test_the_results_are_one_json_array(r2: Settings, machine: Path) -> None:
+    machine.write_text("2000000000")
+    storage = make_storage(r2, "r2")
+    with scripted(error(404)) as website:
+        app = create_app(replace(r2, web_concurrency=20), storage=r2_storage_like(r2, website))
+        result = app.test_cli_runner().invoke(args=["doctor", "--json"])
+    checks = json.loads(result.stdout)
+    assert [(check["check"], check["state"]) for check in checks] == [
+        ("catalog", "ok"),
+        ("limits", "ok"),
+        ("storage, write", "ok"),
+        ("storage, read", "ok"),
+        ("public URL", "failed"),
+        ("storage, delete", "ok"),
+        ("memory", "warning"),
+    ]
+    assert checks[0] == {"check": "catalog", "state": "ok", "problem": None}
+    assert checks[4]["problem"].startswith(f"{website.url}/doctor/")
+    assert checks[6]["problem"].startswith("under attack the workers take up to 26.8 GB")
+    assert result.exit_code == 1
+    assert list(storage.list()) == []
 
 
 def test_every_check_passes_on_disk_beside_a_running_server(tmp_path: Path) -> None:

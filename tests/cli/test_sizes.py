@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -157,6 +158,17 @@ def test_sizes_of_widths_that_are_no_longer_listed_are_removed(
     assert (result.exit_code, result.stdout) == (0, f"1 sizes, {size} bytes removed.\n")
     assert keys_of(storage) == {f"{stem}.jpg", f"{stem}_160w.webp"}
     assert runner.invoke(args=["sizes", "clear"]).stdout == "0 sizes, 0 bytes removed.\n"
+
+
+def test_json_is_one_object(
+    settings: Settings, storage: StorageBackend, catalog: Catalog, runner: FlaskCliRunner, new_image: NewImage
+) -> None:
+    new_image()
+    assert json.loads(runner.invoke(args=["sizes", "make", "--json"]).stdout) == {"made": 2, "failed": 0}
+    stored = sum(info.size for info in storage.list() if "_" in info.key)
+    other = create_app(replace(settings, image_sizes=(999,)), storage=storage, catalog=catalog)
+    result = other.test_cli_runner().invoke(args=["sizes", "clear", "--json"])
+    assert json.loads(result.stdout) == {"sizes": 2, "bytes": stored}
 
 
 def test_if_cloudflare_makes_the_sizes_none_is_made_and_all_are_removed(

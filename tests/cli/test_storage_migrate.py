@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -147,6 +148,21 @@ def test_a_dry_run_counts_and_changes_nothing(
     assert result.stdout == "2 images of 1 products have to be copied to r2.\n"
     assert current(catalog, product) == product
     assert keys_of(r2) == set()
+
+
+def test_json_is_one_object(
+    migrate: Migrate, catalog: Catalog, disk: StorageBackend, workspace: Workspace
+) -> None:
+    new_product(catalog, workspace, images=(stored_image(disk), stored_image(disk)))
+    missing = new_product(catalog, workspace, images=(hosted_image(),))
+    dry = migrate("--to", "r2", "--json", "--dry-run")
+    assert json.loads(dry.stdout) == {"images": 3, "products": 2}
+    result = migrate("--to", "r2", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (
+        1,
+        {"copied": 2, "products": 1, "failed": 1, "stopped": None},
+    )
+    assert missing.id in result.stderr
 
 
 def test_an_image_that_is_uploaded_meanwhile_is_kept_and_migrated(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import time
 import tracemalloc
@@ -297,6 +298,30 @@ def test_a_run_that_stopped_goes_on_where_it_was(
     result = runner.invoke(args=["storage", "sweep", "--after", keys[2]])
     assert result.stdout.splitlines() == keys[3:]
     assert keys_of(storage) == {keys[2]}
+
+
+def test_json_is_one_object_also_of_a_run_that_was_interrupted(
+    runner: FlaskCliRunner, storage: StorageBackend, an_object: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [an_object(name=f"{name:032x}.png") for name in range(3)]
+    delete = storage.delete
+
+    def stop_at_the_second(key: str) -> None:
+        if key == keys[1]:
+            raise KeyboardInterrupt
+        delete(key)
+
+    monkeypatch.setattr(storage, "delete", stop_at_the_second)
+    result = runner.invoke(args=["storage", "sweep", "--json"])
+    stopped = f"stopped after 1 objects: interrupted. Go on with --after {keys[0]}"
+    assert (result.exit_code, result.stderr) == (1, f"Error: {stopped}\n")
+    counts = {"objects": 1, "bytes": 5, "locked": 0}
+    assert json.loads(result.stdout) == {"keys": keys[:1], **counts, "stopped": stopped, "after": keys[0]}
+    monkeypatch.setattr(storage, "delete", delete)
+    result = runner.invoke(args=["storage", "sweep", "--json", "--after", keys[0]])
+    counts = {"objects": 2, "bytes": 10, "locked": 0}
+    assert json.loads(result.stdout) == {"keys": keys[1:], **counts, "stopped": None, "after": None}
+    assert result.stderr == ""
 
 
 def test_a_locked_object_stays_and_the_others_go(

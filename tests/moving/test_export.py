@@ -341,3 +341,12 @@ def test_an_unknown_workspace_is_one_sentence(runner: FlaskCliRunner, tmp_path: 
     result = runner.invoke(args=["export", "--workspace", "nope", "--to", str(tmp_path / "out")])
     assert (result.exit_code, result.stderr) == (1, "Error: The workspace nope does not exist.\n")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_summary_is_one_json_object(
+    catalog: Catalog, uploads: Uploads, workspace: Workspace, runner: FlaskCliRunner, tmp_path: Path
+) -> None:
+    with_pictures(catalog, uploads, new_product(catalog, workspace), jpeg())
+    args = ["export", "--workspace", workspace.id, "--to", str(tmp_path / "out"), "--json"]
+    expected = {"products": 1, "pictures": 1, "bytes": len(jpeg()), "problems": 0}
+    assert json.loads(runner.invoke(args=args).stdout) == expected

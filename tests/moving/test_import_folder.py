@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import threading
 import unicodedata
@@ -57,6 +58,25 @@ def test_pictures_go_to_the_products_of_their_names_in_natural_order(
     assert stored(storage, found["BAT-48V"]) == PICTURES[4:]
     (day,) = catalog.list_usage_days(workspace.id)
     assert (day.writes, day.usage) == (8, catalog.get_usage(workspace.id))
+
+
+def test_the_report_is_one_json_object(
+    import_folder: Command, folder: Path, catalog: Catalog, workspace: Workspace
+) -> None:
+    fill(folder, {"A100.jpg": PICTURES[0], "A100_2.png": b"no picture"})
+    nothing = dict.fromkeys(("here", "present", "described", "linked", "download", "leftOut"), 0)
+    counts = {"made": 1, "changed": 0, "added": 1, "refused": 1, **nothing}
+    refused = {"model": "A100", "picture": "A100_2.png", "action": "refused"}
+    dry = json.loads(import_folder("--category", "toys", "--dry-run", "--json").stdout)
+    assert (dry["counts"], dry["dryRun"], dry["stopped"]) == (counts, True, None)
+    assert [step["action"] for step in dry["steps"]] == ["made", "added", "refused"]
+    assert products(catalog, workspace) == {}
+    result = import_folder("--category", "toys", "--json")
+    report = json.loads(result.stdout)
+    (step,) = report.pop("steps")
+    assert (result.exit_code, report) == (1, {"counts": counts, "dryRun": False, "stopped": None})
+    assert step == {**refused, "reason": step["reason"]}
+    assert step["reason"]
 
 
 @on_both_catalogs
