@@ -243,8 +243,8 @@ class Products:
     def _images(self, product: Product, urls: Sequence[str]) -> list[Image]:
         """The images of a product's new list.
 
-        An image of the product is identified by exactly the URL that was issued for it, or by the URL that
-        its key has now: the server or the bucket may have got another address since.
+        An image of the product is identified by exactly a URL that was issued for it, or by the URL that its
+        key has now: the server or the bucket may have got another address since.
 
         Raises:
             ImageUrlsRefused
@@ -253,11 +253,14 @@ class Products:
         for image in product.images:
             by_url.setdefault(image.url, []).append(image)
         by_key = {image.key: image for image in product.images if image.key}
+        by_earlier_url = {url: image for image in product.images for url in image.earlier_urls or ()}
         images: list[Image] = []
         reasons: dict[str, None] = {}  # an ordered set
         for url in urls:
             # Images of the same external URL keep their order, and their alternative texts with it.
-            same = by_url.get(url) or [by_key.get(self._key_of(url) or "") or Image(url=url)]
+            same = by_url.get(url) or [
+                by_earlier_url.get(url) or by_key.get(self._key_of(url) or "") or Image(url=url)
+            ]
             image = same.pop(0) if len(same) > 1 else same[0]
             if image.key and image in images:
                 reasons["The same image is in the list twice"] = None

@@ -41,6 +41,7 @@ class Image:
 
     Attributes:
         url: the public URL.
+        earlier_urls: those that it had before the server or the bucket got another address, oldest first.
         key: the storage key of a hosted image. None for an external URL, which has no other attribute but
             ``alt``.
         sha256: the hex digest of the bytes that the client sent.
@@ -72,6 +73,7 @@ class Image:
     digital_source_type: str | None = None
     orientation: int | None = None
     alt: Mapping[str, str] | None = None
+    earlier_urls: tuple[str, ...] | None = None
 
     @property
     def usage(self) -> Usage:

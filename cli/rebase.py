@@ -2,8 +2,9 @@
 
 The catalog stores the URL of each image as it was given out, because it also tells which store has the
 image (``cli/migrate.py``). After a change of PUBLIC_URL, or of the bucket's domain, the URLs of earlier
-images still have the old address. This command replaces it. Only the URL that the old address and the image's
-own key make up is replaced, and only if the configured store has the object: any other URL stays.
+images still have the old address. This command replaces it, and the image keeps the old URL beside it. Only
+the URL that the old address and the image's own key make up is replaced, and only if the configured store has
+the object: any other URL stays.
 
 All URLs of a product change in one step, if the product still has the version that was read.
 """
@@ -28,6 +29,9 @@ from storage.base import PublicUrls, StorageBackend, StorageUnavailable
 
 #: How long the change of one product is retried on conflicts with concurrent changes, in seconds.
 _PATIENCE: Final = 60.0
+
+#: The most earlier URLs that an image keeps.
+_MOST_EARLIER: Final = 5
 
 
 class Rebase:
@@ -102,7 +106,9 @@ class Rebase:
             )
 
     def _with_new_url(self, image: Image) -> Image:
-        return replace(image, url=self._storage.public_url(image.key or ""))
+        # Clients that have the earlier URL may send it in a list of the product's images (products.py).
+        earlier = (*(image.earlier_urls or ()), image.url)[-_MOST_EARLIER:]
+        return replace(image, url=self._storage.public_url(image.key or ""), earlier_urls=earlier)
 
     def _count(self, changed: int, left: int) -> None:
         with self._counting:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import ANY
 
 import pytest
 from click.testing import Result
@@ -72,6 +71,12 @@ def url_of(image: Image) -> str:
     return f"{PUBLIC_URL}/media/{image.key}"
 
 
+def rebased(image: Image) -> Image:
+    """The image as the command leaves it, which remembers the URL that it had."""
+    new = url_of(image)
+    return image if image.url == new else replace(image, url=new, earlier_urls=(image.url,))
+
+
 @on_both_catalogs
 def test_the_urls_of_an_earlier_address_follow_the_server(
     rebase: Run, catalog: Catalog, product_with: NewProduct
@@ -89,7 +94,7 @@ def test_the_urls_of_an_earlier_address_follow_the_server(
     )
     for product in (first, second):
         after = current(catalog, product)
-        assert after.images == tuple(replace(image, url=url_of(image)) for image in product.images)
+        assert after.images == tuple(map(rebased, product.images))
         assert after.version == product.version + 1
     assert current(catalog, done) == done
     again = rebase()
@@ -136,11 +141,7 @@ def test_external_images_of_a_changed_product_stay_in_their_places(
     mixed = (*externals(1), product.images[0], Image(url=f"{OLD}/elsewhere.png", alt={"en": "Chair"}))
     catalog.update_product(product.workspace_id, product.id, {"images": mixed})
     rebase()
-    assert current(catalog, product).images == (
-        mixed[0],
-        replace(mixed[1], url=url_of(mixed[1])),
-        mixed[2],
-    )
+    assert current(catalog, product).images == (mixed[0], rebased(mixed[1]), mixed[2])
 
 
 @pytest.mark.parametrize("old", [OLD, f"{OLD}/", f"{OLD}/media", f"{OLD}/media/"])
@@ -177,7 +178,7 @@ def test_an_image_that_the_configured_store_does_not_have_keeps_its_url(
         "1 images of 1 products have their new URL, 1 are left as they are.\n",
         f"{missing.key} is not in this store: its URL stays\n",
     )
-    assert current(catalog, product).images == (missing, replace(present, url=url_of(present)))
+    assert current(catalog, product).images == (missing, rebased(present))
 
 
 @on_both_catalogs
@@ -195,7 +196,7 @@ def test_a_change_at_the_same_time_is_kept(
     before_the_next(monkeypatch, catalog, "update_product", act)
     assert rebase().exit_code == 0
     assert current(catalog, product).images == (
-        *(replace(image, url=url_of(image)) for image in kept),
+        *map(rebased, kept),
         uploaded,
     )
 
@@ -328,6 +329,7 @@ def test_after_a_change_of_public_url_doctor_names_the_command_that_shows_the_pi
     )
     assert warning in doctor.stdout.splitlines()
     etag = client.get(path).headers["ETag"]
+    stale_list = {"imageUrls": [old_url, "https://cdn.example.com/0.png"]}
 
     assert runner.invoke(args=["storage", "rebase", "--from", OLD]).exit_code == 0
 
@@ -338,8 +340,12 @@ def test_after_a_change_of_public_url_doctor_names_the_command_that_shows_the_pi
     assert client.get(body["imageUrls"][0].removeprefix(new), buffered=True).status_code == 200
     stale = client.patch(path, json={"imageUrls": []}, headers={"If-Match": etag})
     assert stale.status_code == 412
-    assert client.patch(path, json={"imageUrls": body["imageUrls"]}).json == {**body, "updatedAt": ANY}
-    assert client.delete(f"{path}/images/0").json == {"imageUrls": []}
+    # A client may still have the list that it read before.
+    changed = client.patch(path, json=stale_list).json or {}
+    assert changed["imageUrls"] == [*body["imageUrls"], "https://cdn.example.com/0.png"]
+    assert changed["images"][0] == body["images"][0]
+    assert client.patch(path, json={"imageUrls": [old_url, old_url]}).status_code == 400
+    assert client.delete(f"{path}/images/0").json == {"imageUrls": ["https://cdn.example.com/0.png"]}
     assert list(make_storage(settings, "disk").list()) == []
 
 
@@ -373,3 +379,16 @@ def test_doctor_names_the_migration_for_images_with_the_address_of_the_other_sto
         "warning URLs: 1 of 1 products that were looked at have images with the address of the other store: "
         "run `flask --app wsgi storage migrate`"
     )
+
+
+def test_an_image_remembers_its_last_five_addresses(
+    settings: Settings, catalog: Catalog, product_with: NewProduct
+) -> None:
+    product = product_with(f"{OLD}/0/media/{{}}")
+    for number in range(7):
+        app = create_app(replace(settings, public_url=f"{OLD}/{number + 1}"), catalog=catalog)
+        args = ["storage", "rebase", "--from", f"{OLD}/{number}"]
+        assert app.test_cli_runner().invoke(args=args).exit_code == 0
+    (image,) = current(catalog, product).images
+    assert image.url == f"{OLD}/7/media/{image.key}"
+    assert image.earlier_urls == tuple(f"{OLD}/{number}/media/{image.key}" for number in range(2, 7))
