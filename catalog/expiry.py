@@ -18,7 +18,7 @@ from catalog.ids import now
 FORGOTTEN_AT_ONCE: Final = (CredentialKind.ACCESS_TOKEN, CredentialKind.SESSION, *sorted(LINKS))
 #: An authorization code or a refresh token that is used again, even late, revokes its family, so these are
 #: kept for ``EXPIRED_KEPT_FOR``. API keys are kept as long for another reason: people see them in a list.
-REMEMBERED: Final = (CredentialKind.REFRESH_TOKEN, CredentialKind.AUTHORIZATION_CODE)
+REMEMBERED: Final = tuple(set(CredentialKind) - {*FORGOTTEN_AT_ONCE, CredentialKind.API_KEY})
 
 #: How many records of a kind a batch removes, and the pause after it for other writers, in seconds.
 BATCH: Final = 100

@@ -58,6 +58,12 @@ IDENTITY_INDEXES: Final = {
         IndexModel("digest", name="digest", unique=True),
         IndexModel({"companyId": ASCENDING, **_OLDEST_FIRST}, name="companyId_createdAt"),
         IndexModel({"userId": ASCENDING, "kind": ASCENDING, **_OLDEST_FIRST}, name="userId_kind_createdAt"),
+        # A workspace has many more tokens and sessions than keys.
+        IndexModel(
+            {"kind": ASCENDING, "companyId": ASCENDING, **_OLDEST_FIRST},
+            name="api_keys",
+            partialFilterExpression={"kind": CredentialKind.API_KEY.value},
+        ),
         _EXPIRY,
     ],
 }
@@ -309,7 +315,8 @@ class MongoIdentities:
         if workspace_id is not None:
             wanted["companyId"] = workspace_id
         with self._mongo.call() as database:
-            found = database.credentials.find(wanted).sort(_OLDEST_FIRST)
+            hint = "api_keys" if self._mongo.indexes.has("credentials", "api_keys") else None
+            found = database.credentials.find(wanted, hint=hint).sort(_OLDEST_FIRST)
             return [CREDENTIAL.decode(document) for document in found]
 
     def list_links(self, workspace_id: str) -> list[Credential]:

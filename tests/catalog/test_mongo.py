@@ -17,7 +17,7 @@ from pymongo.database import Database
 from auth.tokens import new_api_key
 from catalog.base import Product, ProductQuery, Sort
 from catalog.errors import CatalogUnavailable, DuplicateModel, QuotaNotSupported, WorkspaceNotFound
-from catalog.identity import Quota, Usage
+from catalog.identity import CredentialKind, Quota, Usage
 from catalog.ids import new_id, now
 from catalog.mongo import TIMEOUT, MongoCatalog
 from catalog.mongo.quotas import with_usage
@@ -31,6 +31,7 @@ from tests.catalog.quota_contract import QuotaContract
 from tests.catalog.removal_contract import RemovalContract
 from tests.factories import (
     a_client,
+    a_credential,
     a_grant,
     a_product,
     a_user,
@@ -206,6 +207,7 @@ def test_the_first_catalog_builds_the_indexes_and_the_others_use_them(
         "digest": "digest",
         "companyId_createdAt": "companyId createdAt _id",
         "userId_kind_createdAt": "userId kind createdAt _id",
+        "api_keys": "kind companyId createdAt _id",
         "expiresAt": "expiresAt",
         "companyId_model": "companyId model",
         "listed": "companyId createdAt- _id- status category folded",
@@ -230,6 +232,7 @@ def test_the_first_catalog_builds_the_indexes_and_the_others_use_them(
         "digest": None,
         "companyId_createdAt": None,
         "userId_kind_createdAt": None,
+        "api_keys": None,
         "expiresAt": 7 * 24 * 3600,
     }
 
@@ -275,6 +278,25 @@ def test_an_append_is_one_command_whose_filter_has_the_limit(uri: str, catalog: 
         "images.key": {"$ne": image.key},
         "images.sha256": {"$ne": image.sha256},
     }
+
+
+def test_api_keys_are_listed_without_a_look_at_tokens_and_sessions(uri: str, catalog: MongoCatalog) -> None:
+    workspaces = [new_workspace(catalog) for _ in range(2)]
+    keys = [new_api_key(workspace.id)[1] for workspace in workspaces]
+    for workspace, key in zip(workspaces, keys, strict=True):
+        catalog.create_credential(key)
+        catalog.create_credential(a_credential(CredentialKind.SESSION, workspace_id=workspace.id))
+
+    def listed() -> None:
+        assert catalog.list_api_keys() == keys
+        assert catalog.list_api_keys(workspaces[0].id) == keys[:1]
+
+    commands = asked(uri, listed)
+    assert [command["hint"] for command in commands] == ["api_keys", "api_keys"]
+    with connect(uri) as client:
+        credentials = client.get_default_database().credentials
+        plan = credentials.find(commands[0]["filter"], hint="api_keys").explain()
+    assert plan["executionStats"]["totalDocsExamined"] == 2
 
 
 def test_the_usage_without_a_quota_is_read_from_an_index_alone(uri: str, catalog: MongoCatalog) -> None:
