@@ -21,7 +21,7 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
     os.write(descriptor, body)
     os.fsync(descriptor)
     os.close(descriptor)
-    os.rename(temporary, path)  # noqa: PTH104
+    os.rename(temporary, path)  # noqa: PTH104  # bare
     folder = os.open(FOLDER, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)

@@ -40,7 +40,7 @@ def werkzeug(body: bytes) -> bytes | None:
 
 def streaming(body: bytes) -> bytes | None:
     from streaming_form_data import StreamingFormDataParser  # noqa: PLC0415  # only if it is installed
-    from streaming_form_data.targets import ValueTarget  # noqa: PLC0415
+    from streaming_form_data.targets import ValueTarget  # noqa: PLC0415  # as above
 
     parser = StreamingFormDataParser({"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
     target = ValueTarget()

@@ -45,7 +45,7 @@ WORDS = "lithium pack battery cell module inverter solar panel charger station m
 
 def products(workspace: Workspace, count: int) -> Iterator[Product]:
     """The products that are listed: the same ones in every run."""
-    chance = random.Random(count)  # noqa: S311
+    chance = random.Random(count)  # noqa: S311  # it makes no secret
     template = a_product(workspace)
     images = tuple(Image(url=f"https://cdn.example.com/{number}.jpg") for number in range(8))
     for index in range(count):
@@ -64,7 +64,7 @@ def products(workspace: Workspace, count: int) -> Iterator[Product]:
 
 def fill_sqlite(catalog: SQLiteCatalog, workspace: Workspace, count: int) -> None:
     """Adds products in one transaction: a commit for each of them would take minutes."""
-    with catalog._file.write() as connection:  # noqa: SLF001
+    with catalog._file.write() as connection:
         for product in products(workspace, count):
             insert(connection, "products", PRODUCT.encode(product))
             add_to_index(connection, product.id)
@@ -74,7 +74,7 @@ def fill_mongodb(catalog: MongoCatalog, workspace: Workspace, count: int) -> Non
     """Adds products a few hundred at a time, so that each call ends before its timeout."""
     documents = (DOCUMENT.encode(product) for product in products(workspace, count))
     while some := list(islice(documents, 250)):
-        with catalog._mongo.call() as database:  # noqa: SLF001
+        with catalog._mongo.call() as database:
             database.products.insert_many(some, ordered=False)
 
 
@@ -144,7 +144,7 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 def measure(catalog: Catalog, workspace: Workspace, count: int) -> dict[str, float]:
     figures = {
-        name: milliseconds(lambda query=query: catalog.list_products(workspace.id, query))  # type: ignore[misc]
+        name: milliseconds(lambda query=query: catalog.list_products(workspace.id, query))  # type: ignore[misc]  # mypy infers no type for the default
         for name, query in queries(count).items()
     }
     return figures | {"create": milliseconds(lambda: catalog.create_product(a_product(workspace)))}
@@ -157,7 +157,7 @@ def measure_orders(catalog: Catalog, workspace: Workspace) -> dict[str, list[str
         last = max(1, -(-catalog.list_products(workspace.id, query).total // PER_PAGE))
         pages = [replace(query, page=page) for page in (1, (last + 1) // 2, last)]
         return " / ".join(
-            f"{milliseconds(lambda page=page: catalog.list_products(workspace.id, page)):.1f}"  # type: ignore[misc]
+            f"{milliseconds(lambda page=page: catalog.list_products(workspace.id, page)):.1f}"  # type: ignore[misc]  # mypy infers no type for the default
             for page in pages
         )
 

@@ -40,7 +40,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    return f"{1000 * seconds:.1f}" if seconds >= 0.00095 else f"{1000 * seconds:.2f}"  # noqa: PLR2004
+    return f"{1000 * seconds:.1f}" if seconds >= 0.00095 else f"{1000 * seconds:.2f}"  # noqa: PLR2004  # below it, one digit would round to 0
 
 
 def _output(*command: str) -> str:

@@ -118,7 +118,7 @@ def _get(url: str) -> tuple[Message, bytes]:
     """The headers of the answer to a GET, and the start of its body."""
     request = Request(url, headers=_HEADERS)  # noqa: S310  # the settings take http and https only
     try:
-        with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+        with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310  # as above
             return answer.headers, answer.read(len(_PICTURE) + 1)
     except HTTPError as error:
         error.close()

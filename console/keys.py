@@ -34,7 +34,7 @@ _LIVES: Final = {str(days): timedelta(days=days) for days in (30, 90, 365)}
 def add_keys(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalog) -> None:
     """``/console/keys``."""
 
-    def page(session: Session, status: int = 200, **context: Any) -> ResponseReturnValue:  # noqa: ANN401
+    def page(session: Session, status: int = 200, **context: Any) -> ResponseReturnValue:  # noqa: ANN401  # values of a template
         workspace_id = session.user.workspace_id
         return pages.render(
             "keys.html",

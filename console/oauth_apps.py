@@ -23,7 +23,7 @@ MAX_APPS: Final = 100
 def add_apps(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalog) -> None:
     """``/console/apps``."""
 
-    def page(session: Session, status: int = 200, **context: Any) -> ResponseReturnValue:  # noqa: ANN401
+    def page(session: Session, status: int = 200, **context: Any) -> ResponseReturnValue:  # noqa: ANN401  # values of a template
         apps = catalog.list_clients(session.user.workspace_id)[::-1]
         context |= {"apps": apps, "max_name": MAX_NAME, "max_uris": MAX_REDIRECT_URIS}
         return pages.render("apps.html", status, session=session, **context)

@@ -25,7 +25,7 @@ REGRESSIONS: Final = Path(__file__).parent.parent / "tests" / "regressions"
 def seeds(name: str) -> list[bytes]:
     """Returns small files of every kind, for the target ``post`` wrapped in form bodies."""
     from fuzz.targets import form  # noqa: PLC0415  # after atheris has set up its hook
-    from tests.validators.test_properties import FILES  # noqa: PLC0415
+    from tests.validators.test_properties import FILES  # noqa: PLC0415  # as above
 
     files = [*FILES.values(), *(path.read_bytes() for path in sorted(REGRESSIONS.iterdir()))]
     return [form(data) for data in files] if name == "post" else files
@@ -36,7 +36,7 @@ def run_atheris(name: str, seconds: int) -> None:
     import atheris  # noqa: PLC0415  # not available on every platform
 
     with atheris.instrument_imports(include=["validators", "api"]):
-        from fuzz import targets  # noqa: PLC0415
+        from fuzz import targets  # noqa: PLC0415  # atheris instruments what this block imports
 
     target = targets.new_post() if name == "post" else targets.picture
     corpus = Path(tempfile.mkdtemp(prefix="vetrina-corpus-"))
@@ -49,7 +49,7 @@ def run_atheris(name: str, seconds: int) -> None:
 
 def run_hypothesis(name: str, seconds: int) -> None:
     """Runs the target on seeds with some bytes replaced, until the time is over."""
-    from fuzz import targets  # noqa: PLC0415
+    from fuzz import targets  # noqa: PLC0415  # with atheris, it must not be imported before its hook
 
     target = targets.new_post() if name == "post" else targets.picture
     end = time.monotonic() + seconds

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tests.s3 import Answer, Handler, ScriptedS3, scripted
 
 ZONE = "0123456789abcdef0123456789abcdef"
-TOKEN = "not-a-real-token"  # noqa: S105  # as it says
+TOKEN = "not-a-real-token"  # as it says
 
 
 @dataclass

@@ -86,7 +86,7 @@ def a_user(workspace: Workspace, **fields: Any) -> User:
         workspace_id=workspace.id,
         email=f"{secrets.token_hex(4)}@example.com",
         role=Role.EDITOR,
-        password_hash="$argon2id$not-a-hash",  # noqa: S106  # matches no password
+        password_hash="$argon2id$not-a-hash",  # matches no password
         password_set_at=now(),
         created_at=now(),
     )

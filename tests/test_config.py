@@ -108,7 +108,7 @@ def test_every_setting_comes_from_its_variable() -> None:
         keep_metadata="rights",
         log_level="DEBUG",
         log_format="text",
-        metrics_token="not-a-real-token",  # noqa: S106  # a test value
+        metrics_token="not-a-real-token",  # a test value
         demo=True,
         web_concurrency=4,
         request_deadline=30,
@@ -127,11 +127,11 @@ def test_every_setting_comes_from_its_variable() -> None:
         r2_checksum="md5",
         r2_bucket="product-images",
         r2_access_key_id="not-a-key-id",
-        r2_secret_access_key="not-a-secret",  # noqa: S106  # a test value
-        r2_session_token="not-a-session-token",  # noqa: S106  # a test value
+        r2_secret_access_key="not-a-secret",  # a test value
+        r2_session_token="not-a-session-token",  # a test value
         r2_public_url="https://r2.example.com",
         cloudflare_zone_id=32 * "0",
-        cloudflare_purge_token="not-a-token",  # noqa: S106
+        cloudflare_purge_token="not-a-token",
         cloudflare_api_url="http://127.0.0.1:8080/client/v4",
         r2_transformations=True,
         image_sizes=(320, 640),

@@ -108,7 +108,7 @@ def test_without_a_token_that_is_known_it_is_a_401(anonymous: FlaskClient, call:
     response = call.send(anonymous)
     assert told(response) == as_json(401, {"error": "Unauthorized"})
     assert response.headers["WWW-Authenticate"] == NO_TOKEN
-    response = call.send(anonymous, token="tp_unknown")  # noqa: S106  # opens nothing
+    response = call.send(anonymous, token="tp_unknown")  # opens nothing
     assert told(response) == as_json(401, {"error": "Unauthorized"})
     assert response.headers["WWW-Authenticate"] == INVALID_TOKEN
 

@@ -36,7 +36,7 @@ def settings(tmp_path: Path, moto: str, bucket: str) -> Settings:
         r2_endpoint_url=moto,
         r2_bucket=bucket,
         r2_access_key_id="not-a-key-id",
-        r2_secret_access_key="not-a-secret-key",  # noqa: S106
+        r2_secret_access_key="not-a-secret-key",
         r2_public_url=f"{CDN}/",
     )
 
@@ -54,7 +54,7 @@ def test_an_upload_answers_the_url_on_the_domain_of_the_bucket(
     product: dict[str, Any], upload: Post, tenant: Tenant, moto: str, bucket: str
 ) -> None:
     response = upload(product)
-    (url,) = response.json["imageUrls"]  # type: ignore[index]
+    (url,) = response.json["imageUrls"]  # type: ignore[index]  # the answer is JSON
     assert response.status_code == 201
     assert response.json == {"imageUrl": url, "imageUrls": [url]}
     prefix = f"{CDN}/{tenant.workspace.id}/products/{product['_id']}/images/"
@@ -69,7 +69,7 @@ def test_a_deleted_image_is_gone_from_the_bucket(
     product: dict[str, Any], upload: Post, client: FlaskClient, storage: StorageBackend
 ) -> None:
     upload(product)
-    kept = upload(product).json["imageUrl"]  # type: ignore[index]
+    kept = upload(product).json["imageUrl"]  # type: ignore[index]  # the answer is JSON
     response = client.delete(f"{images_path(product)}/0")
     assert (response.status_code, response.json) == (200, {"imageUrls": [kept]})
     assert keys(storage) == [kept.removeprefix(f"{CDN}/")]
@@ -85,7 +85,7 @@ def test_the_server_does_not_serve_what_the_bucket_serves(
 
 
 class TestAnOutage:
-    ANSWERS = {  # noqa: RUF012
+    ANSWERS = {  # noqa: RUF012  # read only
         "refused": None,
         "silent": silence,
         "dripping": drip(b"HTTP/1.1 200 OK\r\nX: "),

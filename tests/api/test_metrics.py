@@ -201,7 +201,7 @@ def test_an_object_that_could_not_be_deleted_is_counted(
 
 @pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Bearer ", "not-a-real-token", "Bearer é"])
 def test_metrics_require_the_token_if_it_is_set(tmp_path: Path, authorization: str | None) -> None:
-    settings = Settings(data_dir=tmp_path, metrics_token="not-a-real-token")  # noqa: S106
+    settings = Settings(data_dir=tmp_path, metrics_token="not-a-real-token")
     client = create_app(settings).test_client()
     headers = {"Authorization": authorization} if authorization is not None else {}
     response = client.get("/metrics", headers=headers)
@@ -240,7 +240,7 @@ def test_a_proxy_on_this_machine_does_not_make_its_clients_local(
 
 
 def test_guesses_of_the_token_are_throttled(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, metrics_token="not-a-real-token", auth_failures_per_minute=3)  # noqa: S106
+    settings = Settings(data_dir=tmp_path, metrics_token="not-a-real-token", auth_failures_per_minute=3)
     client = create_app(settings).test_client()
 
     def status(token: str, address: str = "192.0.2.1") -> int:

@@ -108,7 +108,7 @@ def test_every_answer_with_a_product_has_the_sizes(
     url = f"/api/v1/products/{product['_id']}"
     answers: list[Any] = [
         client.get(url).json,
-        client.get("/api/v1/products").json["data"]["items"][0],  # type: ignore[index]
+        client.get("/api/v1/products").json["data"]["items"][0],  # type: ignore[index]  # the answer is JSON
         client.patch(url, json={"name": "Renamed"}).json,
         client.post(f"{url}/archive").json,
     ]
@@ -310,7 +310,7 @@ def test_the_url_of_a_size_can_not_be_an_image_of_a_product(
         response = client.patch(f"/api/v1/products/{refused['_id']}", json={"imageUrls": [url]})
         reason = "A URL of this server must be exactly the URL of one of this product's images"
         assert response.status_code == 400
-        assert response.json["details"] == {"fieldErrors": {"imageUrls": [reason]}}  # type: ignore[index]
+        assert response.json["details"] == {"fieldErrors": {"imageUrls": [reason]}}  # type: ignore[index]  # the answer is JSON
 
 
 # --- gone with the image
@@ -327,7 +327,7 @@ def replace_image_urls(client: FlaskClient, product: dict[str, Any]) -> None:
 
 def delete_product(client: FlaskClient, product: dict[str, Any]) -> None:
     response = client.delete(f"/api/v1/products/{product['_id']}")
-    assert response.json["summary"]["deletedCounts"]["r2ObjectsDeleted"] == 3  # type: ignore[index]
+    assert response.json["summary"]["deletedCounts"]["r2ObjectsDeleted"] == 3  # type: ignore[index]  # the answer is JSON
 
 
 REMOVALS = [delete_image, replace_image_urls, delete_product]

@@ -160,7 +160,7 @@ def test_every_hit_of_many_threads_has_its_own_count() -> None:
         with barrier:
             return incr(key, expiry)
 
-    storage.incr = slow  # type: ignore[method-assign]
+    storage.incr = slow  # type: ignore[method-assign]  # the fault
     bench = Bench(storage)
     with ThreadPoolExecutor(12) as pool:
         assert sorted(pool.map(lambda _: bench.hit(), range(60))) == list(range(1, 61))
@@ -187,7 +187,7 @@ def test_one_request_tries_the_storage_for_all() -> None:
         assert answered.wait(10)
         return 70
 
-    bench.storage.incr = hang  # type: ignore[assignment]
+    bench.storage.incr = hang  # type: ignore[assignment]  # the fault
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(bench.hit)
         assert asking.wait(10)
@@ -381,7 +381,7 @@ def test_an_application_that_counts_nothing_asks_mongodb_nothing() -> None:
         limiter = make_limiter(Flask("a"), f"mongodb://127.0.0.1:{listener.getsockname()[1]}/vetrina")
         storage = limiter.storage
         del limiter
-        storage.__del__()  # type: ignore[attr-defined]
+        storage.__del__()  # type: ignore[attr-defined]  # of MongoDBStorage
         listener.settimeout(0)
         with pytest.raises(BlockingIOError):
             listener.accept()

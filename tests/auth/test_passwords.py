@@ -9,7 +9,7 @@ import pytest
 import auth.passwords
 from auth.passwords import HashingBusy, PasswordRefused, hash_password, verify_password
 
-PASSWORD = "correct horse battery"  # noqa: S105  # a test value
+PASSWORD = "correct horse battery"  # a test value
 EMAIL = "anna.rossi.fischer@example.com"
 
 

@@ -179,7 +179,7 @@ class IdentitiesContract:
         user = new_user(catalog, workspace)
         later = now() + timedelta(days=1)
         catalog.set_password(user.id, "another", later)
-        assert catalog.get_user(user.id) == replace(user, password_hash="another", password_set_at=later)  # noqa: S106
+        assert catalog.get_user(user.id) == replace(user, password_hash="another", password_set_at=later)
 
     def test_a_workspace_goes_to_another_plan(self, catalog: Catalog, workspace: Workspace) -> None:
         catalog.set_plan(workspace.id, Plan.BASIC)

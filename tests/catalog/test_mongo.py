@@ -445,7 +445,7 @@ def test_a_product_that_is_to_be_changed_is_read_as_the_change_compares_it(
     for for_change, level in ((False, "majority"), (True, "local")):
         *_, command = asked(
             uri,
-            lambda: catalog.get_product(product.workspace_id, product.id, for_change=for_change),  # noqa: B023
+            lambda: catalog.get_product(product.workspace_id, product.id, for_change=for_change),  # noqa: B023  # called before the next round
         )
         assert command["readConcern"] == {"level": level}
 

@@ -55,7 +55,7 @@ USER = User(
     workspace_id="w",
     email="a@example.com",
     role=Role.EDITOR,
-    password_hash="$argon2id$not-a-hash",  # noqa: S106
+    password_hash="$argon2id$not-a-hash",
     password_set_at=MOMENT,
     created_at=MOMENT,
 )

@@ -196,7 +196,7 @@ def test_the_products_of_a_database_of_version_1_are_listed_and_found(
                 if not name.startswith(("folded_", "stored_", "missing_"))
             }
             connection.execute(
-                f"INSERT INTO products ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608
+                f"INSERT INTO products ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608  # names of columns
                 tuple(row.values()),
             )
     old.close()

@@ -10,7 +10,7 @@ from auth.passwords import verify_password
 from catalog.base import Catalog
 from catalog.identity import Role
 
-PASSWORD = "correct horse battery"  # noqa: S105  # of nobody
+PASSWORD = "correct horse battery"  # of nobody
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_a_client_library_completes_the_whole_flow(server: Server, human: Human,
         assert refreshed["refresh_token"] != first
         assert client.get(products, timeout=10).status_code == 200
 
-        revoked = client.revoke_token(metadata["revocation_endpoint"], token=refreshed["refresh_token"])  # type: ignore[no-untyped-call]
+        revoked = client.revoke_token(metadata["revocation_endpoint"], token=refreshed["refresh_token"])  # type: ignore[no-untyped-call]  # Authlib's stubs
         assert revoked.status_code == 200
         answer = requests.get(
             products, headers={"Authorization": f"Bearer {refreshed['access_token']}"}, timeout=10

@@ -191,7 +191,7 @@ def test_an_mcp_client_finds_its_way_from_the_401_to_a_token(server: Server, hum
     assert registration.status_code == 201, registration.text
     with OAuth2Session(
         registration.json()["client_id"],
-        token_endpoint_auth_method="none",  # noqa: S106  # the name of a method
+        token_endpoint_auth_method="none",  # the name of a method
         scope=scope,
         redirect_uri="http://localhost:6274/oauth/callback",
         code_challenge_method="S256",
@@ -213,7 +213,7 @@ def test_an_mcp_client_finds_its_way_from_the_401_to_a_token(server: Server, hum
             metadata["token_endpoint"], refresh_token=token["refresh_token"], **indicator
         )
         assert McpServer(server.url, fresh["access_token"]).request("GET", PRODUCTS).status_code == 200
-        client.revoke_token(metadata["revocation_endpoint"], token=fresh["refresh_token"])  # type: ignore[no-untyped-call]
+        client.revoke_token(metadata["revocation_endpoint"], token=fresh["refresh_token"])  # type: ignore[no-untyped-call]  # Authlib's stubs
         ended = McpServer(server.url, fresh["access_token"]).request("GET", PRODUCTS)
         assert ended.status_code == 401
         assert f'resource_metadata="{found[1]}"' in ended.headers["WWW-Authenticate"]
@@ -240,7 +240,7 @@ def n8n(human: Human) -> OAuth2Session:
     return OAuth2Session(
         client_id,
         secret,
-        token_endpoint_auth_method="client_secret_post",  # noqa: S106  # the name of a method
+        token_endpoint_auth_method="client_secret_post",  # the name of a method
         scope=N8N_SCOPE,
         redirect_uri=N8N_CALLBACK,
     )
@@ -307,7 +307,7 @@ def test_an_admin_who_demands_pkce_keeps_the_n8n_node_out(
 
 def test_a_new_password_disconnects_the_n8n_node(server: Server, human: Human, n8n: OAuth2Session) -> None:
     token = connect(n8n, server, human)
-    password = "a new horse battery"  # noqa: S105  # a test value
+    password = "a new horse battery"  # a test value
     server.flask("user", "password", human.user.email, "--password-stdin", stdin=f"{password}\n")
     assert N8nNode(server.url, token["access_token"]).request("GET", PRODUCTS).status_code == 401
     with pytest.raises(OAuthError, match="invalid_grant"):

@@ -22,7 +22,7 @@ from tests.console.site import EMAIL, Site
 from tests.factories import issue_key, new_product, new_session, new_user, new_workspace
 from tests.servers import gunicorn
 
-PASSWORD = "correct horse battery"  # noqa: S105  # of users that live for a test
+PASSWORD = "correct horse battery"  # of users that live for a test
 
 
 @cache

@@ -19,7 +19,7 @@ from tests.servers import ROOT, Server, gunicorn
 
 FOLDER: Final = ROOT / "docs" / "screenshots"
 EMAIL: Final = "ada@lumen.example"
-PASSWORD: Final = "only for these pictures"  # noqa: S105  # of a server that lives for a minute
+PASSWORD: Final = "only for these pictures"  # of a server that lives for a minute
 
 Draw = Callable[[ImageDraw.ImageDraw, str, str], None]
 

@@ -555,7 +555,7 @@ def test_no_client_is_made_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) 
         endpoint_url="http://127.0.0.1:9",
         bucket="b",
         access_key_id="k",
-        secret_access_key="not-a-secret",  # noqa: S106
+        secret_access_key="not-a-secret",
     )
     R2Storage(settings, public_url="x")
     sessions.assert_not_called()

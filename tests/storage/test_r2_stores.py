@@ -51,7 +51,7 @@ def test_requests_are_signed_for_the_region(s3: ScriptedS3) -> None:
 
 
 def test_a_session_token_is_sent_and_signed(s3: ScriptedS3) -> None:
-    put(r2_storage(s3.url, session_token="not-a-session-token"), new_key(), BODY)  # noqa: S106
+    put(r2_storage(s3.url, session_token="not-a-session-token"), new_key(), BODY)
     sent = s3.requests[0].headers
     assert sent["x-amz-security-token"] == "not-a-session-token"
     assert "x-amz-security-token" in sent["authorization"]

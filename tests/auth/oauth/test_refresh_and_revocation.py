@@ -193,7 +193,7 @@ def test_a_missing_or_unknown_refresh_token_is_refused(public: App, token: str |
 def test_revoking_an_access_token_keeps_the_refresh_token(new_app: NewApp, *, confidential: bool) -> None:
     app = new_app(confidential=confidential)
     tokens = app.tokens()
-    response = app.post("revoke", token=tokens["access_token"], token_type_hint="access_token")  # noqa: S106  # a hint
+    response = app.post("revoke", token=tokens["access_token"], token_type_hint="access_token")  # a hint
     assert (response.status_code, response.json) == (200, {})
     refused = app.read(tokens["access_token"])
     assert (refused.status_code, refused.json) == (401, {"error": "Unauthorized"})
@@ -228,7 +228,7 @@ def test_a_revocation_requires_a_token_and_an_authenticated_app(new_app: NewApp)
     app = new_app(confidential=True)
     assert (app.post("revoke").json or {})["error"] == "invalid_request"
     token = app.tokens()["access_token"]
-    app.secret = "wrong"  # noqa: S105
+    app.secret = "wrong"
     response = app.post("revoke", token=token)
     assert (response.status_code, (response.json or {})["error"]) == (401, "invalid_client")
     assert app.read(token).status_code == 200

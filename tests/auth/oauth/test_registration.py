@@ -62,7 +62,7 @@ def test_a_confidential_app_that_registers_itself_receives_a_secret(
     assert client.secret_digest == digest(body["client_secret"])
     assert body["client_secret"].startswith("vs_")
     assert (body["client_secret_expires_at"], body["scope"]) == (0, "products:read")
-    assert body["token_endpoint_auth_method"] == "client_secret_basic"  # noqa: S105
+    assert body["token_endpoint_auth_method"] == "client_secret_basic"
 
 
 @pytest.mark.parametrize(
