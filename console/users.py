@@ -123,7 +123,7 @@ class _Views:
             return self._refusal(session, error)
         return self._show_link(session, *new_reset(user, created_by=session.user.id))
 
-    def _page(self, session: Session, status: int = 200, **context: Any) -> ResponseReturnValue:  # noqa: ANN401
+    def _page(self, session: Session, status: int = 200, **context: Any) -> ResponseReturnValue:  # noqa: ANN401  # values of a template
         return self._pages.render(
             "users.html",
             status,

@@ -74,7 +74,7 @@ def test_a_workspace_is_deleted_with_all_that_belongs_to_it(
     assert catalog.list_clients(gone.workspace.id) == []
     assert {product.workspace_id for product in catalog.iter_products()} == {kept.workspace.id}
     assert [key.split("/")[0] for key in keys_of(storage)] == [kept.workspace.id]
-    assert kept.client.get("/api/v1/products").json["data"]["total"] == 2  # type: ignore[index]
+    assert kept.client.get("/api/v1/products").json["data"]["total"] == 2  # type: ignore[index]  # the answer is JSON
     again = delete(gone.workspace.id, "--yes")
     assert (again.exit_code, again.stderr) == (
         1,
