@@ -331,7 +331,7 @@ def create_app(
     _add_commands(app, settings, storage, catalog, budgets, purges=purges, sizes=sizes)
     app.cli.add_command(export_command(catalog, storage))
     services = Services(catalog, products, uploads, *_checks_of_imports(app, budgets))
-    _add_moving(app, settings, services, usage.record)
+    _add_moving(app, settings, services, usage.finish)
     return app
 
 

@@ -145,4 +145,4 @@ def worker_exit(_: Arbiter, __: Worker) -> None:
     """Records the writes that the worker has counted since the last record of them."""
     from wsgi import app  # noqa: PLC0415  # gunicorn has loaded it by now, and not before
 
-    app.extensions["usage"].record()
+    app.extensions["usage"].finish()

@@ -99,6 +99,13 @@ class UsageRecorder:
         finally:
             self._running.release()
 
+    def finish(self) -> None:
+        """Records everything before the process ends, and counts what is stored though that is not due."""
+        with self._lock:
+            self._next_count.clear()
+            self._counted = {}
+        self.record()
+
     def _record(self, writes: Counter[tuple[str, date]], changed: set[str]) -> None:
         days = [UsageDay(workspace_id=each, day=day, writes=count) for (each, day), count in writes.items()]
         try:
@@ -124,7 +131,10 @@ class UsageRecorder:
             changed = {
                 each
                 for each in self._changed
-                if only in (None, each) and self._next_count.get(each, 0.0) <= now
+                if only in (None, each)
+                and self._next_count.get(each, 0.0) <= now
+                # A count that is still in use may be older than the writes.
+                and self._counted.get(each, (None, 0.0))[1] <= now
             }
             self._changed -= changed
             self._next_count = {each: at for each, at in self._next_count.items() if at > now}

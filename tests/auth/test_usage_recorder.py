@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -92,6 +93,21 @@ def test_what_is_stored_is_counted_again_after_a_while(
     recorder._next_count.clear()
     recorder._counted.clear()
     assert recorded() == Usage(products=1)  # without a further write
+
+
+def test_a_count_that_is_older_than_the_writes_is_not_recorded(
+    recorder: UsageRecorder, catalog: Catalog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auth.usage_recorder._TIMES", 10**12)
+    assert recorder.current(workspace.id) == Usage()
+    new_product(catalog, workspace)
+    recorder.count_write(workspace.id)
+    assert recorder.current(workspace.id) == Usage()
+    recorder.record()
+    unknown = UsageDay(workspace_id=workspace.id, day=MONDAY, writes=1)
+    assert catalog.list_usage_days(workspace.id) == [unknown]
+    recorder.finish()
+    assert catalog.list_usage_days(workspace.id) == [replace(unknown, usage=Usage(products=1))]
 
 
 def test_one_workspace_is_recorded_alone(recorder: UsageRecorder, catalog: Catalog) -> None:
