@@ -17,6 +17,7 @@ from api.cors import allow_browsers
 from api.docs import docs_blueprint
 from api.errors import invalid_fields, register_errors
 from api.health import health_blueprint
+from api.history import history_blueprint
 from api.home import home_blueprint
 from api.idempotency import IdempotencyKeys
 from api.images import images_blueprint
@@ -312,6 +313,7 @@ def create_app(
     sizes = make_sizes(settings, storage, catalog)
     app.register_blueprint(products_blueprint(products, sizes, catalog, auth, idempotency))
     app.register_blueprint(images_blueprint(uploads, products, sizes, catalog, auth, idempotency))
+    app.register_blueprint(history_blueprint(catalog, auth))
     if storage.serves_objects:
         app.register_blueprint(redirects_blueprint(sizes))
     else:

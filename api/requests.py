@@ -14,6 +14,7 @@ from flask import Flask, Response, g, request
 from werkzeug.wsgi import ClosingIterator
 
 import logs
+from auth.acting import stop_acting
 from turns import Requester
 
 if TYPE_CHECKING:
@@ -77,11 +78,8 @@ def register_request_log(app: Flask) -> None:
 
     @app.teardown_request
     def forget(_: BaseException | None) -> None:
-        # The thread serves another request next.
         logs.request_id.set(None)
-        logs.workspace_id.set(None)
-        logs.credential_id.set(None)
-        logs.user_id.set(None)
+        stop_acting()
 
 
 #: The routes that monitoring requests many times a minute.

@@ -18,6 +18,7 @@ from auth.sessions import find_session
 from auth.tokens import ROLE_SCOPES, digest
 from catalog.base import Catalog
 from catalog.errors import UserNotFound
+from catalog.history import Actor, ActorKind
 from catalog.identity import Credential, CredentialKind
 from catalog.ids import now
 from errors import DomainError
@@ -47,6 +48,9 @@ class Unauthenticated(DomainError):
 
 _WRITES: Final = {"POST", "PATCH", "DELETE"}
 
+#: The most characters of a key's label in the history of products.
+_MAX_NAME: Final = 100
+
 _OPEN_THE_API: Final = {CredentialKind.API_KEY, CredentialKind.ACCESS_TOKEN}
 
 
@@ -67,14 +71,12 @@ class Principal:
     """The workspace to whose data the token gives access, and the scopes of the token.
 
     Attributes:
-        credential_id: the API key or the token.
-        user_id: the user on whose behalf the client acts; None with an API key.
+        actor: the key, or the app or console and its user.
     """
 
     workspace_id: str
     scopes: frozenset[str]
-    credential_id: str
-    user_id: str | None = None
+    actor: Actor
 
 
 _PrincipalView: TypeAlias = Callable[Concatenate[Principal, P], ResponseReturnValue]
@@ -111,7 +113,7 @@ class BearerAuth:
             if self._budgets:
                 self._budgets.count_failure(request.remote_addr or "")
             raise Unauthenticated(token_sent=header is not None)
-        act_as(principal.workspace_id, principal.credential_id, principal.user_id)
+        act_as(principal.workspace_id, principal.actor)
         return principal
 
     def _principal(self, token: str) -> Principal | None:
@@ -126,7 +128,12 @@ class BearerAuth:
         if credential.user_id is None:
             if self._last_used:
                 self._last_used.note(credential.id)
-            return Principal(credential.workspace_id, credential.scopes, credential.id)
+            actor = Actor(
+                kind=ActorKind.API_KEY,
+                credential_id=credential.id,
+                name=credential.label[:_MAX_NAME] or None,
+            )
+            return Principal(credential.workspace_id, credential.scopes, actor)
         try:
             user = self._catalog.get_user(credential.user_id)
         except UserNotFound:
@@ -135,7 +142,13 @@ class BearerAuth:
         if not user.admits(grant.created_at if grant else credential.created_at):
             return None
         scopes = credential.scopes & ROLE_SCOPES[user.role]
-        return Principal(credential.workspace_id, scopes, credential.id, user.id)
+        actor = Actor(
+            kind=ActorKind.APP if credential.session_digest is None else ActorKind.CONSOLE,
+            credential_id=credential.id,
+            user_id=user.id,
+            client_id=grant.client_id if grant else None,
+        )
+        return Principal(credential.workspace_id, scopes, actor)
 
     def _opens_the_api(self, credential: Credential) -> bool:
         """Whether the credential is of a kind for the API and live, and its session, if any, is live."""

@@ -22,6 +22,7 @@ from auth.passwords import check_password, hash_password, verify_password
 from auth.tokens import ALL_SCOPES, digest
 from catalog.base import Catalog
 from catalog.errors import DuplicateCredential, UserNotFound
+from catalog.history import Actor, ActorKind
 from catalog.identity import Credential, CredentialKind, User, normalized_email
 from catalog.ids import new_id, now
 from errors import DomainError
@@ -221,7 +222,8 @@ class Sessions:
         session = find_session(self._catalog, digest(secret)) if secret else None
         if session is None:
             return None
-        act_as(session.user.workspace_id, session.credential.id, session.user.id)
+        actor = Actor(kind=ActorKind.CONSOLE, credential_id=session.credential.id, user_id=session.user.id)
+        act_as(session.user.workspace_id, actor)
         self._last_used.note(session.credential.id)
         return replace(session, csrf=csrf_token(secret))
 

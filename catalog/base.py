@@ -1,8 +1,8 @@
 """The protocol that every catalog implements, and its records.
 
 A catalog stores products, and the identities that may access them (``catalog/identity.py``). A product holds
-its images in order. Each change of a product is one atomic step that increments ``version``. No change
-overwrites a concurrent one.
+its images in order. Each change of a product is one atomic step that increments ``version`` and adds an entry
+to the product's history (``catalog/history.py``). No change overwrites a concurrent one.
 
 An implementation can be shared between threads and built before a fork: it opens its connections at first
 use. It takes plain constructor arguments. It raises the errors of ``catalog/errors.py`` and never those of
@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol, TypedDict
 
 from catalog.daily_usage import DailyUsage
+from catalog.history import Change
 from catalog.identity import Identities, Usage
 from catalog.purges import PurgeQueue
 
@@ -292,6 +293,16 @@ class Catalog(Identities, DailyUsage, PurgeQueue, Protocol):
         """A page of a workspace's products. A page after the last one has no items.
 
         No two products are equal in the order (``Sort``), so pages neither overlap nor have gaps.
+        """
+
+    def get_history(self, workspace_id: str, product_id: str) -> list[Change]:
+        """The last ``MAX_CHANGES`` changes of a product, newest first, each by who was ``acting``.
+
+        A change that made nothing different has no entry, and neither has one that was made before catalogs
+        kept a history. The history is deleted with the product.
+
+        Raises:
+            ProductNotFound
         """
 
     def update_product(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Final, TypeVar
 
 import click
@@ -31,7 +32,7 @@ def in_order(call: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[
     item is begun, and those that are under way are finished.
 
     Args:
-        call: the function, which is called on other threads.
+        call: the function, which is called on other threads, with the context variables of this one.
         items: its arguments.
         jobs: the number of calls at once.
 
@@ -42,7 +43,7 @@ def in_order(call: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[
     with ThreadPoolExecutor(jobs) as pool:
         try:
             for item in items:
-                running.append(pool.submit(call, item))
+                running.append(pool.submit(copy_context().run, call, item))
                 if len(running) > jobs:
                     yield running.popleft().result()
             while running:

@@ -24,6 +24,7 @@ from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable, ProductNotFound, VersionMismatch
 from cli.jobs import in_order, jobs_option
 from cli.listing import json_object_option
+from cli.store_errors import Command
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 
 #: The source of the copies, by their target.
@@ -201,7 +202,7 @@ def _run(migration: Migration, images: int, jobs: int) -> None:
 def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBackend]) -> click.Command:
     """The command."""
 
-    @click.command("migrate")
+    @click.command("migrate", cls=Command)
     @click.option("--to", "target", type=click.Choice(list(SOURCES)), required=True, help="The new store.")
     @click.option("--dry-run", is_flag=True, help="Only count the images that have to be copied.")
     @jobs_option

@@ -25,6 +25,7 @@ from catalog.base import Catalog, Image, Product
 from catalog.errors import CatalogUnavailable, ProductNotFound, VersionMismatch
 from cli.jobs import in_order, jobs_option
 from cli.listing import json_object_option
+from cli.store_errors import Command
 from storage.base import PublicUrls, StorageBackend, StorageUnavailable
 
 #: How long the change of one product is retried on conflicts with concurrent changes, in seconds.
@@ -148,7 +149,7 @@ def rebase_command(catalog: Catalog, storage: StorageBackend, media_prefix: str)
         media_prefix: the path under PUBLIC_URL at which the server serves objects.
     """
 
-    @click.command("rebase")
+    @click.command("rebase", cls=Command)
     @click.option(
         "--from", "old", required=True, metavar="OLD", help="The earlier PUBLIC_URL or R2_PUBLIC_URL."
     )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 
 from moving.importer import Importer
 from moving.intake import Services
@@ -70,7 +71,7 @@ class Run:
         with self._threads() as threads:
             running: set[Future[None]] = set()
             for item in items:
-                running.add(threads.submit(self._bring, item))
+                running.add(threads.submit(copy_context().run, self._bring, item))
                 while len(running) >= 2 * self._parallel:
                     running = _without_done(running)
             while running:

@@ -76,6 +76,11 @@ def stored(storage: StorageBackend) -> set[str]:
     return keys_of(storage)
 
 
+def changes(catalog: Catalog, product: Product) -> list[str]:
+    """The words of the product's history, newest first."""
+    return [change.action for change in catalog.get_history(product.workspace_id, product.id)]
+
+
 def assert_sound(storage: StorageBackend, catalog: Catalog, product: Product, runner: FlaskCliRunner) -> None:
     """Every reference resolves, and the sweep removes every other object."""
     keys = referenced(catalog, product)
@@ -98,6 +103,7 @@ def test_an_upload_that_is_killed_leaves_at_most_an_object_for_the_sweep(
     assert len(stored(storage)) == (1 if step == "before the bytes are stored" else 2)
     assert len(referenced(catalog, product)) == (2 if step == "after the append" else 1)
     assert referenced(catalog, product) >= {image.key for image in product.images}
+    assert changes(catalog, product) == [*len(referenced(catalog, product)) * ["images.added"], "created"]
     assert_sound(storage, catalog, product, runner)
 
 
@@ -113,4 +119,5 @@ def test_a_removal_that_is_killed_leaves_at_most_an_object_for_the_sweep(
     run_and_crash(settings, product, step)
     kept = step in ("before the catalog is asked", "in the transaction of the removal")
     assert len(referenced(catalog, product)) == (1 if kept else 0)
+    assert changes(catalog, product)[0] == ("images.added" if kept else "images.removed")
     assert_sound(storage, catalog, product, runner)

@@ -52,13 +52,14 @@ CATALOG = {
     "catalog.daily_usage",
     "catalog.expiry",
     "catalog.errors",
+    "catalog.history",
     "catalog.identity",
     "catalog.ids",
     "catalog.purges",
 }
 
 #: The logic that both catalogs share.
-CATALOG_LOGIC = {"catalog.appends", "catalog.codec", "catalog.expiry", "catalog.grams"}
+CATALOG_LOGIC = {"catalog.appends", "catalog.changes", "catalog.codec", "catalog.expiry", "catalog.grams"}
 
 #: What each module may import besides the standard library. The longest matching prefix counts.
 ALLOWED: dict[str, set[str]] = {
@@ -148,10 +149,12 @@ ALLOWED: dict[str, set[str]] = {
     },
     "catalog": set(),
     "catalog.attempts": {"catalog.errors"},
-    "catalog.base": {"catalog.daily_usage", "catalog.identity", "catalog.purges"},
+    "catalog.base": {"catalog.daily_usage", "catalog.history", "catalog.identity", "catalog.purges"},
+    "catalog.changes": {"catalog.base", "catalog.codec", "catalog.history"},
     "catalog.daily_usage": {"catalog.identity"},
     "catalog.errors": set(),
     "catalog.expiry": {"catalog.base", "catalog.errors", "catalog.identity", "catalog.ids"},
+    "catalog.history": set(),
     "catalog.identity": set(),
     "catalog.purges": set(),
     "catalog.appends": {"catalog.base", "catalog.errors"},

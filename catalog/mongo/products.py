@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
@@ -21,13 +22,15 @@ from catalog.base import (
     ProductPage,
     ProductQuery,
 )
+from catalog.changes import addition, change_between, creation
 from catalog.errors import DuplicateModel, ImageNotFound, OutcomeUnknown, ProductNotFound, VersionMismatch
+from catalog.history import MAX_CHANGES, Change
 from catalog.identity import Usage
 from catalog.ids import now
 from catalog.mongo.connection import Document, MongoConnection, Refusals, latest
 from catalog.mongo.identity import require_workspace
 from catalog.mongo.quotas import USAGE_INDEX, with_usage
-from catalog.mongo.records import IMAGE, OBSOLETE_FIELDS, PRODUCT, WITHOUT_SEARCH
+from catalog.mongo.records import CHANGE, IMAGE, OBSOLETE_FIELDS, OF_RECORD, PRODUCT
 from catalog.mongo.search import SEARCH_INDEXES, find_page
 
 PRODUCT_INDEXES: Final = [
@@ -48,8 +51,10 @@ class MongoProducts:
         with self._mongo.call(_REFUSALS) as database:
             require_workspace(database, product.workspace_id)
 
+            document = PRODUCT.encode(product) | {"history": [CHANGE.encode(creation(product))]}
+
             def insert(session: ClientSession | None) -> bool:
-                self._mongo.insert(database.products, PRODUCT.encode(product), session)
+                self._mongo.insert(database.products, document, session)
                 return True
 
             with_usage(self._mongo, database, product.workspace_id, product.usage, insert)
@@ -57,21 +62,21 @@ class MongoProducts:
     def get_product(self, workspace_id: str, product_id: str, *, for_change: bool = False) -> Product:
         with self._mongo.call() as database:
             products = latest(database.products) if for_change else database.products
-            document = products.find_one({"_id": product_id, "companyId": workspace_id}, WITHOUT_SEARCH)
+            document = products.find_one({"_id": product_id, "companyId": workspace_id}, OF_RECORD)
         if document is None:
             raise ProductNotFound
         return PRODUCT.decode(document)
 
     def find_product(self, workspace_id: str, model: str) -> Product | None:
         with self._mongo.call() as database:
-            document = database.products.find_one({"companyId": workspace_id, "model": model}, WITHOUT_SEARCH)
+            document = database.products.find_one({"companyId": workspace_id, "model": model}, OF_RECORD)
         return None if document is None else PRODUCT.decode(document)
 
     def iter_products(self, *, after: str = "") -> Iterator[Product]:
         last = after
         while True:
             with self._mongo.call() as database:
-                found = database.products.find({"_id": {"$gt": last}}, WITHOUT_SEARCH, limit=PAGE).sort("_id")
+                found = database.products.find({"_id": {"$gt": last}}, OF_RECORD, limit=PAGE).sort("_id")
                 page = [PRODUCT.decode(document) for document in found]
             yield from page
             if len(page) < PAGE:
@@ -81,6 +86,15 @@ class MongoProducts:
     def list_products(self, workspace_id: str, query: ProductQuery) -> ProductPage:
         with self._mongo.call() as database:
             return find_page(database.products, self._mongo.indexes, workspace_id, query)
+
+    def get_history(self, workspace_id: str, product_id: str) -> list[Change]:
+        with self._mongo.call() as database:
+            document = database.products.find_one(
+                {"_id": product_id, "companyId": workspace_id}, {"history": True}
+            )
+        if document is None:
+            raise ProductNotFound
+        return [CHANGE.decode(entry) for entry in reversed(document.get("history", []))]
 
     def update_product(
         self,
@@ -121,7 +135,9 @@ class MongoProducts:
         unless_present: bool = False,
         seen: Product | None = None,
     ) -> Appended:
-        change: dict[str, Any] = {"$push": {"images": IMAGE.encode(image)}, **_new_version()}
+        at = now()
+        change = _new_version(at, addition(image, at))
+        change["$push"]["images"] = IMAGE.encode(image)
         change["$set"] = {"missingImages": False} | ({"missingAlt": True} if image.alt is None else {})
         if image.key is not None:
             change["$inc"] |= {"storedImages": 1, "storedBytes": image.size or 0}
@@ -162,7 +178,8 @@ class MongoProducts:
         """Changes a product; returns its next version, or None if it is at another version by now."""
         changed_product = replace(before, **changes)
         old, new = PRODUCT.encode(before), PRODUCT.encode(changed_product)
-        change = _new_version()
+        at = now()
+        change = _new_version(at, change_between(before, changed_product, at))
         if changed := {name: value for name, value in new.items() if value != old.get(name)}:
             change["$set"] = changed
         gone = old.keys() - new.keys()
@@ -206,9 +223,7 @@ def _current(
     Raises:
         ProductNotFound, VersionMismatch
     """
-    document = latest(database.products).find_one(
-        {"_id": product_id, "companyId": workspace_id}, WITHOUT_SEARCH
-    )
+    document = latest(database.products).find_one({"_id": product_id, "companyId": workspace_id}, OF_RECORD)
     if document is None:
         raise ProductNotFound
     if expected_version not in (None, document["version"]):
@@ -221,7 +236,7 @@ def _find_and_change(
 ) -> Document | None:
     """Changes the product that a filter finds, in one atomic step; returns the changed product."""
     document: Document | None = database.products.find_one_and_update(
-        wanted, change, WITHOUT_SEARCH, return_document=ReturnDocument.AFTER, session=session
+        wanted, change, OF_RECORD, return_document=ReturnDocument.AFTER, session=session
     )
     return document
 
@@ -245,6 +260,14 @@ def _at_version(product: Product) -> Document:
     return {"_id": product.id, "companyId": product.workspace_id, "version": product.version}
 
 
-def _new_version() -> Document:
-    """The part of every change that makes a new version. ``updatedAt`` never decreases."""
-    return {"$inc": {"version": 1}, "$max": {"updatedAt": now()}}
+def _new_version(at: datetime, change: Change | None) -> dict[str, Any]:
+    """The part of every change that makes a new version. ``updatedAt`` never decreases.
+
+    Args:
+        at: the time of the change.
+        change: the entry for the history; None if nothing is different.
+    """
+    update: dict[str, Any] = {"$inc": {"version": 1}, "$max": {"updatedAt": at}}
+    if change is not None:
+        update["$push"] = {"history": {"$each": [CHANGE.encode(change)], "$slice": -MAX_CHANGES}}
+    return update

@@ -3,7 +3,7 @@
 Field names are those of the HTTP contract. A field that is None is left out. Times are BSON dates:
 milliseconds, UTC. ``defaultFieldValues`` is JSON text, because its keys may be empty or contain dots and
 dollar signs, and its numbers may need more than 64 bits. A product also has the fields that a search reads
-(``catalog/mongo/search.py``).
+(``catalog/mongo/search.py``), and its ``history``, oldest change first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Final
 from catalog.base import Image, Product
 from catalog.codec import Codec, Conversion, camel_case
 from catalog.grams import LONGEST, fold, grams_of
+from catalog.history import Action, Actor, ActorKind, Change, Touch, TouchedImage
 from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Plan, Role, User, Workspace
 
 #: Fields of products that an earlier version wrote. Only that version's search reads them.
@@ -28,8 +29,8 @@ SEARCH_FIELDS: Final = (
     *("storedImages", "storedBytes"),
 )
 
-#: The projection that leaves out the fields that only a search reads.
-WITHOUT_SEARCH: Final = {**dict.fromkeys(SEARCH_FIELDS, False), **dict.fromkeys(OBSOLETE_FIELDS, False)}
+#: The projection that leaves out the fields that are not of the record.
+OF_RECORD: Final = dict.fromkeys((*SEARCH_FIELDS, *OBSOLETE_FIELDS, "history"), False)
 
 #: Separates name and model in ``folded``. Folded text has no capital letters, so no search matches the
 #: separator or extends across it.
@@ -93,6 +94,23 @@ PRODUCT: Final = Codec(
         "storedImages": lambda product: sum(image.key is not None for image in product.images),
         "storedBytes": lambda product: sum(image.size or 0 for image in product.images if image.key),
     },
+    omit_none=True,
+)
+_TOUCHED: Final = Codec(TouchedImage, {Touch: _member_of(Touch)}, rename=_rename, omit_none=True)
+_ACTOR: Final = Codec(Actor, {ActorKind: _member_of(ActorKind)}, rename=_rename, omit_none=True)
+#: Elements of a product's ``history``.
+CHANGE: Final = Codec(
+    Change,
+    {
+        Action: _member_of(Action),
+        Actor: Conversion(_ACTOR.encode, _ACTOR.decode),
+        tuple[str, ...]: _LIST,
+        tuple[TouchedImage, ...]: Conversion(
+            lambda images: [_TOUCHED.encode(image) for image in images],
+            lambda images: tuple(_TOUCHED.decode(document) for document in images),
+        ),
+    },
+    rename=_rename,
     omit_none=True,
 )
 #: Documents of ``workspaces``, ``users``, ``clients``, ``grants`` and ``credentials``.

@@ -26,7 +26,7 @@ from catalog.base import ProductPage, ProductQuery, Sort
 from catalog.grams import LONGEST, covering, fold
 from catalog.mongo.connection import latest
 from catalog.mongo.indexes import Indexes
-from catalog.mongo.records import OBSOLETE_FIELDS, PRODUCT, SEARCH_FIELDS, WITHOUT_SEARCH
+from catalog.mongo.records import OBSOLETE_FIELDS, OF_RECORD, PRODUCT, SEARCH_FIELDS
 
 #: Up to this many products with a trigram are read one by one. With more, matches are so frequent that a scan
 #: of ``listed``, from the newest product on, soon finds a page of them.
@@ -142,9 +142,7 @@ def find_page(
         in_order = hint if hint in _OF_FEW else _INDEX_OF_ORDER.get(query.sort, hint)
         found = products.find(wanted, {"_id": True}, skip=query.offset, limit=query.limit, **by(in_order))
         ids = [document["_id"] for document in found.sort(_ORDERS[query.sort])]
-    documents = {
-        document["_id"]: document for document in products.find({"_id": {"$in": ids}}, WITHOUT_SEARCH)
-    }
+    documents = {document["_id"]: document for document in products.find({"_id": {"$in": ids}}, OF_RECORD)}
     # A product that was deleted meanwhile is left out.
     items = [PRODUCT.decode(documents[product_id]) for product_id in ids if product_id in documents]
     return ProductPage(items, total)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from catalog.appends import can_append, outcome_without_append
 from catalog.base import PAGE, Appended, Image, Product, ProductChanges, ProductPage, ProductQuery
+from catalog.changes import change_between, creation
 from catalog.errors import (
     CatalogUnavailable,
     DuplicateModel,
@@ -16,10 +17,11 @@ from catalog.errors import (
     ProductNotFound,
     VersionMismatch,
 )
+from catalog.history import Change
 from catalog.ids import now
 from catalog.sqlite.connection import NO_WORKSPACE, Refusals, SQLiteConnections
 from catalog.sqlite.quotas import QUOTAS
-from catalog.sqlite.records import PRODUCT, insert
+from catalog.sqlite.records import PRODUCT, change_from_text, change_to_text, insert
 from catalog.sqlite.search import INDEXED, add_to_index, find_page, remove_from_index
 
 _REFUSALS: Final[Refusals] = {
@@ -36,7 +38,8 @@ class SQLiteProducts:
 
     def create_product(self, product: Product) -> None:
         with self._file.write(_REFUSALS) as connection:
-            insert(connection, "products", PRODUCT.encode(product))
+            last_change = change_to_text(creation(product))
+            insert(connection, "products", {**PRODUCT.encode(product), "last_change": last_change})
             add_to_index(connection, product.id)
 
     def get_product(self, workspace_id: str, product_id: str, *, for_change: bool = False) -> Product:
@@ -66,6 +69,17 @@ class SQLiteProducts:
     def list_products(self, workspace_id: str, query: ProductQuery) -> ProductPage:
         with self._file.snapshot() as connection:
             return find_page(connection, workspace_id, query)
+
+    def get_history(self, workspace_id: str, product_id: str) -> list[Change]:
+        with self._file.read() as connection:
+            rows = connection.execute(
+                "SELECT change FROM products LEFT JOIN product_changes ON product = number"
+                " WHERE id = ? AND workspace_id = ? ORDER BY product_changes.version DESC",
+                (product_id, workspace_id),
+            ).fetchall()
+        if not rows:
+            raise ProductNotFound
+        return [change_from_text(row["change"]) for row in rows if row["change"] is not None]
 
     def update_product(
         self,
@@ -165,7 +179,9 @@ def _changed(before: Product, changes: ProductChanges) -> tuple[Product, dict[st
         updated_at=max(before.updated_at, now()),  # also when the clock was set back
     )
     old = PRODUCT.encode(before)
-    return changed, {name: value for name, value in PRODUCT.encode(changed).items() if value != old[name]}
+    columns = {name: value for name, value in PRODUCT.encode(changed).items() if value != old[name]}
+    change = change_between(before, changed, changed.updated_at)
+    return changed, {**columns, "last_change": None if change is None else change_to_text(change)}
 
 
 def _update(before: Product, columns: dict[str, Any]) -> tuple[str, Sequence[object]]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from catalog.base import Image, Product
 from catalog.codec import Codec, Conversion
 from catalog.grams import fold
+from catalog.history import Action, Actor, ActorKind, Change, Touch, TouchedImage
 from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Plan, Role, User, Workspace
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,12 +80,38 @@ PRODUCT: Final = Codec(
         "missing_images": lambda product: int(product.missing_images),
     },
 )
+_TOUCHED: Final = Codec(TouchedImage, {Touch: _member_of(Touch)}, omit_none=True)
+_ACTOR: Final = Codec(Actor, {ActorKind: _member_of(ActorKind)}, omit_none=True)
+_CHANGE: Final = Codec(
+    Change,
+    {
+        datetime: _TIME,
+        Action: _member_of(Action),
+        Actor: Conversion(_ACTOR.encode, _ACTOR.decode),
+        tuple[str, ...]: Conversion(list, tuple),
+        tuple[TouchedImage, ...]: Conversion(
+            lambda images: [_TOUCHED.encode(image) for image in images],
+            lambda images: tuple(_TOUCHED.decode(fields) for fields in images),
+        ),
+    },
+    omit_none=True,
+)
 #: Rows of ``workspaces``, ``users``, ``clients``, ``grants`` and ``credentials``.
 WORKSPACE: Final = Codec(Workspace, _CONVERSIONS)
 USER: Final = Codec(User, _CONVERSIONS)
 CLIENT: Final = Codec(OAuthClient, _CONVERSIONS)
 GRANT: Final = Codec(Grant, _CONVERSIONS)
 CREDENTIAL: Final = Codec(Credential, _CONVERSIONS)
+
+
+def change_to_text(change: Change) -> str:
+    """A change as ``product_changes`` keeps it."""
+    return json.dumps(_CHANGE.encode(change), ensure_ascii=False, separators=(",", ":"))
+
+
+def change_from_text(text: str) -> Change:
+    """The change that ``product_changes`` keeps."""
+    return _CHANGE.decode(json.loads(text))
 
 
 def insert(connection: sqlite3.Connection, table: str, columns: Mapping[str, Any]) -> None:

@@ -397,6 +397,39 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         FROM workspace_usage
         """,
     ),
+    (
+        # The statement that changes a product also writes the entry for its history, and a trigger copies the
+        # entry there, so that an append needs no second statement while other writers wait.
+        "ALTER TABLE products ADD COLUMN last_change TEXT",
+        """
+        CREATE TABLE product_changes (
+            product INTEGER NOT NULL,
+            version INTEGER NOT NULL,
+            change TEXT NOT NULL,
+            PRIMARY KEY (product, version)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TRIGGER remember_creation AFTER INSERT ON products WHEN new.last_change IS NOT NULL BEGIN
+            INSERT INTO product_changes VALUES (new.number, new.version, new.last_change);
+        END
+        """,
+        """
+        CREATE TRIGGER remember_change AFTER UPDATE OF last_change ON products
+        WHEN new.last_change IS NOT NULL BEGIN
+            INSERT INTO product_changes VALUES (new.number, new.version, new.last_change);
+            DELETE FROM product_changes WHERE product = new.number AND version <= (
+                SELECT version FROM product_changes WHERE product = new.number
+                ORDER BY version DESC LIMIT 1 OFFSET 50
+            );
+        END
+        """,
+        """
+        CREATE TRIGGER forget_changes AFTER DELETE ON products BEGIN
+            DELETE FROM product_changes WHERE product = old.number;
+        END
+        """,
+    ),
 )
 
 

@@ -56,6 +56,7 @@ CALLS = [
     Call("POST", "", WRITE, 201, json={"name": "48V Pack", "model": "BP-48V", "category": "battery"}),
     Call("GET", "", READ, 200),
     Call("GET", "/{id}", READ, 200),
+    Call("GET", "/{id}/history", READ, 200),
     Call("PATCH", "/{id}", WRITE, 200, json={"name": "Renamed"}),
     Call("POST", "/{id}/archive", WRITE, 200),
     Call("DELETE", "/{id}", WRITE, 200),
@@ -159,7 +160,7 @@ def test_a_catalog_that_is_down_is_a_503(
 ) -> None:
     for method in (
         *("create_product", "list_products", "get_product", "update_product", "delete_product"),
-        *("append_image", "remove_image"),
+        *("append_image", "remove_image", "get_history"),
     ):
         monkeypatch.setattr(catalog, method, fail_with(CatalogUnavailable("no route to host")))
     response = call.send(client, stocked["_id"])

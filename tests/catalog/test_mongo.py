@@ -15,7 +15,7 @@ import pytest
 from pymongo.database import Database
 
 from auth.tokens import new_api_key
-from catalog.base import Product, ProductQuery, Sort
+from catalog.base import Image, Product, ProductQuery, Sort
 from catalog.errors import CatalogUnavailable, DuplicateModel, QuotaNotSupported, WorkspaceNotFound
 from catalog.identity import CredentialKind, Quota, Usage
 from catalog.ids import new_id, now
@@ -24,6 +24,7 @@ from catalog.mongo.quotas import with_usage
 from tests.catalog.contract import CatalogContract
 from tests.catalog.daily_usage_contract import DailyUsageContract
 from tests.catalog.expiry_contract import ExpiryContract
+from tests.catalog.history_contract import HistoryContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
 from tests.catalog.purge_contract import PurgeContract
@@ -85,6 +86,7 @@ class UnderWay:
 
 class TestMongoCatalog(
     CatalogContract,
+    HistoryContract,
     IdentitiesContract,
     IdempotencyKeysContract,
     ExpiryContract,
@@ -178,7 +180,34 @@ def test_a_product_is_a_document_in_the_words_of_the_contract(
         "missingImages": False,
         "storedImages": 1,
         "storedBytes": 1234,
+        "history": [
+            {
+                "at": product.created_at.replace(tzinfo=None),
+                "action": "created",
+                "actor": {"kind": "command"},
+                "fields": [],
+                "images": [
+                    {"touch": "added", "url": "https://cdn.example.com/0.png"},
+                    {"touch": "added", "imageId": id_of(image)},
+                ],
+            }
+        ],
     }
+
+
+def id_of(image: Image) -> str:
+    return image.url.rpartition("/")[2].removesuffix(".png")
+
+
+def test_a_product_of_an_earlier_version_gets_a_history_with_its_next_change(
+    catalog: MongoCatalog, database: Database[dict[str, Any]]
+) -> None:
+    product = new_product(catalog, workspace := new_workspace(catalog))
+    database.products.update_one({}, {"$unset": {"history": ""}})
+    assert catalog.get_history(workspace.id, product.id) == []
+    catalog.append_image(workspace.id, product.id, hosted_image())
+    (change,) = catalog.get_history(workspace.id, product.id)
+    assert change.action == "images.added"
 
 
 def test_no_secret_is_in_the_database(catalog: MongoCatalog, database: Database[dict[str, Any]]) -> None:

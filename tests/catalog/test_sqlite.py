@@ -24,6 +24,7 @@ from catalog.sqlite.search import add_to_index
 from tests.catalog.contract import CatalogContract
 from tests.catalog.daily_usage_contract import DailyUsageContract
 from tests.catalog.expiry_contract import ExpiryContract
+from tests.catalog.history_contract import HistoryContract
 from tests.catalog.idempotency_contract import IdempotencyKeysContract
 from tests.catalog.identity_contract import IdentitiesContract
 from tests.catalog.purge_contract import PurgeContract
@@ -47,6 +48,7 @@ def catalog(path: Path) -> Iterator[SQLiteCatalog]:
 
 class TestSQLiteCatalog(
     CatalogContract,
+    HistoryContract,
     IdentitiesContract,
     RemovalContract,
     IdempotencyKeysContract,
@@ -203,6 +205,7 @@ def test_the_products_of_a_database_of_version_1_are_listed_and_found(
     monkeypatch.undo()
     new = SQLiteCatalog(path)
     assert [new.get_product(workspace.id, product.id) for product in products] == products
+    assert new.get_history(workspace.id, products[1].id) == []
     assert new.get_workspace(workspace.id) == workspace
     stored = Usage(products=2, images=2, bytes=1234)
     assert new.get_usage(workspace.id) == stored

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from app import create_app, make_storage
 from catalog.base import Catalog, Image
 from catalog.errors import CatalogUnavailable
+from catalog.history import Actor, ActorKind
 from catalog.identity import Workspace
 from config import Settings
 from storage.base import StorageBackend, StorageUnavailable
@@ -80,6 +81,9 @@ def test_every_hosted_image_is_copied_and_its_url_changed(
     for product in (first, second):
         after = current(catalog, product)
         assert after.version == product.version + 1
+        entry, _ = catalog.get_history(product.workspace_id, product.id)
+        assert (entry.action, entry.fields, entry.images) == ("updated", ("imageUrls",), ())
+        assert entry.actor == Actor(kind=ActorKind.COMMAND, name="storage migrate")
         assert [(image.key, image.alt) for image in after.images] == [
             (image.key, image.alt) for image in product.images
         ]

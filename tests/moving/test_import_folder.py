@@ -13,6 +13,7 @@ from flask.testing import FlaskCliRunner
 import uploads
 from catalog.base import Catalog
 from catalog.errors import CatalogUnavailable
+from catalog.history import Actor, ActorKind
 from catalog.identity import Plan, Quota, Workspace
 from storage.base import StorageBackend, StorageUnavailable
 from tests.api.fixtures import on_both_catalogs
@@ -55,6 +56,9 @@ def test_pictures_go_to_the_products_of_their_names_in_natural_order(
         "BAT-48V": ("BAT-48V", "toys"),
     }
     assert stored(storage, found["A100"]) == PICTURES[:4]
+    history = catalog.get_history(workspace.id, found["A100"].id)
+    assert [change.action for change in history] == [*4 * ["images.added"], "created"]
+    assert {change.actor for change in history} == {Actor(kind=ActorKind.COMMAND, name="import folder")}
     assert stored(storage, found["BAT-48V"]) == PICTURES[4:]
     (day,) = catalog.list_usage_days(workspace.id)
     assert (day.writes, day.usage) == (8, catalog.get_usage(workspace.id))
