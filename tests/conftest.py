@@ -56,6 +56,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what tests have measured: their ``record_property``."""
+    reports = terminalreporter.getreports("passed")
+    if measured := [each for report in reports for each in report.user_properties]:
+        terminalreporter.section("measured")
+        for name, value in measured:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compiled_rules() -> Iterator[None]:
     """Caches the functions that build URLs, which Werkzeug compiles for every rule of every application.

@@ -10,8 +10,8 @@ export class Selection {
   #chosen = new Set();
   #last = null; // the entry that was chosen last, from which Shift chooses a range
 
-  // `actions` has a function for each button of the bar; it gets the chosen entries in their order. `usual` is shown in
-  // place of the bar while nothing is chosen. `changed` is called when the selection has changed other than by a box.
+  // `actions` has a function for each button of the bar; it gets the chosen entries in their order. `usual`, if any, is
+  // shown in place of the bar while nothing is chosen. `changed` is called when the selection has changed other than by a box.
   constructor(pictures, { bar, usual, actions, changed }) {
     this.#pictures = pictures;
     this.#bar = bar;
@@ -66,7 +66,7 @@ export class Selection {
   showBar() {
     const { length: count } = this.entries;
     this.#bar.hidden = count === 0;
-    this.#usual.hidden = count > 0;
+    this.#usual?.toggleAttribute("hidden", count > 0);
     this.#bar.querySelector("span").textContent = say("selected", { count });
   }
 }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.console.product_page import open_product
 from tests.console.site import Site
 from tests.pictures import encoded
 
@@ -108,6 +112,57 @@ def test_the_list_is_filtered_sorted_and_paged_without_javascript(
     context.close()
 
 
+def test_several_products_are_archived_restored_and_their_pictures_downloaded(
+    page: Page, site: Site, tmp_path: Path
+) -> None:
+    ids = [
+        site.new_product(pictures=count, name=f"Kettle {count}", model=f"KE/{count}")["_id"]
+        for count in (0, 1, 2)
+    ]
+    site.api("PATCH", f"/products/{ids[0]}", json={"imageUrls": ["https://cdn.invalid/k.jpg"]})
+    page.goto("/console?search=kettle&status=all&sort=name")
+    page.get_by_label("Select Kettle 0").check()
+    page.get_by_label("Select Kettle 2").click(modifiers=["Shift"])
+    bar = page.get_by_role("group", name="Selected products")
+    expect(bar).to_contain_text("Selected: 3")
+    expect(bar.get_by_role("button", name="Restore")).to_be_hidden()
+    bar.get_by_role("button", name="Download the pictures").focus()
+    with page.expect_download() as downloaded:
+        page.keyboard.press("Enter")
+    path = tmp_path / downloaded.value.suggested_filename
+    downloaded.value.save_as(path)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["KE_1/01.jpg", "KE_2/01.jpg", "KE_2/02.jpg", "addresses.txt"]
+        assert archive.read("addresses.txt") == b"https://cdn.invalid/k.jpg"
+        url = site.product(ids[2])["imageUrls"][1]
+        assert archive.read("KE_2/02.jpg") == requests.get(url, timeout=20).content
+    expect(page.locator(".toast")).to_have_text(re.compile("Pictures downloaded: 3. On other servers: 1;"))
+
+    def statuses() -> list[str]:
+        return [site.product(product_id)["status"] for product_id in ids]
+
+    page.get_by_label("Select Kettle 1").check()
+    bar.get_by_role("button", name="Select all on this page").click()
+    expect(bar).to_contain_text("Selected: 3")
+    page.get_by_label("Select Kettle 0").uncheck()
+    bar.get_by_role("button", name="Archive", exact=True).click()
+    expect(page.locator("#found-live")).to_have_text("Archived: 2.")
+    assert statuses() == ["active", "archived", "archived"]
+    expect(page.locator("#results .tag")).to_have_text(["Active", "Archived", "Archived"])
+    page.locator(".toast", has_text="Archived: 2.").get_by_role("button", name="Undo").click()
+    expect(page.locator("#results .tag")).to_have_text(["Active", "Active", "Active"])
+    assert statuses() == ["active", "active", "active"]
+    site.api("POST", f"/products/{ids[1]}/archive")
+    page.get_by_role("search").get_by_label("Status").select_option("Archived products")
+    page.get_by_label("Select Kettle 1").check()
+    expect(bar.get_by_role("button", name="Archive", exact=True)).to_be_hidden()
+    bar.get_by_role("button", name="Restore").click()
+    expect(page.locator("#found-live")).to_have_text("Active again: 1.")
+    expect(page.locator("#results")).to_contain_text("No product's name or model has “kettle” in it.")
+    assert statuses() == ["active", "active", "active"]
+
+
 def heavy_jpeg() -> bytes:
     """A JPEG of 2 MB like those of cameras: coarse shapes, and noise that a smaller size does not have."""
     picture = Image.effect_noise((240, 180), 60).resize((2400, 1800), Image.Resampling.BICUBIC)
@@ -135,21 +190,50 @@ ALL_SHOWN = """() => Promise.all([...document.querySelectorAll("main ul img")].m
 }))"""
 
 
+#: Fast 4G, as Chromium's developer tools emulate it: bytes a second, and milliseconds.
+FAST_4G = {"offline": False, "downloadThroughput": 1_125_000, "uploadThroughput": 168_750, "latency": 165}
+
+#: The largest contentful paint of the page, in milliseconds: https://www.w3.org/TR/largest-contentful-paint/.
+LCP = """() => new Promise((done) => {
+  const last = (entries) => done(Math.round(entries.getEntries().at(-1).startTime));
+  new PerformanceObserver(last).observe({ type: "largest-contentful-paint", buffered: true });
+})"""
+
+
 def test_a_list_and_a_product_of_heavy_pictures_load_less_than_a_megabyte(
-    page: Page, site: Site, received: list[int]
+    context: BrowserContext,
+    page: Page,
+    site: Site,
+    received: list[int],
+    record_property: Callable[[str, object], None],
 ) -> None:
     heavy = heavy_jpeg()
     assert len(heavy) > 1_500_000
-    product = site.new_product()
-    for number in range(20):
+
+    def upload(product: dict[str, Any], number: int) -> None:
         file = ("a.jpg", heavy + bytes([number]), "image/jpeg")  # a decoder ignores what follows the end
         site.api("POST", f"/products/{product['_id']}/images", files={"file": file})
-    open_product(page, site.product(product["_id"]))
-    page.evaluate(ALL_SHOWN)
-    assert sum(received) < 1_000_000
-    received.clear()
-    page.goto("/console")
-    cover = page.locator(f'a[href="/console/products/{product["_id"]}"] img')
-    page.evaluate(ALL_SHOWN)
-    assert "_320w.webp" in str(cover.evaluate("image => image.currentSrc"))
-    assert sum(received) < 1_000_000
+
+    product = site.new_product(name="Heavy 0")
+    for number in range(20):
+        upload(product, number)
+    for number in range(1, 24):
+        upload(site.new_product(name=f"Heavy {number}"), number)
+    network = context.new_cdp_session(page)
+    network.send("Network.enable")
+    for name, path, count in (
+        ("list of 24 heavy covers", "/console?search=heavy", 24),
+        ("product of 20 heavy pictures", f"/console/products/{product['_id']}", 20),
+    ):
+        page.goto(path)
+        page.evaluate(ALL_SHOWN)  # a size is made when it is first requested
+        network.send("Network.clearBrowserCache")
+        network.send("Network.emulateNetworkConditions", FAST_4G)
+        received.clear()
+        page.goto(path)
+        record_property(f"{name}: LCP on fast 4G, ms", page.evaluate(LCP))
+        network.send("Network.emulateNetworkConditions", FAST_4G | {"downloadThroughput": -1, "latency": 0})
+        page.evaluate(ALL_SHOWN)
+        expect(page.locator("main ul img")).to_have_count(count)
+        record_property(f"{name}: kB", sum(received) // 1000)
+        assert sum(received) < 1_000_000
