@@ -20,6 +20,7 @@ export function makeDetails({ pictures, mayWrite, announce, toasts, tell }) {
     byId("product-description").hidden = !product.description;
     status.textContent = words[product.status];
     status.classList.toggle("off", product.status === "archived");
+    showFields(product.defaultFieldValues);
     if (!mayWrite) return;
     const option = [...byId("edit-category").options].find(({ value }) => value === product.category);
     byId("product-category").textContent = option?.textContent ?? product.category;
@@ -54,14 +55,31 @@ export function makeDetails({ pictures, mayWrite, announce, toasts, tell }) {
   return show;
 }
 
+const textOf = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+
+function showFields(values) {
+  const rows = Object.entries(values).map(([name, value]) => {
+    const row = document.createElement("tr");
+    const [header, cell] = [document.createElement("th"), document.createElement("td")];
+    header.scope = "row";
+    header.textContent = name;
+    cell.textContent = textOf(value);
+    row.append(header, cell);
+    return row;
+  });
+  byId("product-fields").hidden = rows.length === 0;
+  byId("product-fields").querySelector("tbody").replaceChildren(...rows);
+}
+
 function editProduct(pictures, change) {
   const [form, fields] = [byId("edit-form"), byId("edit-fields")];
+  let opened = null; // the product that the form was filled with; others may change it meanwhile
 
   function addField(key = "", value = "") {
     const row = byId("field-template").content.firstElementChild.cloneNode(true);
     const [name, text] = row.querySelectorAll("input");
     name.value = key;
-    text.value = typeof value === "string" ? value : JSON.stringify(value);
+    text.value = textOf(value);
     row.querySelector("button").addEventListener("click", () => {
       row.remove();
       byId("add-field").focus();
@@ -75,6 +93,7 @@ function editProduct(pictures, change) {
   byId("add-field").addEventListener("click", () => addField().focus());
   byId("edit").addEventListener("click", () => {
     const { product } = pictures;
+    opened = product;
     for (const name of ["name", "model", "category"]) form.elements[name].value = product[name];
     form.elements.description.value = product.description ?? "";
     fields.replaceChildren();
@@ -82,7 +101,7 @@ function editProduct(pictures, change) {
     open(form);
   });
   submitted(form, async () => {
-    const before = Object.fromEntries(EDITED.map((name) => [name, pictures.product[name]]));
+    const before = pictures.product;
     const values = [...fields.children].map((row) => row.field()).filter(([key]) => key);
     const wanted = {
       name: form.elements.name.value.trim(),
@@ -92,9 +111,16 @@ function editProduct(pictures, change) {
       defaultFieldValues: Object.fromEntries(values),
     };
     if (!wanted.name || !wanted.model) throw Object.assign(new Problem(400), { key: "problem.incomplete" });
-    const changed = EDITED.filter((name) => JSON.stringify(wanted[name]) !== JSON.stringify(before[name]));
+    const changed = EDITED.filter((name) => JSON.stringify(wanted[name]) !== JSON.stringify(opened[name]));
+    const contested = changed.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(opened[name]));
     const only = (from) => Object.fromEntries(changed.map((name) => [name, from[name]]));
-    if (changed.length) await change(only(wanted), only(before), say("saved"));
+    try {
+      if (contested.length) throw new Problem(412);
+      if (changed.length) await change(only(wanted), only(before), say("saved"));
+    } catch (problem) {
+      opened = { ...opened, ...only(pictures.product) }; // whoever saves again means it
+      throw problem;
+    }
     form.closest("dialog").close();
   });
 }

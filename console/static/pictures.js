@@ -42,14 +42,21 @@ export class Pictures {
 
   // Changes other fields of the product.
   change(body) {
-    return inTurn(async () => {
-      try {
-        await this.#adopt(await call("PATCH", this.#path, { headers: { "If-Match": this.#etag }, body }));
-      } catch (problem) {
-        if (problem.status === 412) await this.load();
-        throw problem;
-      }
-    });
+    return inTurn(() => this.#change(body, true));
+  }
+
+  async #change(body, again) {
+    const before = this.#product;
+    try {
+      await this.#adopt(await call("PATCH", this.#path, { headers: { "If-Match": this.#etag }, body }));
+    } catch (problem) {
+      if (problem.status !== 412) throw problem;
+      await this.load();
+      // A change of other fields by someone else is no conflict.
+      const meant = (name) => JSON.stringify(before[name]) === JSON.stringify(this.#product[name]);
+      if (!again || !Object.keys(body).every(meant)) throw problem;
+      await this.#change(body, false);
+    }
   }
 
   deleteProduct() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from playwright.sync_api import Page, expect
@@ -31,6 +32,10 @@ def test_a_product_is_edited_archived_restored_and_deleted_for_good(page: Page, 
     before = site.product(product["_id"])
     open_product(page, product)
     expect(page.locator("#product-category")).to_have_text("Furniture")
+    fields = page.locator("#product-fields tr")
+    expect(fields).to_have_text(
+        [re.compile(r"watts\s*40"), re.compile(r"parts\s*\[1,2\]"), re.compile(r"color\s*red")]
+    )
     page.get_by_role("button", name="Edit", exact=True).click()
     dialog = page.get_by_role("dialog", name="Edit product")
     dialog.get_by_label("Name", exact=True).fill("New lamp")
@@ -43,6 +48,7 @@ def test_a_product_is_edited_archived_restored_and_deleted_for_good(page: Page, 
     dialog.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="New lamp")).to_be_visible()
     expect(page.locator("#product-category")).to_have_text("Toys")
+    expect(fields).to_have_text(["watts40", "colorblue", "capE27"])
     saved = site.product(product["_id"])
     assert saved["defaultFieldValues"] == {"watts": 40, "color": "blue", "cap": "E27"}
     assert (saved["name"], saved["category"], saved["description"]) == ("New lamp", "toys", "Dim")
@@ -82,6 +88,34 @@ def test_changes_by_others_are_shown_while_the_page_is_visible(page: Page, site:
         page.get_by_role("button", name="Make picture 2 the first").click()
     assert saved.value.status == 200
     assert shown(page) == site.product(product["_id"])["imageUrls"]
+
+
+def test_an_edit_keeps_what_others_change_meanwhile_and_tells_if_it_is_the_same_field(
+    page: Page, site: Site
+) -> None:
+    product = site.new_product(name="Two hands", description="Old")
+    path = f"/products/{product['_id']}"
+    open_product(page, product)
+    page.get_by_role("button", name="Edit", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Edit product")
+    dialog.get_by_label("Model", exact=True).fill("TH-2")
+    site.api("PATCH", path, json={"name": "Four hands", "description": "New"})
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Four hands")).to_be_visible()
+    expect(page.locator("#product-model")).to_have_text("TH-2")
+    saved = site.product(product["_id"])
+    assert (saved["name"], saved["model"], saved["description"]) == ("Four hands", "TH-2", "New")
+
+    page.get_by_role("button", name="Edit", exact=True).click()
+    dialog.get_by_label("Name", exact=True).fill("Mine")
+    site.api("PATCH", path, json={"name": "Theirs"})
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Someone else has changed this product.")
+    assert site.product(product["_id"])["name"] == "Theirs"
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Mine")).to_be_visible()
+    page.locator(".toast").last.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("heading", name="Theirs")).to_be_visible()
 
 
 def test_the_page_token_is_stored_only_in_the_script(page: Page, site: Site) -> None:
