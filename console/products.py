@@ -42,6 +42,7 @@ def add_products(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Ca
             page_numbers=_page_numbers(state.page, last),
             list_state=f"?{urlencode({'list': state.parameters})}" if state.parameters else "",
             may_write=_writes(session),
+            max_images=MAX_IMAGES,
         )
         if state.view:
             response.set_cookie(

@@ -2,7 +2,7 @@
 
 import { signInAgain } from "./session.js";
 
-const words = { ...read("words"), ...read("page-words") };
+const words = { ...read("words"), ...read("page-words"), ...read("bulk-words") };
 
 function read(id) {
   const block = document.getElementById(id);
@@ -38,6 +38,7 @@ const BY_TEXT = {
   "Image has too many chunks, segments or scans": "tooManyParts",
   "No file provided. Send as multipart/form-data with field name 'file'.": "empty",
   "Daily write limit reached. It resets at midnight UTC.": "budget",
+  "This workspace has reached its quota of products. Delete products, or ask for a higher quota.": "quota",
   "This workspace has reached its quota of images. Delete images, or ask for a higher quota.": "quota",
   "This workspace has reached its quota of bytes. Delete images, or ask for a higher quota.": "quota",
 };
@@ -120,17 +121,22 @@ async function answer(path, options) {
   } catch {
     throw new Problem(0);
   }
-  if (!response.ok && response.status !== 304) throw problemOf(response.status, await response.text().catch(() => ""));
+  if (!response.ok && response.status !== 304) {
+    const text = await response.text().catch(() => "");
+    throw problemOf(response.status, text, response.headers.get("Retry-After"));
+  }
   return response;
 }
 
 // Runs `work` with a token, and once more with a new token if the first was revoked or expired early.
 export async function renewing(work) {
+  const secret = await token();
   try {
-    return await work(await token());
+    return await work(secret);
   } catch (problem) {
-    if (problem.status !== 401 || !held) throw problem;
-    dropToken();
+    if (problem.status !== 401) throw problem;
+    // Another call may have dropped it, and renewed it, meanwhile.
+    if (held?.secret === secret) dropToken();
     return work(await token());
   }
 }

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import json
 import random
 import unicodedata
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from moving.folder import plan
 from moving.names import is_clutter, model_of, natural_key, normal
+
+#: What both this package and the console's ``bulk_names.js`` do with names:
+#: tests/console/test_bulk_in_browser.py runs the same cases.
+CASES = Path(__file__).with_name("name_cases.json")
 
 
 def model(stem: str, *others: str, known: tuple[str, ...] = ()) -> str:
@@ -76,3 +84,16 @@ def test_hidden_files_and_those_of_systems_are_clutter() -> None:
 
 def test_a_decomposed_name_is_composed() -> None:
     assert normal(unicodedata.normalize("NFD", "Città")) == "Città"
+
+
+@pytest.mark.parametrize("case", json.loads(CASES.read_text()), ids=lambda case: case["files"][0])
+def test_files_go_to_the_products_of_the_shared_cases(tmp_path: Path, case: dict[str, Any]) -> None:
+    for name in case["files"]:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    planned = plan(tmp_path, case["known"].__contains__, None)
+    assert {
+        "products": [[item.model, [picture.name for picture in item.pictures]] for item in planned.items],
+        "without": {problem.name for problem in planned.problems},
+    } == {"products": case["products"], "without": set(case["without"])}
