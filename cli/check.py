@@ -24,9 +24,10 @@ from typing import Final
 import click
 
 from catalog.base import Catalog, Image, Product
-from catalog.errors import CatalogUnavailable, ProductNotFound
+from catalog.errors import ProductNotFound
 from cli.jobs import in_order, jobs_option
 from cli.listing import LongList, json_object_option
+from cli.stopping import STOPS, reason
 from cli.sweep import OtherCatalog, Sweep
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 
@@ -271,12 +272,10 @@ def _run(check: Check, report: _Report, jobs: int) -> str:
     try:
         for finding in check.run(jobs):
             report.add(finding)
-    except (CatalogUnavailable, StorageUnavailable) as error:
-        return str(error)
     except OtherCatalog as error:
         return error.message.rstrip(".")
-    except KeyboardInterrupt:
-        return "interrupted"
+    except STOPS as error:
+        return reason(error)
     return ""
 
 

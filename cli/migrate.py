@@ -21,9 +21,10 @@ import click
 
 from catalog.attempts import attempts
 from catalog.base import Catalog, Image, Product
-from catalog.errors import CatalogUnavailable, ProductNotFound, VersionMismatch
+from catalog.errors import ProductNotFound, VersionMismatch
 from cli.jobs import in_order, jobs_option
 from cli.listing import json_object_option
+from cli.stopping import STOPS, reason
 from cli.store_errors import Command
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 
@@ -223,9 +224,9 @@ def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBacke
                 click.echo(json.dumps({"images": images, "products": products}) if as_json else text)
                 return
             _run(migration, images, jobs)
-        except (CatalogUnavailable, StorageUnavailable) as error:
-            click.echo(f"\nStopped: {error}. Run it again to continue.", err=True)
-            stopped = str(error)
+        except STOPS as error:
+            click.echo(f"\nStopped: {reason(error)}. Run it again to continue.", err=True)
+            stopped = reason(error)
         if as_json:
             counts = {"copied": migration.copied, "products": migration.changed, "failed": migration.failed}
             click.echo(json.dumps({**counts, "stopped": stopped or None}))

@@ -22,11 +22,12 @@ import click
 
 from catalog.attempts import attempts
 from catalog.base import Catalog, Image, Product
-from catalog.errors import CatalogUnavailable, ProductNotFound, VersionMismatch
+from catalog.errors import ProductNotFound, VersionMismatch
 from cli.jobs import in_order, jobs_option
 from cli.listing import json_object_option
+from cli.stopping import STOPS, reason
 from cli.store_errors import Command
-from storage.base import PublicUrls, StorageBackend, StorageUnavailable
+from storage.base import PublicUrls, StorageBackend
 
 #: How long the change of one product is retried on conflicts with concurrent changes, in seconds.
 _PATIENCE: Final = 60.0
@@ -169,8 +170,8 @@ def rebase_command(catalog: Catalog, storage: StorageBackend, media_prefix: str)
             for left in run.run(jobs):
                 for key in left:
                     click.echo(f"{key} is not in this store: its URL stays", err=True)
-        except (CatalogUnavailable, StorageUnavailable) as error:
-            stopped = str(error)
+        except STOPS as error:
+            stopped = reason(error)
         finally:
             catalog.close()
         if as_json:

@@ -19,10 +19,11 @@ from typing import Final
 import click
 
 from catalog.base import Catalog, Image
-from catalog.errors import CatalogUnavailable, ProductNotFound
+from catalog.errors import ProductNotFound
 from cli.jobs import in_order, jobs_option
 from cli.listing import json_object_option
 from cli.migrate import SOURCES
+from cli.stopping import STOPS, reason
 from cli.sweep import product_of
 from sizes import stem_of, width_of
 from storage.base import ObjectInfo, ObjectLocked, ObjectNotFound, StorageBackend, StorageUnavailable
@@ -273,8 +274,8 @@ def reclaim_command(
             _require_safe(run, source, target, dry_run=dry_run)
             for outcome in run.run(jobs):
                 total.add(outcome)
-        except (CatalogUnavailable, StorageUnavailable) as error:
-            stopped = str(error)
+        except STOPS as error:
+            stopped = reason(error)
         finally:
             catalog.close()
         click.echo(json.dumps(total.fields(stopped)) if as_json else total.text(source, dry_run=dry_run))

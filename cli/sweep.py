@@ -23,11 +23,12 @@ from typing import Final
 import click
 
 from catalog.base import Catalog
-from catalog.errors import CatalogUnavailable, ProductNotFound
+from catalog.errors import ProductNotFound
 from cli.duration import Duration
 from cli.listing import LongList, json_object_option
+from cli.stopping import STOPS, reason
 from sizes import stem_of, width_of
-from storage.base import ObjectInfo, ObjectLocked, StorageBackend, StorageUnavailable
+from storage.base import ObjectInfo, ObjectLocked, StorageBackend
 
 # The keys that this server writes. Other objects in the store are left alone.
 _PRODUCT_KEY: Final = re.compile(r"([0-9a-f]{24})/products/([0-9a-f]{24})/images/[^/]+")
@@ -187,10 +188,11 @@ class _Removed:
                 self.size += info.size
         except OtherCatalog as error:
             raise click.ClickException(f"{error.message} Nothing was removed.") from None
-        except (CatalogUnavailable, StorageUnavailable, KeyboardInterrupt) as error:
-            reason = "interrupted" if isinstance(error, KeyboardInterrupt) else error
+        except STOPS as error:
             go_on = f". Go on with --after {run.after}" if run.after else ""
-            raise click.ClickException(f"stopped after {self.objects} objects: {reason}{go_on}") from None
+            raise click.ClickException(
+                f"stopped after {self.objects} objects: {reason(error)}{go_on}"
+            ) from None
 
 
 def sweep_command(

@@ -14,13 +14,14 @@ from typing import Final
 import click
 
 from catalog.base import Catalog, ProductQuery
-from catalog.errors import CatalogUnavailable, ProductNotFound, WorkspaceNotEmpty, WorkspaceNotFound
+from catalog.errors import ProductNotFound, WorkspaceNotEmpty, WorkspaceNotFound
 from catalog.identity import Workspace
 from cli.jobs import in_order
 from cli.listing import json_object_option
 from cli.quota import usage_text
+from cli.stopping import STOPS, reason
 from cli.store_errors import Command
-from storage.base import ObjectInfo, ObjectLocked, StorageBackend, StorageUnavailable
+from storage.base import ObjectInfo, ObjectLocked, StorageBackend
 
 #: The products that are read at once.
 _PAGE: Final = 100
@@ -128,10 +129,10 @@ def workspace_delete_command(catalog: Catalog, storage: StorageBackend) -> click
             deletion.run()
         except WorkspaceNotFound:
             raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
-        except (CatalogUnavailable, StorageUnavailable) as error:
+        except STOPS as error:
+            done = f"{deletion.products} products and {deletion.objects} objects"
             raise click.ClickException(
-                f"stopped after {deletion.products} products and {deletion.objects} objects: {error}. "
-                "Run it again to continue."
+                f"stopped after {done}: {reason(error)}. Run it again to continue."
             ) from None
         finally:
             catalog.close()

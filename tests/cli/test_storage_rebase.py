@@ -212,14 +212,16 @@ def test_a_product_that_is_deleted_meanwhile_is_no_error(
     assert rebase().exit_code == 0
 
 
-@pytest.mark.parametrize("error", [StorageUnavailable("no answer"), CatalogUnavailable()])
+@pytest.mark.parametrize(
+    "error", [StorageUnavailable("no answer"), CatalogUnavailable(), KeyboardInterrupt()]
+)
 def test_a_run_that_stopped_is_run_again(
     rebase: Run,
     catalog: Catalog,
     storage: StorageBackend,
     product_with: NewProduct,
     monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
+    error: BaseException,
 ) -> None:
     products = [product_with(f"{OLD}/media/{{}}") for _ in range(3)]
     owner: Any = storage if isinstance(error, StorageUnavailable) else catalog
@@ -234,7 +236,8 @@ def test_a_run_that_stopped_is_run_again(
     monkeypatch.setattr(owner, method, fail_at_the_second)
     result = rebase(OLD, "--jobs", "1")
     assert result.exit_code == 1
-    assert result.stderr == f"Stopped: {error}. Run it again to continue.\n"
+    reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+    assert result.stderr == f"Stopped: {reason}. Run it again to continue.\n"
     monkeypatch.setattr(owner, method, original)
     result = rebase(OLD, "--json")
     body = json.loads(result.stdout)

@@ -17,7 +17,7 @@ from storage.base import ObjectLocked, StorageBackend, StorageUnavailable
 from tests.api.fixtures import Post, on_both_catalogs
 from tests.conftest import NewTenant, Tenant
 from tests.factories import client_with, issue_key, new_oauth_client, new_product, new_user, new_workspace
-from tests.faults import before_the_next
+from tests.faults import before_the_next, fail_with
 from tests.storage.contract import keys_of, put
 
 Delete = Callable[..., Result]
@@ -132,14 +132,14 @@ def test_a_deletion_that_stopped_at_any_step_is_finished_by_the_next_run(
     owner: Any = storage if method in ("list", "delete") else catalog
     error = StorageUnavailable("no answer") if owner is storage else CatalogUnavailable()
 
-    def fail() -> None:
-        raise error
-
-    before_the_next(monkeypatch, owner, method, fail)
+    before_the_next(monkeypatch, owner, method, fail_with(error))
     result = delete(workspace.id, "--yes")
     assert result.exit_code == 1
     assert result.stderr.endswith(f": {error}. Run it again to continue.\n")
     assert catalog.list_workspaces() == [workspace]
+
+    before_the_next(monkeypatch, catalog, "delete_workspace", fail_with(KeyboardInterrupt()))
+    assert delete(workspace.id, "--yes").stderr.endswith(": interrupted. Run it again to continue.\n")
 
     result = delete(workspace.id, "--yes")
     assert (result.exit_code, result.stderr) == (0, "")
