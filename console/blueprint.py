@@ -14,6 +14,7 @@ from auth.links import Links
 from auth.sessions import Session, Sessions
 from auth.usage_recorder import UsageRecorder
 from catalog.base import Catalog
+from console.compression import compress
 from console.connections import add_connections
 from console.guards import Guards, SignInNeeded, page_of
 from console.keys import add_keys
@@ -106,6 +107,8 @@ def _add_errors(blueprint: Blueprint, pages: Pages, sessions: Sessions) -> None:
             response = page
         if request.path.startswith(_FONTS):
             return _cached(response)
+        if request.endpoint == "console.static":
+            compress(response)
         return pages.secure(response)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from app import create_app
 from catalog.base import Catalog, Product
@@ -235,3 +237,29 @@ def test_an_unexpected_error_gets_an_error_page_with_the_request_id(
     assert "<h1>Qualcosa è andato storto</h1>" in answer.text
     assert "<code>a-request</code>" in answer.text
     assert "inner workings" not in answer.text
+
+
+def test_scripts_and_style_sheets_are_compressed_for_clients_that_accept_it(anonymous: FlaskClient) -> None:
+    def get(name: str, **headers: str) -> TestResponse:
+        return anonymous.get(f"/console/static/{name}", headers=headers, buffered=True)
+
+    for name in ("console.css", "list.js", "favicon.svg"):
+        plain, packed = get(name), get(name, **{"Accept-Encoding": "br, gzip"})
+        assert plain.data == (ROOT / "console" / "static" / name).read_bytes()
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(packed.data) == plain.data
+        assert packed.content_length == len(packed.data) < len(plain.data)
+        assert packed.headers["ETag"] == plain.headers["ETag"]
+        assert all("Accept-Encoding" in answer.vary for answer in (plain, packed))
+        again = get(name, **{"Accept-Encoding": "gzip", "If-None-Match": packed.headers["ETag"]})
+        assert (again.status_code, again.data) == (304, b"")
+        assert "Content-Encoding" not in get(name, **{"Accept-Encoding": "gzip;q=0"}).headers
+        part = get(name, **{"Accept-Encoding": "gzip", "Range": "bytes=0-9"})
+        assert (part.status_code, part.data) == (206, plain.data[:10])
+    font = get("fonts/inter-v20-latin.woff2", **{"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in font.headers
+
+
+def test_pages_with_secrets_are_not_compressed(admin: Person) -> None:
+    page = admin.browser.get("/console", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in page.headers
