@@ -1,7 +1,7 @@
 """Cloudflare's cache, purged through its API.
 
-https://developers.cloudflare.com/api/resources/cache/methods/purge/ describes the call. Of the API's answers
-only the numbers are quoted in errors, and the token never.
+https://developers.cloudflare.com/api/resources/cache/methods/purge/ describes the call. Errors quote only
+the numbers of the API's answers, and never the token.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from http_deadline import POOLS, Deadline
 from process_local import ProcessLocal
 from purging import CdnRefused, CdnUnavailable
 
-#: In seconds: for the whole call, for opening the connection, and for one read.
+#: Time limits, in seconds: for the whole call, for opening the connection, and for one read.
 _DEADLINE: Final = 20.0
 _CONNECT_TIMEOUT: Final = 5.0
 _READ_TIMEOUT: Final = 15.0
@@ -33,10 +33,10 @@ _CREDENTIALS: Final = {401, 403}
 _NOT_FOUND: Final = 404
 _TOO_MANY_REQUESTS: Final = 429
 
-#: What the API says of a token, whatever the status: invalid request headers, invalid access token,
-#: authentication error. https://developers.cloudflare.com/fundamentals/api/troubleshooting/
+#: The codes with which the API refuses a token, whatever the status: invalid request headers, invalid access
+#: token, authentication error. https://developers.cloudflare.com/fundamentals/api/troubleshooting/
 _TOKEN_CODES: Final = {6003, 6111, 9106, 9109, 10000, 10001}
-#: The path names no zone.
+#: The codes for a path that names no zone.
 _ZONE_CODES: Final = {7000, 7003}
 
 
@@ -45,7 +45,7 @@ class Cloudflare:
 
     Args:
         api_url: the start of the API's URLs.
-        zone_id: of the zone.
+        zone_id: the id of the zone.
         token: an API token that may purge the zone's cache (*Zone, Cache Purge*).
     """
 

@@ -5,7 +5,7 @@ Here a timer shuts down the connections of a call when its time is over, in ever
 sending, the head and the body of the answer.
 
 The time in which a body moves does not count, as long as it is not slower than ``SLOWEST_TRANSFER``. So a
-slow line succeeds, and a store that hangs is given up as soon as with a small object.
+transfer over a slow line succeeds, and a store that hangs is given up as early as with a small object.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SLOWEST_TRANSFER: Final = 125_000
 #: How often the kernel is asked how much of a body it has still to send, in seconds.
 _POLL: Final = 0.02
-#: The same as ``Deadline.patience`` if something has arrived while the body is being sent.
+#: Replaces ``Deadline.patience``, in seconds, if something has arrived while the body is being sent.
 _PATIENCE_WITH_ANSWER: Final = 0.5
 
 _current: Final[ContextVar[Deadline | None]] = ContextVar("deadline", default=None)
@@ -102,7 +102,7 @@ class Deadline:
             self._spare -= used
 
     def _move(self, seconds: float) -> None:
-        """Moves the end. The timer needs no change if it expires before the new end: see ``_expire``."""
+        """Moves the end. A timer that expires before the new end needs no change: see ``_expire``."""
         with self._lock:
             self._end += seconds
             if self._end < self._expires and not self._is_left:
@@ -182,7 +182,7 @@ def _close_late(made: Future[socket.socket]) -> None:
 def _unsent(sock: socket.socket) -> int:
     """The bytes that the kernel has taken and the other side has not acknowledged; 0 if it does not tell.
 
-    See SIOCOUTQ in tcp(7). It has the number of TIOCOUTQ.
+    See SIOCOUTQ in tcp(7). Its number is that of TIOCOUTQ.
     """
     count = array.array("i", [0])
     try:

@@ -1,8 +1,8 @@
 """The folder in which the processes of a server count their metrics.
 
 It is in memory where that is possible, and is removed when the server ends. A server that was killed leaves
-its folder, so the next start removes the folders of dead servers. A server is alive as long as a process of
-it holds the lock on a file in its folder.
+its folder, so the next start removes the folders of dead servers. A server is alive as long as one of its
+processes holds the lock on a file in its folder.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def _is_dead(folder: Path) -> bool:
     try:
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
-        # That of a server that is just starting, or of an earlier version, which may be running.
+        # The folder is that of a server that is just starting, or of one of an earlier version, which may be
+        # running.
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,9 +1,9 @@
-"""What is deleted must go from the CDN's cache too: the queue of purges, and who works through it.
+"""The queue of purges, and the work on it: deleted objects are removed from the CDN's cache too.
 
 An object is public under a URL that a CDN may keep for a year. So each deletion of an object queues its URLs
 first, durably, in the catalog, and then deletes the object. An entry becomes due when the deletion is over,
-because a CDN that drops a URL earlier could fetch the object again: the process that deletes knows when that
-is, and the others wait for ``DELAY``. What each failure leaves:
+because a CDN that drops a URL earlier could fetch the object again: the process that deletes knows when its
+deletion is over, and the other processes wait for ``DELAY``. What each failure leaves:
 
 ==========================================  =====================================================
 the catalog does not take the entry         the object is not deleted; the sweep deletes it later, and
@@ -50,7 +50,7 @@ _GAP: Final = 12.0
 #: The most entries that a process remembers as its own. It finds the others in the catalog.
 _MOST_RELEASED: Final = 1000
 
-#: How often a process looks at the queue, in seconds.
+#: The interval at which a process looks at the queue, in seconds.
 INTERVAL: Final = 15.0
 
 #: How long the lease is held without being renewed. A request to the CDN takes less.
@@ -64,7 +64,7 @@ _LONGEST_PAUSE: Final = timedelta(minutes=5)
 _FIRST_PAUSE_OF_REFUSED: Final = timedelta(minutes=1)
 _LONGEST_PAUSE_OF_REFUSED: Final = timedelta(days=1)
 
-#: After so many URLs that were refused one after the other, the CDN counts as refusing all.
+#: After this many refusals of single URLs in a row, the CDN counts as refusing all URLs.
 _MOST_REFUSED: Final = 5
 
 #: The seconds between two lines in the log about the same failure.
@@ -74,7 +74,7 @@ log = logging.getLogger(__name__)
 
 
 class CdnError(Exception):
-    """The CDN did not purge; the message is for the operator. No client is told of it."""
+    """The CDN did not purge. The message is for the operator; clients do not see it."""
 
 
 class CdnRefused(CdnError):
@@ -109,7 +109,8 @@ class Cdn(Protocol):
 
 
 class PurgedStorage:
-    """A storage backend that queues the URLs of what it deletes. Everything else is that of ``storage``.
+    """A storage backend that queues the URLs of the objects that it deletes. ``storage`` does everything
+    else.
 
     Args:
         storage: the backend.
@@ -167,11 +168,11 @@ class Purges:
     """The queue of purges, and the work on it beside the requests of a process.
 
     Args:
-        catalog: that has the queue.
-        cdn: that is asked.
+        catalog: the catalog that has the queue.
+        cdn: the cache that is purged.
         on_outcome: called with ``purged``, ``refused`` or ``failed``, and the number of URLs.
         interval: the seconds between two looks at the queue.
-        delay: after which an entry is due.
+        delay: the time after which an entry is due.
     """
 
     def __init__(
@@ -192,9 +193,9 @@ class Purges:
         self._running = threading.Lock()
         self._timer: threading.Timer | None = None
         self._released: dict[str, Purge] = {}  # by URL
-        self._has_queued = False  # and the queue has not been seen empty since
-        self._last_run = -_GAP  # of time.monotonic()
-        self._silent_until = 0.0  # of time.monotonic()
+        self._has_queued = False  # and has not seen the queue empty since
+        self._last_run = -_GAP  # on the clock of time.monotonic()
+        self._silent_until = 0.0  # on the clock of time.monotonic()
         self._refused = 0
 
     def queue(self, urls: Sequence[str]) -> list[Purge]:

@@ -10,8 +10,8 @@ One thread of one process makes a missing size, and the other requests for it wa
 processes that a server forks. Several machines do not exclude each other: each may make the same size once,
 and the last write wins, which has the same bytes.
 
-Whoever removes an image changes the catalog first, then deletes the object, then lists the sizes of the image
-and deletes them. Whoever makes a size writes it, and then reads the catalog again:
+The removal of an image changes the catalog first, then deletes the object, then lists the sizes of the image
+and deletes them. The maker of a size writes it, and then reads the catalog again:
 
 ==========================================  =====================================================
 the size is written before it is listed     the removal deletes it
@@ -55,7 +55,7 @@ _KEY: Final = re.compile(
 #: How long a request waits for another one that makes the same size, in seconds.
 _PATIENCE: Final = 10.0
 #: The requests of a process that make a size or wait for one, of all workspaces and of one. They hold
-#: threads: a worker has 200 (gunicorn.conf.py), of which uploads may hold 128.
+#: threads: a worker has 320 (gunicorn.conf.py), of which uploads may hold 128.
 _REQUESTS: Final = 48
 _OWN_REQUESTS: Final = 32
 #: The sizes that a process makes at a time. Uploads need the other processors.
@@ -69,11 +69,12 @@ _PLACES: Final = Turns(
 _TURNS: Final = Turns(
     Bounds(requests=_REQUESTS, own_requests=_REQUESTS, own_turns=_MAKERS, seconds=10, queue=_REQUESTS)
 )
-#: All sizes together count as one workspace where decode memory is allotted, so that requests for sizes of
-#: many workspaces delay an upload as little as those of one.
+#: All sizes together count as one workspace when decode memory is divided, so that requests for sizes of
+#: many workspaces delay an upload as little as requests for sizes of one.
 _DECODES: Final = Requester("sizes")
 
-#: How long a stored size is redirected to without a look-up, in seconds, and how many are remembered.
+#: How long requests are redirected to a stored size without a look-up, in seconds, and how many stored sizes
+#: are remembered.
 _REMEMBERED_FOR: Final = 3600.0
 _REMEMBERED: Final = 10_000
 
@@ -112,9 +113,9 @@ def transformation_url(public_url: str, width: int, key: str) -> str:
     See https://developers.cloudflare.com/images/transform-images/transform-via-url/.
 
     Args:
-        public_url: that of the bucket, on a zone with transformations.
-        width: in pixels.
-        key: of the object.
+        public_url: the public URL of the bucket, on a zone with transformations.
+        width: the width in pixels.
+        key: the key of the object.
     """
     zone = urlsplit(public_url)
     return f"{zone.scheme}://{zone.netloc}/cdn-cgi/image/width={width},format=auto{zone.path}/{key}"
@@ -133,7 +134,7 @@ class Size:
 
     Attributes:
         width, height: in pixels.
-        key: of its object.
+        key: the key of its object.
         url: its public URL.
     """
 
@@ -148,7 +149,7 @@ class Sizes:
 
     Args:
         storage, catalog: the stores of objects and records.
-        widths: those that a size may have, in pixels.
+        widths: the widths that a size may have, in pixels.
         urls: the public URLs of sizes, by their keys.
         transformations: the public URL of the bucket if Cloudflare makes the sizes; empty: this server does.
         max_memory: the memory that all decodes of a process may take together, in bytes.
@@ -187,15 +188,15 @@ class Sizes:
     def of(self, image: Image) -> list[Size]:
         """The sizes of an image, in ascending width: those that are narrower than the image.
 
-        A size that is too high for a WebP, or takes too much memory to encode, is left out.
+        A size that is too tall for a WebP, or takes too much memory to encode, is left out.
 
-        An image on another server has none. Neither has one whose record does not say how a viewer turns it
-        (``display_sizes.py``): its width may be its height.
+        An image on another server has no sizes. Neither has an image whose record does not say how a viewer
+        turns it (``display_sizes.py``), because its recorded width may be its height.
         """
         if image.key is None or image.orientation is None or not image.width or not image.height:
             return []
         stem = stem_of(image.key)
-        has_alpha = image.content_type != "image/jpeg"  # it may have
+        has_alpha = image.content_type != "image/jpeg"  # PNG and WebP may have it
         return [
             self._size(image.key, f"{stem}_{width}w.webp", width, height)
             for width, height in sizes_of(image.width, image.height, self.widths)
@@ -213,7 +214,7 @@ class Sizes:
         """The URL at which a store that serves its objects has a size. The size is made if it is missing.
 
         Raises:
-            As ``require``.
+            The exceptions of ``require``.
         """
         if self._transformations:
             return self._find(key)[1].url
@@ -228,7 +229,7 @@ class Sizes:
         """Returns when a size is stored. It is made if it is missing.
 
         Args:
-            key: of the size.
+            key: the key of the size.
             is_gone: whether the client has closed its connection.
 
         Raises:
@@ -284,7 +285,7 @@ class Sizes:
     def _counting(self) -> Iterator[None]:
         """Counts a size as made, or as failed.
 
-        An image that is gone is neither. ``require`` counts the refusals of a busy server.
+        If the image is gone, nothing is counted. ``require`` counts the refusals of a busy server.
         """
         try:
             yield

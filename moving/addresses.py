@@ -13,7 +13,7 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 def is_public(address: str) -> bool:
     """Whether an address can be that of a server on the Internet.
 
-    An IPv6 address that contains an IPv4 address is public if that one is.
+    An IPv6 address that contains an IPv4 address is public if the IPv4 address is.
     """
     parsed = ip_address(address.partition("%")[0])
     if isinstance(parsed, IPv6Address) and (inner := _inner(parsed)):

@@ -1,4 +1,4 @@
-"""Pictures that are downloaded, and not downloaded again by the next run."""
+"""Downloads pictures, and remembers them so that the next run does not download them again."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Downloads:
         """A picture that is downloaded when it is read.
 
         Args:
-            url: where it is. It stays in the product if the picture can't be stored.
+            url: where the picture is. The URL stays in the product if the picture can't be stored.
             name: what reports call it; the URL if empty.
-            sha256: of its bytes, if it is known otherwise than from the journal.
+            sha256: the digest of its bytes, if it is known without the journal.
             alt: its alternative text, as in Picture.
         """
         return Picture(
@@ -55,11 +55,11 @@ class Downloads:
         )
 
     def _download(self, url: str) -> bytes:
-        """The bytes, at most as many as an image may have.
+        """Downloads the bytes of the picture, at most as many as an image may have.
 
         Raises:
             PictureUnreadable
-            Stopped: the import ends.
+            Stopped: the import is ending.
         """
         try:
             data = self._fetcher.get(url, most=MAX_IMAGE_BYTES)

@@ -1,4 +1,4 @@
-"""One https request: what it addresses, what is answered, and how it fails."""
+"""The parts of one https request: its target, its answer, and its failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FetchFailed(Exception):
     """Nothing could be downloaded from a URL. The message is a part of a sentence.
 
     Attributes:
-        status: of the answer; 0 if there was none.
+        status: the HTTP status of the answer; 0 if there was no answer.
     """
 
     def __init__(self, message: str, status: int = 0) -> None:
@@ -38,8 +38,8 @@ class Passing(Exception):
     """A failure that may pass; the message says what happened.
 
     Attributes:
-        status: of the answer; 0 if there was none.
-        in_body: whether the host did answer, and only the body failed.
+        status: the HTTP status of the answer; 0 if there was no answer.
+        in_body: whether the head of an answer arrived, and only the body failed.
     """
 
     def __init__(self, message: str, status: int = 0, *, in_body: bool = False) -> None:
@@ -68,9 +68,9 @@ class Answer:
     """What a server has answered.
 
     Attributes:
-        location: where a redirect leads; empty if the answer is none.
+        location: where a redirect leads; empty if the answer is not a redirect.
         body: empty unless the status is 200.
-        pause: the seconds that the server asks to wait; None if it has answered the request.
+        pause: the seconds that the server asks to wait; None if it does not ask for a pause.
     """
 
     status: int
@@ -103,7 +103,7 @@ def pause_of(retry_after: str | None, status: int) -> float:
     """The seconds that the server asks to wait (RFC 9110 section 10.2.3).
 
     Raises:
-        Passing: it does not say.
+        Passing: the answer does not say how long.
     """
     text = (retry_after or "").strip()
     try:
@@ -119,13 +119,13 @@ def _until(http_date: str) -> float:
 
 
 def is_certificate(error: Exception) -> bool:
-    """Whether the host has shown a certificate that is not valid for it, which does not pass."""
+    """Whether the host presented an invalid certificate, so that another attempt would fail likewise."""
     causes = (error, *error.args, error.__cause__, error.__context__)
     return any(isinstance(cause, ssl.SSLCertVerificationError | CertificateError) for cause in causes)
 
 
 def plain(error: Exception) -> str:
-    """What happened, without addresses of memory or of the network."""
+    """What happened, without memory addresses and network addresses."""
     if isinstance(error, NewConnectionError):
         return "no connection"
     if isinstance(error, TimeoutError | HTTPTimeoutError):

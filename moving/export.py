@@ -33,13 +33,13 @@ _MAX_NAME: Final = 100
 
 
 class Names:
-    """Gives each model a file name that no other has, on file systems that ignore case too."""
+    """Gives each model a file name that is unique, on file systems that ignore case too."""
 
     def __init__(self) -> None:
         self._used: set[str] = set()
 
     def of(self, model: str) -> str:
-        """The name: the model itself if it can be one."""
+        """The file name of a model: the model itself if it is a valid file name."""
         plain = _UNSAFE.sub("_", normal(model)).strip(" .")
         while len(plain.encode()) > _MAX_NAME:
             plain = plain[:-1]
@@ -59,11 +59,12 @@ class Export:
 
     Args:
         catalog, storage: the stores of records and objects.
-        workspace_id: of the products.
+        workspace_id: the workspace whose products are exported.
         target: the folder, which is made. It must be empty, or have an export that did not end.
 
     Attributes:
-        products, pictures, size: what was written; ``size`` in bytes of the pictures.
+        products, pictures: the numbers of those that were written.
+        size: the bytes of the written pictures.
 
     Raises:
         WorkspaceNotFound, CatalogUnavailable
@@ -74,13 +75,13 @@ class Export:
         self._storage = storage
         self._target = target
         catalog.get_workspace(workspace_id)
-        # In the order of their ids, the oldest first, so that an import makes them in this order.
+        # The order of the ids has the oldest product first, so an import creates the products in this order.
         self._products = [item for item in catalog.iter_products() if item.workspace_id == workspace_id]
         self.products = self.pictures = self.size = 0
 
     @property
     def picture_count(self) -> int:
-        """The number of pictures that are to be written."""
+        """The number of pictures to write."""
         return sum(image.key is not None for product in self._products for image in product.images)
 
     def run(self) -> Iterator[str]:
@@ -161,7 +162,7 @@ class Export:
 
 
 def _damage(product: Product, image: Image, data: bytes) -> str:
-    """What is wrong with the stored bytes; empty if nothing is."""
+    """What is wrong with the stored bytes; empty if nothing is wrong."""
     if image.size in (None, len(data)):
         return ""
     return f"{product.model}: {image.key} has {len(data)} bytes, and should have {image.size}"

@@ -34,7 +34,7 @@ from moving.exchange import (
     target_of,
 )
 
-#: The seconds for a connection, for a pause between bytes, and for one answer from its request to its end.
+#: Time limits, in seconds: to connect, between two bytes, and from a request to the end of its answer.
 CONNECT_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 20.0
 ANSWER_SECONDS: Final = 60.0
@@ -42,10 +42,10 @@ ANSWER_SECONDS: Final = 60.0
 #: The longest pause that a server may ask for, in seconds, and how often it may ask for one.
 LONGEST_PAUSE: Final = 120.0
 _PAUSES: Final = 20
-#: How often a request that fails for a passing reason is made, and the seconds before the second time.
+#: How often a request is made if it fails for a temporary reason, and the seconds before the second attempt.
 _ATTEMPTS: Final = 6
 _FIRST_PAUSE: Final = 0.25
-#: After so many requests in a row that it has not answered, a host is not asked again.
+#: A host that has not answered this many requests in a row is not asked again.
 _FAILURES: Final = 5
 _REDIRECTS: Final = 5
 _CHUNK: Final = 1 << 16
@@ -76,8 +76,8 @@ class Fetcher:
 
     Args:
         allow_private: whether hosts may have private addresses.
-        is_stopped: whether the import ends; asked between the parts of a download.
-        connections: to each host at once.
+        is_stopped: returns whether the import is ending; called between the parts of a download.
+        connections: the most connections to each host at once.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Fetcher:
         Args:
             url: an https URL.
             most: the most bytes that the body may have.
-            headers: are sent to the host of ``url`` only.
+            headers: header fields that are sent to the host of ``url`` only.
             elsewhere: whether a redirect may lead to another host.
 
         Raises:
@@ -166,10 +166,10 @@ class Fetcher:
                 self._wait_until(time.monotonic() + pause)
 
     def _wait_for(self, host: _Host, target: Target) -> None:
-        """Waits as long as the host has asked for.
+        """Waits as long as the host has asked the client to wait.
 
         Raises:
-            FetchFailed: it has asked for too much.
+            FetchFailed: the host asks for a pause that is too long.
         """
         seconds = host.not_before - time.monotonic()
         if seconds > LONGEST_PAUSE:
@@ -238,7 +238,7 @@ class Fetcher:
         try:
             answer = self._read(response, most)
             if deadline.is_over:
-                raise TimeoutError  # what was cut looks complete
+                raise TimeoutError  # an answer that was cut off looks complete
         except (HTTPError, OSError, ValueError) as error:
             response.close()
             raise Passing(plain(TimeoutError() if deadline.is_over else error), in_body=True) from None
@@ -248,7 +248,7 @@ class Fetcher:
         if response.status == _OK:
             response.release_conn()
         else:
-            response.close()  # its body was not read, so the connection can't be used again
+            response.close()  # the body was not read, so the connection can't be used again
         return answer
 
     def _open(self, host: _Host, target: Target, headers: Mapping[str, str]) -> BaseHTTPResponse:

@@ -76,7 +76,8 @@ def _problem(root: Path, entry: os.DirEntry[str]) -> str:
 
 
 def read_picture(root: Path, path: Path) -> bytes:
-    """The bytes of a file below ``root``; of a file that is too large for an image, one byte too many.
+    """The bytes of a file below ``root``. Of a file that is too large for an image, it reads one byte too
+    many.
 
     Raises:
         PictureUnreadable

@@ -28,11 +28,11 @@ _IN_NO_FOLDER: Final = "in a folder inside a folder, neither of which is named f
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an import of a folder does.
+    """What an import of a folder is to do.
 
     Attributes:
         items: the products, in natural order of their models.
-        problems: the files that belong to none, and why.
+        problems: the files that belong to no product, and why.
     """
 
     items: list[Item]
@@ -44,8 +44,8 @@ def plan(root: Path, is_known: Callable[[str], bool], category: str | None) -> P
 
     Args:
         root: the folder.
-        is_known: whether the workspace has a product of a model.
-        category: of the products that are made.
+        is_known: returns whether the workspace has a product of a model.
+        category: the category of the products that are created.
 
     Raises:
         OSError: the folder can't be read.
@@ -97,7 +97,7 @@ def _models(pictures: Iterable[Path], is_known: Callable[[str], bool]) -> dict[P
 
 
 def _model(path: Path, stems: set[str], is_known: Callable[[str], bool]) -> str | None:
-    """The model of one picture: its folder's name or its own, and first of all one that is known."""
+    """The model of one picture: the name of its folder or its own name, preferably one of a known product."""
     folders = [normal(part).strip() for part in reversed(path.parent.parts)]
     for folder in folders:
         if is_known(folder):
@@ -109,7 +109,7 @@ def _model(path: Path, stems: set[str], is_known: Callable[[str], bool]) -> str 
 
 
 def _other_spellings(models: dict[Path, str], is_known: Callable[[str], bool]) -> list[Step]:
-    """Removes the pictures of new models that differ in case only from others, and reports them."""
+    """Removes and reports the pictures of new models that differ from another model in case only."""
     first: dict[str, str] = {}
     problems = []
     in_order = sorted(models.items(), key=lambda entry: (not is_known(entry[1]), natural_key(entry[1])))

@@ -1,4 +1,4 @@
-"""Brings one product in: its fields, then its pictures one after the other, then their order.
+"""Imports one product: first its fields, then its pictures one after the other, then their order.
 
 Every step is a whole change of its own, so an import can end at any of them. The next run finds the pictures
 that are there by their ``sha256`` and continues behind them. Nothing is removed from a product, except an
@@ -61,7 +61,7 @@ class _State:
     described: dict[str, Picture] = field(default_factory=dict)
 
     def want(self, url: str, picture: Picture) -> None:
-        """Notes that the product is to have the picture as this URL, at the next place."""
+        """Gives this URL of the picture the next place in the wanted order."""
         if url not in self.wanted:
             self.wanted.append(url)
         if picture.alt is not None:
@@ -84,10 +84,10 @@ class Importer:
     """Imports items into one workspace.
 
     Args:
-        intake: where products and pictures are found and put.
+        intake: reads and writes products and pictures.
         new_product, checked_alt: as in Services.
         downloads: whether remote pictures are downloaded; a dry run does not.
-        is_stopped: whether the import is to end after the present picture.
+        is_stopped: returns whether the import is to end after the current picture.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class Importer:
         return Step(item.model, picture.name, Action.ADDED)
 
     def _present(self, item: Item, state: _State, picture: Picture, sha256: str) -> Step | None:
-        """Notes that the product has the bytes of the picture; None if it has not."""
+        """Marks the picture as present if the product has its bytes; otherwise returns None."""
         image = state.product.image_with(sha256)
         if image is None:
             return None
@@ -231,7 +231,7 @@ class Importer:
         return Step(item.model, picture.name, Action.PRESENT)
 
     def _keep_url(self, item: Item, state: _State, picture: Picture, reason: str) -> Step:
-        """Notes that the picture stays outside, as its external URL if it has one."""
+        """Records that the picture is not stored. If it has an external URL, the product keeps that URL."""
         url = picture.url
         if url is None:
             return Step(item.model, picture.name, Action.REFUSED, reason)
@@ -244,7 +244,7 @@ class Importer:
         return Step(item.model, picture.name, Action.REFUSED, f"{reason}; its URL stays")
 
     def _make_room(self, state: _State, picture: Picture) -> None:
-        """Takes the external URL of the picture out of a full product, whose place the picture gets."""
+        """Removes the picture's external URL from a full product, to make room for the stored picture."""
         urls = state.product.image_urls
         if len(state.final_urls) >= MAX_IMAGES and picture.url not in urls:
             raise ProductFull

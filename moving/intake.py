@@ -1,4 +1,4 @@
-"""What an import writes through: the products and uploads of the server, or a dry run that writes nothing."""
+"""How an import writes: through the products and uploads of the server, or not at all in a dry run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Intake(Protocol):
-    """Where an import finds and puts products and pictures."""
+    """Reads and writes products and pictures for an import."""
 
     def find(self, model: str) -> Product | None:
         """The product of exactly this model."""
@@ -57,7 +57,8 @@ class Services:
 
     Attributes:
         new_product: validates the fields of a product, by their names in JSON; raises InvalidFields.
-        checked_alt: validates an alternative text, and gives its languages their canonical tags; likewise.
+        checked_alt: validates an alternative text, and gives its languages their canonical tags; raises
+            InvalidFields.
         spend_write: counts a write in the daily budget of a workspace; raises a DomainError if it is spent.
     """
 
@@ -69,7 +70,7 @@ class Services:
     spend_write: Callable[[str], None]
 
     def intake(self, workspace_id: str, *, dry_run: bool) -> Intake:
-        """Where an import of a workspace puts things.
+        """The intake for an import into a workspace.
 
         Raises:
             WorkspaceNotFound
@@ -127,10 +128,10 @@ class ServerIntake:
 
 
 def _in_turn(act: Callable[[], T]) -> T:
-    """Does what needs a turn to decode, and waits while there is none.
+    """Calls a function that needs a turn to decode. While there is no turn, it waits and tries again.
 
     Raises:
-        Stopped: there is none for long.
+        Stopped: no turn came in several attempts.
     """
     for _ in range(_ATTEMPTS):
         try:

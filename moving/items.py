@@ -17,7 +17,7 @@ class Stopped(Exception):
 
 
 def _nothing() -> bytes:
-    raise AssertionError  # a reference is not read
+    raise AssertionError  # not called for a reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +95,8 @@ class Step:
     """One thing that an import has done, or would do.
 
     Attributes:
-        model: of the product; empty if it is not known.
-        name: of the picture, or of the product's place in the source; empty for the product itself.
+        model: the model of the product; empty if it is not known.
+        name: the name of the picture, or the product's place in the source; empty for the product itself.
         action: what happens.
         reason: why something is refused or left out.
     """

@@ -1,8 +1,8 @@
 """What earlier runs have downloaded: the ``sha256`` of the bytes of each URL.
 
-A server removes metadata from what it stores, so the ``sha256`` that the other server tells need not be that
-of the bytes that it serves. With the journal, another run does not download what is here. Without it,
-pictures are downloaded again, and found to be here.
+A server removes metadata from what it stores, so the ``sha256`` that the other server reports may differ
+from that of the bytes that it serves. With the journal, another run does not download what this server
+already has. Without it, each picture is downloaded again before the import finds that it is already stored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ class Journal:
     """A file with a JSON array on each line: a URL and the hex digest of its bytes.
 
     Args:
-        path: of the file, which the first note creates. If it can't be written, nothing is remembered.
+        path: the path of the file, which the first entry creates. If it can't be written, nothing is
+            remembered.
     """
 
     def __init__(self, path: Path) -> None:

@@ -12,7 +12,7 @@ from moving.files import printable, read_picture
 from moving.importer import FIELDS
 from moving.items import Item, Picture
 
-#: The name of the file, and what it says of its own format.
+#: The name of the file, and the format that it declares.
 NAME: Final = "products.json"
 FORMAT: Final = "vetrina-products"
 VERSION: Final = 1
@@ -22,7 +22,7 @@ _MAX_BYTES: Final = 512 * 1024 * 1024
 
 
 class ManifestUnusable(Exception):
-    """The file is of this format, and can't be used. The message is one sentence."""
+    """The file has this format but can't be used. The message is one sentence."""
 
 
 def product_entry(product: Product, images: Sequence[Mapping[str, object]]) -> Mapping[str, object]:

@@ -61,14 +61,14 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
 def model_of(stem: str, stems: Collection[str], is_known: Callable[[str], bool]) -> str:
     """The model that a file name without its extension stands for.
 
-    These are tried in turn: the whole name, then its longest part before a separator, that is the model of a
-    known product; the longest part that is itself the name of another file; the name without a number or a
-    view at its end; the whole name.
+    The first of these that exists is taken: the whole name, if it is the model of a known product; its
+    longest part before a separator that is such a model; its longest part that is itself the name of another
+    file; the name without a number or a view at its end; the whole name.
 
     Args:
         stem: the name without the extension, in composed form.
-        stems: those of all files of the same folder.
-        is_known: whether there is a product of a model.
+        stems: the names of all files of the same folder, likewise.
+        is_known: returns whether there is a product of a model.
     """
     prefixes = [stem[: match.start()] for match in _SEPARATOR.finditer(stem)][::-1]
     prefixes = [prefix for prefix in prefixes if prefix]

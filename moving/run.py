@@ -19,14 +19,14 @@ class Run:
 
     Args:
         services: the parts of the application.
-        workspace_id: into which the items are imported.
+        workspace_id: the workspace into which the items are imported.
         dry_run: whether nothing is written and nothing is downloaded.
-        on_step: is called for each step, by one thread at a time.
+        on_step: called for each step, by one thread at a time.
         parallel: how many products are imported at once.
 
     Attributes:
         counts: how often each action occurred.
-        stopping: set when the run ends early; whoever waits or downloads looks at it.
+        stopping: set when the run ends early; threads that wait or download check it.
 
     Raises:
         WorkspaceNotFound
@@ -64,9 +64,9 @@ class Run:
         """Imports the items, several at once. The pictures of an item come one after the other.
 
         Raises:
-            Stopped, CatalogUnavailable, StorageUnavailable: of the first item that failed so. The others have
-                finished their pictures by then.
-            KeyboardInterrupt: likewise.
+            Stopped, CatalogUnavailable, StorageUnavailable: the exception of the first item that failed with
+                one. The other items have finished their current pictures by then.
+            KeyboardInterrupt: the run was interrupted; the items have finished their current pictures.
         """
         with self._threads() as threads:
             running: set[Future[None]] = set()
@@ -95,7 +95,7 @@ class Run:
 
 
 def _without_done(running: set[Future[None]]) -> set[Future[None]]:
-    """Waits for at least one, raises what it raised, and returns those that still run."""
+    """Waits until at least one has ended, raises its exception if it has one, and returns the others."""
     done, left = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
         future.result()

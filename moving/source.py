@@ -20,7 +20,7 @@ from moving.items import Action, Item, Picture, Step, Stopped
 #: The most bytes of an answer in JSON.
 _MAX_JSON: Final = 64 * 1024 * 1024
 _PAGE: Final = 100
-#: The most pages that are read, and how often they are read again because products were deleted meanwhile.
+#: The most pages of the list, and how often the list is read again because products were deleted meanwhile.
 _MAX_PAGES: Final = 10_000
 _ROUNDS: Final = 3
 #: The most entries of ``imageUrls`` that are looked at. A product has at most 20 here.
@@ -66,8 +66,8 @@ class OtherServer:
     def list_products(self) -> list[Summary]:
         """All products, archived ones too, the oldest first.
 
-        The list is read again if the number of products changed, or if there are fewer than it says: when one
-        is deleted between two pages, another moves to a page that has been read.
+        The list is read again if its total changes, or if it has fewer products than its total says: when a
+        product is deleted between two pages, another one moves to a page that was already read.
 
         Raises:
             Stopped: the server does not answer, or not as this API does.
@@ -138,7 +138,7 @@ class OtherServer:
         )
 
     def _json(self, rest: str, member: str) -> dict[str, Any]:
-        """A JSON object, or its member of this name, which is an object.
+        """The JSON object at a URL, or its member with this name, which must be an object too.
 
         Raises:
             FetchFailed: the answer is an error about this one product.

@@ -26,9 +26,9 @@ from moving.items import Action, Item, Picture, Step
 _MAX_BYTES: Final = 256 * 1024 * 1024
 _DELIMITERS: Final = ",;\t|"
 
-#: The encodings that are tried if the text is not UTF-8: those that programs for Western Europe write.
+#: The encodings that are tried if the text is not UTF-8: they are common in Western Europe.
 _ENCODINGS: Final = ["cp1252", "iso8859_15", "mac_roman", "cp850"]
-#: Longer marks come first: that of UTF-32 begins with that of UTF-16.
+#: Longer marks come first, because the mark of UTF-32 begins with the mark of UTF-16.
 _MARKS: Final = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -37,7 +37,8 @@ _MARKS: Final = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 
-#: The names of columns in lower case, without accents and punctuation. The first that a table has is taken.
+#: The names of columns in lower case, without accents and punctuation. If a table has several, the first is
+#: used.
 _NAMES: Final[Mapping[str, Sequence[str]]] = {
     "model": (
         *("model", "modello", "sku", "variantsku", "mpn", "codice", "codiceprodotto", "codicearticolo"),
@@ -99,7 +100,8 @@ class _Columns:
 
     Attributes:
         fields: the index of each field.
-        images: the indexes of a URL, of a file and of a text, in the order of the images. -1 is none.
+        images: for each image, in order, the indexes of its URL, its file and its alternative text; -1 stands
+            for a column that the table does not have.
     """
 
     fields: Mapping[str, int]
@@ -124,9 +126,9 @@ def read_table(path: Path, downloads: Downloads, category: str | None) -> Table:
     """Reads a table.
 
     Args:
-        path: of the file. Files of pictures that it names are relative to its folder.
+        path: the path of the file. The paths of pictures in it are relative to its folder.
         downloads: makes pictures out of URLs.
-        category: of products that are made from a row without a category.
+        category: the category of products that are created from a row without one.
 
     Raises:
         OSError: the file can't be read.
@@ -189,7 +191,7 @@ class _Row:
 
     Attributes:
         line: the number of its first line.
-        cells: its cells without blanks around them; empty if all are.
+        cells: its cells without surrounding blanks; an empty list if all cells are empty.
         problem: why it can't be read; empty if it can.
     """
 
@@ -230,7 +232,7 @@ def _columns(header: Sequence[str]) -> _Columns:
 
 
 def _numbered(names: Sequence[str], pattern: re.Pattern[str]) -> dict[tuple[int, int], int]:
-    """The index of each column that matches, by its number and its place among those of the same number."""
+    """The index of each matching column, by its number and its position among those with that number."""
     found: dict[tuple[int, int], int] = {}
     for index, name in enumerate(names):
         if match := pattern.fullmatch(name):
@@ -267,7 +269,7 @@ class _Reader:
         self._category = category
 
     def add(self, row: _Row) -> None:
-        """Adds the product of a row, or its pictures to that of an earlier row, or a problem."""
+        """Adds the product of a row, or its pictures to the product of an earlier row, or a problem."""
         if row.problem:
             self._refuse(row, "", row.problem)
         elif row.cells:
@@ -333,7 +335,7 @@ def _at(row: _Row, index: int) -> str:
 
 
 def _urls(cell: str) -> list[str]:
-    """The URLs of a cell; several are separated by blanks, bars, or commas or semicolons before the next."""
+    """The URLs of a cell, separated by blanks or ``|``, or by a comma or semicolon that a URL follows."""
     return [part for part in re.split(r"[|\s]+|[,;](?=\s*https?://)", cell) if part]
 
 

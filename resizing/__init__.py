@@ -29,7 +29,7 @@ EFFORT: Final = 4
 #: The most pixels that a side of a WebP has: RFC 6386 section 9.1.
 MAX_SIDE: Final = 16_383
 
-# The files were accepted under the limits of their time, so those of today do not apply.
+# The files were accepted under the limits of that time, so the current limits do not apply.
 _ANY: Final = 2**62
 _NO_LIMITS: Final = Limits(
     max_pixels=_ANY, max_decode_bytes=_ANY, max_jpeg_scans=_ANY, max_chunks=_ANY, keep_metadata="none"
@@ -55,13 +55,13 @@ _UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 
-#: The most that the encoder takes for a pixel, in bytes, and for its alpha channel. It depends on
-#: the content: noise takes the most.
+#: The most bytes of memory that the encoder takes for a pixel, and for its alpha channel. The memory depends
+#: on the content: noise takes the most.
 _ENCODER_BYTES: Final = 28
 _ALPHA_ENCODER_BYTES: Final = 20
 #: The same for the conversion to sRGB: copies in different modes.
 _CONVERTER_BYTES: Final = 20
-#: LittleCMS expands the tables of a profile: those of 8 bits to ten times their size.
+#: LittleCMS expands the tables of a profile; 8-bit tables grow to ten times their size.
 _PROFILE_COPIES: Final = 12
 #: The same for every picture: tables, a colour conversion, and loaded pages of code.
 _FIXED_BYTES: Final = 6 << 20
@@ -78,9 +78,9 @@ def sizes_of(width: int, height: int, widths: Iterable[int]) -> list[tuple[int, 
     """The width and height, in pixels, of each size that a picture has, in ascending order.
 
     Args:
-        width, height: of the picture as a viewer sees it, in pixels.
-        widths: those that a size may have. Widths that are not smaller than the picture's are left out, and
-            those at which the picture is too tall for a WebP.
+        width, height: the dimensions of the picture as a viewer sees it, in pixels.
+        widths: the widths that a size may have. Widths that are not smaller than the picture's are left out,
+            and so are those at which the picture is too tall for a WebP.
     """
     sizes = [(narrow, max(1, round(height * narrow / width))) for narrow in sorted(set(widths))]
     return [size for size in sizes if 0 < size[0] < width and max(size) <= MAX_SIDE]
@@ -98,7 +98,7 @@ def memory(data: bytes, width: int) -> int:
         decoded = _outline(structure, data, size)
     except (OSError, SyntaxError, ValueError) as error:
         raise NotResizable(f"the decoder fails: {error}") from error
-    # The stages follow each other, and each frees what it took but the picture.
+    # The stages follow each other, and each one frees all its memory except the picture.
     resampling = decoded.memory + resampling_memory(decoded.size, size)
     conversion = _CONVERTER_BYTES * size[0] * size[1] + _PROFILE_COPIES * decoded.profile_bytes
     encoding = encoding_memory(*size, has_alpha=decoded.has_alpha)

@@ -18,8 +18,8 @@ def in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
 
     Args:
         picture: in a mode of ``resizing.pixels.Rows``.
-        profile: of its samples; None for sRGB. One that is damaged, or of another colour space than the
-            samples, is ignored, as browsers do.
+        profile: the profile of its samples; None for sRGB. A profile that is damaged, or that describes
+            another colour space than that of the samples, is ignored, as in browsers.
 
     Returns:
         The picture as ``RGB``, or as ``RGBA`` if some pixel is not opaque.

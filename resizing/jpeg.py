@@ -17,7 +17,7 @@ from validators.containers.jpeg import JpegStructure
 
 _EIGHTHS: Final = 8
 _MODES: Final = {1: ("L", "GRAY"), 3: ("RGB", "RGB"), 4: ("CMYK", "CMYK")}
-#: Bytes for a column of the picture: the decoder's rows, for each component.
+#: The bytes of memory for a column of the picture, which the decoder's rows of all components take.
 _COLUMN_BYTES: Final = 256
 
 
@@ -58,7 +58,7 @@ def outline(structure: JpegStructure, size: tuple[int, int]) -> Outline:
 
 
 def decoded_jpeg(structure: JpegStructure, size: tuple[int, int]) -> Decoded:
-    """Decodes a picture to no less than ``size``.
+    """Decodes a picture to a size that is not smaller than ``size``.
 
     Raises:
         ValueError, OSError, SyntaxError: the decoder refuses the file.

@@ -14,9 +14,9 @@ REDUCING_GAP: Final = 1.5
 _FILTER: Final = Image.Resampling.HAMMING
 #: The rows on each side of a pixel that the filter reads, for each row between two pixels.
 _FILTER_SUPPORT: Final = 1.0
-#: The bytes of a band, about.
+#: The approximate size of a band, in bytes.
 _BAND_BYTES: Final = 1 << 20
-#: The copies of a band in different formats that exist at a time.
+#: The number of copies of a band, in different formats, that exist at a time.
 _BAND_COPIES: Final = 4
 
 
@@ -25,8 +25,8 @@ class Rows(Protocol):
 
     Attributes:
         size: its width and height in pixels.
-        mode: of its bands: ``L``, ``RGB``, ``CMYK``, or ``La`` and ``RGBa``, which are premultiplied:
-            transparent pixels then have no colour that could appear beside them.
+        mode: the mode of its bands: ``L``, ``RGB``, ``CMYK``, or one of the premultiplied modes ``La`` and
+            ``RGBa``, in which transparent pixels have no colour that could bleed into their neighbours.
     """
 
     @property
@@ -90,8 +90,9 @@ class Decoded:
 
     Attributes:
         rows: the picture.
-        extent: how much of the picture has content, from its left upper corner, in pixels: a decoder that
-            scales rounds the size of its result up.
+        extent: the width and height, in pixels, of the part that has content; it starts at the upper left
+            corner. It can be smaller than the picture, because a decoder that scales rounds the size of its
+            result up.
         profile: an ICC profile that says which colours the samples are; None for sRGB.
     """
 
@@ -125,7 +126,7 @@ def resampling_memory(decoded: tuple[int, int], size: tuple[int, int]) -> int:
         return 4 * (size[0] * size[1] + _BAND_COPIES * decoded[0] * rows + 2 * size[0] * (rows + step))
     reduced = (-(-decoded[0] // factors[0])) * (-(-decoded[1] // factors[1]))
     rows = min(_reduced_rows(decoded[0], factors[1]), decoded[1])
-    enlarged = size[0] * -(-decoded[1] // factors[1])  # after the pass over columns
+    enlarged = size[0] * -(-decoded[1] // factors[1])  # the result of the pass over columns
     return 4 * (size[0] * size[1] + reduced + max(_BAND_COPIES * decoded[0] * rows, enlarged))
 
 

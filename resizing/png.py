@@ -32,7 +32,7 @@ class _FirstPicture:
 
     Attributes:
         size: its width and height in pixels.
-        place: its left upper corner on the canvas.
+        place: the position of its upper left corner on the canvas.
         colors: the bodies of the chunks about colours, by their types.
         data: the chunks of the image data.
     """
@@ -89,9 +89,10 @@ class _PngRows:
     """Pillow's picture.
 
     Attributes:
-        mode: of its bands.
-        image: with one sample for each pixel and channel; of 16 bits, the high bytes.
-        low: the low bytes, if a transparent colour must be compared with them.
+        mode: the mode of its bands.
+        image: the picture, with one sample for each pixel and channel; for samples of 16 bits, their high
+            bytes.
+        low: the low bytes of the samples, if a transparent colour must be compared with them.
         transparent: the samples of the one transparent colour, with their high bytes in ``image``.
     """
 

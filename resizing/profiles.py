@@ -39,11 +39,11 @@ class Curve(NamedTuple):
 _D65: Final = (0.3127, 0.329)
 _BT709: Final = Chromaticities(*_D65, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 _SRGB_CURVE: Final = Curve(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-#: Of displays for pictures in these spaces: ITU-R BT.1886 annex 1, for a black without light.
+#: The curve of displays for pictures in these spaces: ITU-R BT.1886 annex 1, for a black level of zero.
 _BT1886_CURVE: Final = Curve(2.4)
 
-#: Primaries and transfer characteristics by their code points: H.273 tables 2 and 3. Those of pictures with
-#: a high dynamic range are absent, since their light exceeds what sRGB shows.
+#: Primaries and transfer characteristics by their code points: H.273 tables 2 and 3. The code
+#: points for a high dynamic range are absent, because their light exceeds what sRGB shows.
 _PRIMARIES: Final = {
     1: _BT709,
     5: Chromaticities(*_D65, 0.64, 0.33, 0.29, 0.6, 0.15, 0.06),
@@ -73,7 +73,7 @@ def profile_of_code_points(primaries: int, transfer: int, matrix: int, full_rang
 
 
 def rgb_profile(chromaticities: Chromaticities | None, curve: Curve | None) -> bytes | None:
-    """Returns the profile of an RGB space; what is None is that of sRGB.
+    """Returns the profile of an RGB space; an argument that is None stands for that of sRGB.
 
     Returns:
         None if the chromaticities are not those of three different colours and a white.

@@ -35,8 +35,8 @@ class _Waiting:
     Attributes:
         conn: gunicorn's record of it.
         sock: its socket.
-        deadline: of time.monotonic().
-        drained: the bytes that were read after the last answer.
+        deadline: the end of the wait, on the clock of time.monotonic().
+        drained: the number of bytes that were read after the last answer.
     """
 
     conn: TConn
@@ -53,7 +53,7 @@ class Heads:
     may lose the answer (RFC 9112 section 9.6).
 
     Args:
-        poller: of the main thread.
+        poller: the poller of the main thread.
         complete: takes a connection whose head is complete.
         end: closes a connection for good.
     """
@@ -78,7 +78,8 @@ class Heads:
         Args:
             conn: the connection.
             sock: its socket.
-            seconds: how long the head may take. Then it is answered 408, or closed if no byte has arrived.
+            seconds: how long the head may take. After that the answer is 408, or the connection is closed
+                without one if no byte has arrived.
         """
         sock.setblocking(False)
         waiting = _Waiting(conn, sock, time.monotonic() + seconds)
@@ -185,7 +186,7 @@ def _length(head: bytearray) -> int | None:
     """The bytes up to the point where gunicorn's parser can answer, or None.
 
     That is the empty line after the head. A line that does not end with CRLF is refused by the parser before
-    the head is complete. It ignores one empty line before the first (RFC 9112 section 2.2).
+    the head is complete. The parser ignores one empty line before the first line (RFC 9112 section 2.2).
     """
     start = 2 if head.startswith(b"\r\n") else 0
     end = head.find(b"\r\n\r\n", start)

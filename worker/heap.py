@@ -34,7 +34,7 @@ class Heap:
         libc = ctypes.CDLL(None)
         self._trim = getattr(libc, "malloc_trim", None)
         self._bound = _resident() + _KEPT_BYTES
-        self._due = 0.0  # of time.monotonic()
+        self._due = 0.0  # on the clock of time.monotonic()
         mallopt = getattr(libc, "mallopt", None)
         if mallopt is not None:
             mallopt(_M_ARENA_MAX, 1)

@@ -31,7 +31,7 @@ class DeadlineSocket(socket.socket):
     never exceeds it.
 
     Args:
-        descriptor: of the accepted connection.
+        descriptor: the file descriptor of the accepted connection.
         network: see ``network_of``.
         send_seconds: how long the client may take to read an answer.
         waits: where a thread that waits for the client is counted.
@@ -50,9 +50,9 @@ class DeadlineSocket(socket.socket):
         super().__init__(fileno=descriptor)
         self.network = network
         self.since = 0.0
-        #: When the request must have arrived: of time.monotonic().
+        #: When the request must have arrived, on the clock of time.monotonic().
         self.deadline = 0.0
-        #: What the main thread has read.
+        #: The bytes of the request that the main thread has read.
         self.ahead = bytearray()
         self._send_seconds = send_seconds
         self._send_deadline: float | None = None
@@ -67,8 +67,8 @@ class DeadlineSocket(socket.socket):
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Reads the bytes that have arrived, or waits for some until the deadline.
 
-        The first call returns all of ``ahead``, even if it is more than ``size``: gunicorn keeps what it does
-        not need yet, and looks there, and not here, for a next request.
+        The first call returns all of ``ahead``, even if it is more than ``size``: gunicorn keeps the
+        bytes that it does not need yet, and looks for the next request among them, not here.
 
         Raises:
             RequestTimeout: nothing arrived.
@@ -152,7 +152,7 @@ def network_of(address: object) -> str:
     """The address of a client, or the /64 network of an IPv6 address: one customer has all of it.
 
     Args:
-        address: as ``socket.accept`` returns it; of a Unix socket, the network is empty.
+        address: the address as ``socket.accept`` returns it. A client on a Unix socket has an empty network.
     """
     host = str(address[0]) if isinstance(address, tuple) and address else ""
     try:

@@ -103,7 +103,7 @@ class Worker(ThreadWorker):
             if not admitted:
                 self._refuse(conn, sock)
                 return
-        if isinstance(conn.parser, RequestParser):  # it may have read a part of the next request
+        if isinstance(conn.parser, RequestParser):  # it may have read part of the next request
             sock.ahead += conn.parser.unreader.take_buffered()
         self._heads.await_head(conn, sock, min(HEAD_DEADLINE, self.request_deadline))
 
@@ -135,7 +135,7 @@ class Worker(ThreadWorker):
         )
         with suppress(
             OSError
-        ):  # usually the request has arrived, and unread bytes would reset the connection
+        ):  # the request has usually arrived, and closing with unread bytes would reset the connection
             sock.setblocking(False)
             socket.socket.recv(sock, 1 << 16)
         self._heads.refuse(conn, sock, answer(429, "Too many connections", "Retry-After: 2"))
@@ -203,7 +203,7 @@ class Worker(ThreadWorker):
         """Runs in the new process, before it has threads."""
         self._heap = Heap()
         self._connections: Counter[str] = Counter()  # only the main thread uses it: it opens and closes
-        self._next_warnings: dict[str, float] = {}  # of time.monotonic()
+        self._next_warnings: dict[str, float] = {}  # on the clock of time.monotonic()
         self._waits = Waits(self.slow_clients, self._report_cut)
         # gunicorn looks up dozens of settings per request, each through a method. Attributes are faster.
         vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})

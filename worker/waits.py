@@ -13,21 +13,21 @@ class Slow(Protocol):
 
     Attributes:
         network: the address of the client, or its network.
-        since: when the current request, or its answer, began: of ``time.monotonic()``.
+        since: when the current request, or its answer, began, on the clock of ``time.monotonic()``.
     """
 
     network: str
     since: float
 
     def cut(self) -> None:
-        """Ends the wait: the connection is over."""
+        """Ends the wait by cutting the connection."""
 
 
 class Waits:
     """The waits of a process. If there are too many, one of them is cut.
 
-    The one to be cut is of the network with the most waits, so that an attacker with many connections
-    displaces its own. Of these, it is the request that began first.
+    The wait that is cut belongs to the network with the most waits, so an attacker with many connections
+    displaces only its own. Among the waits of that network, the request that began first is cut.
 
     Args:
         most: the number of waits.
