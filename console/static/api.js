@@ -2,7 +2,8 @@
 
 import { signInAgain } from "./session.js";
 
-const words = { ...read("words"), ...read("page-words"), ...read("bulk-words") };
+const blocks = ["words", "page-words", "bulk-words", "history-words"];
+const words = Object.assign({}, ...blocks.map(read));
 
 function read(id) {
   const block = document.getElementById(id);

@@ -3,7 +3,7 @@
 import { say } from "./api.js";
 
 // The browser's regional variant of the page's language, for dates and numbers.
-const language = navigator.languages.find((each) => each.startsWith(document.documentElement.lang));
+export const language = navigator.languages.find((each) => each.startsWith(document.documentElement.lang));
 
 export function facts({ size, width, height, contentType, createdAt, metadataRemoved, digitalSourceType }) {
   if (!createdAt) return { elsewhere: "" };

@@ -8,6 +8,7 @@ import { copy } from "./copy.js";
 import { makeDetails } from "./details.js";
 import { makeFillToggle } from "./fill.js";
 import { Grid, buttonOf } from "./grid.js";
+import { makeHistory } from "./history.js";
 import { Pictures } from "./pictures.js";
 import { Selection, download } from "./selection.js";
 import { isDragging, makeSortable } from "./sorting.js";
@@ -38,6 +39,7 @@ const grid = new Grid(list, {
   texts,
   selection,
 });
+const showHistory = makeHistory(byId("history"), product.dataset.id);
 const showDetails = makeDetails({ pictures, mayWrite, announce, toasts, tell });
 const viewer = makeViewer(byId("viewer"), {
   pictures,
@@ -94,7 +96,10 @@ function tell(problem) {
 
 function show() {
   if (isDragging()) return; // the end of the drag shows it
-  if (pictures.product) showDetails(pictures.product);
+  if (pictures.product) {
+    showDetails(pictures.product);
+    showHistory(pictures.product.updatedAt);
+  }
   const entries = pictures.visible;
   texts?.offerLanguagesOf(entries);
   grid.show();

@@ -99,6 +99,8 @@ def test_axe_finds_no_barrier_in_the_list_the_product_its_dialogs_the_keys_and_t
         page.goto(f"/console?view={view}&sort=name&search=lamp")
         assert violations(page) == []
     open_product(page, product)
+    page.get_by_text("History", exact=True).click()
+    expect(page.get_by_text("Product created.")).to_be_visible()
     assert violations(page) == []
     page.get_by_role("link", name="View picture 1 in full size").click()
     assert violations(page) == []

@@ -7,8 +7,8 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.console.product_page import open_product, pictures, shown
-from tests.console.site import Site
+from tests.console.product_page import a_file, open_product, pictures, shown
+from tests.console.site import EMAIL, Site
 from tests.pictures import png
 
 
@@ -133,3 +133,30 @@ def test_the_page_token_is_stored_only_in_the_script(page: Page, site: Site) -> 
     kept = "[{...localStorage}, {...sessionStorage}, document.cookie, Object.keys(window).join()]"
     assert page.evaluate(f"JSON.stringify({kept})").find(token) == -1
     assert page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+def test_the_history_says_who_has_changed_what_and_follows_changes(page: Page, site: Site) -> None:
+    product = site.new_product(pictures=1)
+    open_product(page, product)
+    panel = page.locator("#history")
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    panel.locator("summary").click()
+    entries = panel.locator("li")
+    expect(entries.locator("p:first-child")).to_have_text(["Picture added.", "Product created."])
+    expect(entries.first).to_contain_text(re.compile(r"An API key · .* · request [\w-]+"))
+    assert entries.first.locator("time").get_attribute("datetime") is not None
+    page.locator("#files").set_input_files(a_file("b.png", png(), "image/png"))
+    expect(pictures(page)).to_have_count(2)
+    expect(entries).to_have_count(3)
+    expect(entries.first).to_contain_text(f"Picture added.{EMAIL}")
+    page.get_by_role("button", name="Archive").click()
+    expect(entries.first).to_contain_text("Product archived.")
+    history = site.api("GET", f"/products/{product['_id']}/history")["data"]["items"]
+    expect(entries.locator("code")).to_have_text([item["requestId"] for item in history])
+    panel.locator("summary").press("Enter")
+    expect(entries.first).to_be_hidden()
+    loads = len([url for url in requested if url.endswith("/history")])
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator("#product-status")).to_have_text("Active")
+    assert len([url for url in requested if url.endswith("/history")]) == loads
