@@ -35,6 +35,9 @@ _MAX_FORM: Final = 64 * 1024
 #: The folder of the fonts. The name of a file has its version, so its content never changes.
 _FONTS: Final = "/console/static/fonts/"
 
+#: The script of the worker that decodes HEIC with a library in WebAssembly, which nothing else may compile.
+HEIC_WORKER: Final = "/console/static/heic_worker.js"
+
 _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _CLIENT_ERROR: Final = 400
 
@@ -109,7 +112,7 @@ def _add_errors(blueprint: Blueprint, pages: Pages, sessions: Sessions) -> None:
             return _cached(response)
         if request.endpoint == "console.static":
             compress(response)
-        return pages.secure(response)
+        return pages.secure(response, compiles=request.path == HEIC_WORKER)
 
 
 def _cached(font: Response) -> Response:

@@ -123,21 +123,29 @@ class Pages:
             attributes |= {"width": image.width, "height": image.height}
         return attributes
 
-    def secure(self, response: Response, *, leaves: bool = False) -> Response:
-        """Adds the security headers to a response, except those that it already has."""
-        for name, value in {**_HEADERS, "Content-Security-Policy": self._policy(leaves=leaves)}.items():
+    def secure(self, response: Response, *, leaves: bool = False, compiles: bool = False) -> Response:
+        """Adds the security headers to a response, except those that it already has.
+
+        Args:
+            response: a page, a script or another file.
+            leaves: whether a form on the page leads to a redirect to another server.
+            compiles: whether the response is the script of a worker that compiles WebAssembly. A worker has
+                the policy of its own script: https://www.w3.org/TR/CSP3/#security-inherit-csp.
+        """
+        policy = self._policy(leaves=leaves, compiles=compiles)
+        for name, value in {**_HEADERS, "Content-Security-Policy": policy}.items():
             response.headers.setdefault(name, value)
         response.vary.update(["Accept-Language", "Cookie"])
         return response
 
-    def _policy(self, *, leaves: bool) -> str:
+    def _policy(self, *, leaves: bool, compiles: bool) -> str:
         # The server's favicon is covered by img-src. Chromium applies form-action also to every redirect
         # after a form submission, and it is not known where an app redirects its users next, so a page that
         # leads to an app has no form-action.
         return "; ".join(
             [
                 "default-src 'none'",
-                "script-src 'self'",
+                "script-src 'self' 'wasm-unsafe-eval'" if compiles else "script-src 'self'",
                 "style-src 'self'",
                 "font-src 'self'",
                 f"img-src 'self' https: data: blob: {self._picture_origins}".rstrip(),

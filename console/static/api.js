@@ -2,13 +2,9 @@
 
 import { signInAgain } from "./session.js";
 
-const blocks = ["words", "page-words", "bulk-words", "history-words"];
-const words = Object.assign({}, ...blocks.map(read));
-
-function read(id) {
-  const block = document.getElementById(id);
-  return block ? JSON.parse(block.textContent) : {};
-}
+// The words of the page's templates, in its language.
+const blocks = document.querySelectorAll('script[type="application/json"]');
+const words = Object.assign({}, ...Array.from(blocks, (block) => JSON.parse(block.textContent)));
 
 export function say(key, values = {}) {
   return words[key]?.replace(/\{(\w+)\}/g, (_, name) => values[name]);

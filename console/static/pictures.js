@@ -1,12 +1,19 @@
 // The pictures of a product: the state on the server, and the state that the user wants.
+//
+// Uploads add pictures at any time. A change that was made of a list without them is no conflict: it is repeated on the
+// longer list, and the new pictures stay at its end.
 
 import { Problem, call, inTurn, tokenInHand } from "./api.js";
+
+const TRIES = 5;
 
 export class Pictures {
   // An entry is an item of the list: { image, hidden, gone }. `hidden`: deleted, but undo is possible;
   // `gone`: deleted for good.
   entries = [];
+  beforeDelete = () => {};
   #path;
+  #most;
   #saved = [];
   #indexes = new Map(); // entry → its index on the server
   #etag = "";
@@ -16,8 +23,9 @@ export class Pictures {
   #show;
   #tell;
 
-  constructor(productId, { show, tell }) {
+  constructor(productId, { show, tell, most }) {
     this.#path = `/products/${productId}`;
+    this.#most = most;
     this.#show = show;
     this.#tell = tell;
   }
@@ -35,6 +43,11 @@ export class Pictures {
     return this.#saved.length;
   }
 
+  // The number of pictures that the server would take.
+  get room() {
+    return this.#most - this.#saved.length;
+  }
+
   // The product as it was last received.
   get product() {
     return this.#product;
@@ -42,26 +55,48 @@ export class Pictures {
 
   // Changes other fields of the product.
   change(body) {
-    return inTurn(() => this.#change(body, true));
+    return inTurn(async () => {
+      const same = (before) => Object.keys(body).every((name) => equal(before[name], this.#product[name]));
+      await this.#current(() => this.#patch(body), same);
+    });
   }
 
-  async #change(body, again) {
-    const before = this.#product;
-    try {
-      await this.#adopt(await call("PATCH", this.#path, { headers: { "If-Match": this.#etag }, body }));
-    } catch (problem) {
-      if (problem.status !== 412) throw problem;
-      await this.load();
-      // A change of other fields by someone else is no conflict.
-      const meant = (name) => JSON.stringify(before[name]) === JSON.stringify(this.#product[name]);
-      if (!again || !Object.keys(body).every(meant)) throw problem;
-      await this.#change(body, false);
+  async #patch(body) {
+    await this.#adopt(await call("PATCH", this.#path, { headers: { "If-Match": this.#etag }, body }));
+  }
+
+  // Runs a write to the current version. If the product has changed, loads it, and runs the write again where
+  // harmless(the product before) says that it still means the same.
+  async #current(write, harmless) {
+    for (let tries = TRIES; ; tries -= 1) {
+      try {
+        return await write();
+      } catch (problem) {
+        if (problem.status !== 412) throw problem;
+        const before = this.#product;
+        await this.load();
+        if (tries === 1 || !harmless(before)) throw problem;
+      }
     }
   }
 
-  deleteProduct() {
+  // Orders the pictures that uploads have added. order(urls) returns all URLs in another order, or null.
+  orderAdded(order) {
     return inTurn(async () => {
-      await call("DELETE", this.#path, { headers: { "If-Match": this.#etag } });
+      await this.load();
+      const save = async () => {
+        const imageUrls = order(this.#saved);
+        if (imageUrls) await this.#patch({ imageUrls });
+      };
+      await this.#current(save, () => true);
+    });
+  }
+
+  deleteProduct() {
+    this.beforeDelete();
+    return inTurn(async () => {
+      const write = () => call("DELETE", this.#path, { headers: { "If-Match": this.#etag } });
+      await this.#current(write, () => false);
       this.entries = [];
       this.#saved = [];
     });
@@ -107,20 +142,18 @@ export class Pictures {
 
   // Changes the alternative text of a picture in one language; an empty text removes it.
   describe(entry, language, text) {
-    return inTurn(() => this.#describe(entry, language, text, true));
-  }
-
-  async #describe(entry, language, text, again) {
-    const index = this.#indexes.get(entry);
-    if (index === undefined) throw new Problem(404);
-    try {
+    const write = async () => {
+      const index = this.#indexes.get(entry);
+      if (index === undefined) throw new Problem(404);
       const options = { headers: { "If-Match": this.#etag }, body: { alt: { [language]: text || null } } };
       await this.#adopt(await call("PATCH", `${this.#path}/images/${index}`, options));
-    } catch (problem) {
-      await this.load();
-      if (problem.status !== 412 || !again) throw problem;
-      await this.#describe(entry, language, text, false);
-    }
+    };
+    return inTurn(() =>
+      this.#current(write, () => true).catch(async (problem) => {
+        await this.load();
+        throw problem;
+      }),
+    );
   }
 
   save() {
@@ -129,17 +162,27 @@ export class Pictures {
 
   // Callers must be inside inTurn().
   async saveNow(again = true) {
-    const wanted = this.#wanted();
-    if (same(wanted, this.#saved)) return;
-    const moves = this.#moves;
+    if (same(this.#wanted(), this.#saved)) return;
     try {
-      const options = { headers: { "If-Match": this.#etag }, body: { imageUrls: wanted } };
-      const response = await call("PATCH", this.#path, options);
-      this.#movesSaved = moves;
-      await this.#adopt(response);
+      await this.#current(() => this.#saveOrder(), ({ imageUrls }) => this.#hasOnlyGrown(imageUrls));
     } catch (problem) {
       await this.#giveUp(problem, again);
     }
+  }
+
+  async #saveOrder() {
+    const wanted = this.#wanted();
+    if (same(wanted, this.#saved)) return;
+    const moves = this.#moves;
+    const options = { headers: { "If-Match": this.#etag }, body: { imageUrls: wanted } };
+    const response = await call("PATCH", this.#path, options);
+    this.#movesSaved = moves;
+    await this.#adopt(response);
+  }
+
+  #hasOnlyGrown(before) {
+    const old = new Set(before);
+    return same(before, this.#saved.filter((url) => old.has(url)));
   }
 
   // After a version conflict, deletions are repeated on the current list. A new order is given up, because it
@@ -204,6 +247,10 @@ export class Pictures {
     this.entries = entries;
     this.#show();
   }
+}
+
+function equal(some, other) {
+  return JSON.stringify(some) === JSON.stringify(other);
 }
 
 export function same(some, others) {

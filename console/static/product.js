@@ -6,6 +6,7 @@ import { describe, makeCaptions } from "./captions.js";
 import { Changes } from "./changes.js";
 import { copy } from "./copy.js";
 import { makeDetails } from "./details.js";
+import { takeFiles } from "./file_sources.js";
 import { makeFillToggle } from "./fill.js";
 import { Grid, buttonOf } from "./grid.js";
 import { makeHistory } from "./history.js";
@@ -26,7 +27,7 @@ const most = Number(product.dataset.most);
 const REFRESH_MS = 20_000;
 
 const toasts = new Toasts(byId("toasts"), byId("toast-template"));
-const pictures = new Pictures(product.dataset.id, { show, tell });
+const pictures = new Pictures(product.dataset.id, { show, tell, most });
 const changes = new Changes(pictures, { toasts, announce, tell, shown: (entry) => viewer.shows(entry) || grid.focus(entry) });
 const texts = mayWrite
   ? new AlternativeTexts({ pictures, select: byId("alt-language"), changed: show, announce, toasts, tell })
@@ -189,40 +190,6 @@ async function copyUrl(entry) {
   announce(say(copied ? "copied" : "notCopied"), true);
 }
 
-function takeFiles(uploads) {
-  const drop = byId("drop");
-  const input = byId("files");
-  input.addEventListener("change", () => {
-    uploads.add([...input.files]);
-    input.value = "";
-  });
-  const camera = byId("camera");
-  camera.parentElement.hidden = false; // the style shows it on devices with a touch screen only
-  camera.addEventListener("change", () => {
-    uploads.add([...camera.files]);
-    camera.value = "";
-  });
-  addEventListener("paste", ({ clipboardData }) => {
-    if (clipboardData?.files.length && !document.querySelector("dialog[open]")) uploads.add([...clipboardData.files]);
-  });
-  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-  // Handle drops on the whole page: by default, a file dropped outside the zone would replace the page.
-  for (const name of ["dragenter", "dragover"]) {
-    addEventListener(name, (event) => {
-      if (!hasFiles(event)) return;
-      event.preventDefault();
-      drop.classList.add("over");
-    });
-  }
-  addEventListener("dragleave", (event) => event.relatedTarget === null && drop.classList.remove("over"));
-  addEventListener("drop", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    drop.classList.remove("over");
-    uploads.add([...event.dataTransfer.files]);
-  });
-}
-
 // Changes by others are shown while the page is visible. A session that has ended ends this, too.
 function refreshWhenSeen() {
   let over = false;
@@ -232,6 +199,25 @@ function refreshWhenSeen() {
   };
   setInterval(refresh, REFRESH_MS);
   document.addEventListener("visibilitychange", refresh);
+}
+
+function takeUploads() {
+  const input = byId("files");
+  const uploads = new Uploads(pictures, {
+    productId: product.dataset.id,
+    panel: byId("uploads"),
+    template: byId("upload-template"),
+    input,
+    announce,
+  });
+  takeFiles({
+    zone: byId("drop"),
+    input,
+    camera: byId("camera"),
+    take: (files) => uploads.add(files),
+    taken: (made) => uploads.taken(made),
+    refused: () => announce(say("notTaken"), true),
+  });
 }
 
 // --- start
@@ -248,8 +234,7 @@ async function start() {
   makeTools(list, act);
   makeFillToggle(byId("fill"), byId("gallery"));
   if (!mayWrite) return;
-  const options = { rows: byId("uploads"), all: byId("uploads-all"), template: byId("upload-template"), input: byId("files"), most, announce };
-  takeFiles(new Uploads(pictures, options));
+  takeUploads();
   makeCaptions(list, (field) => texts.reset(field));
   makeSortable(list, { dropped, ended: show, together: (item) => selection.around(grid.entryOf(item)).length });
   addEventListener("pagehide", () => pictures.leave());

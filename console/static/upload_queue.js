@@ -1,12 +1,14 @@
 // A queue of uploads. It knows nothing of a page's elements, so that any page can show it.
 //
-//   const queue = new UploadQueue({ store, changed, settled, makeRoom });
+//   const queue = new UploadQueue({ store, changed, settled, roomOf, makeRoom });
 //   queue.restore(productId);             // goes on with what a closed page has left
 //   queue.add([{ file, productId }, …]);  // to one product, or to several
 //
 // changed(item)    is called after each change of an item. Items that are over are removed after settled().
 // settled(items)   is called, and awaited, when nothing of the current batch is under way any more. A batch is what was
 //                  added or retried since the queue was idle; `items` are those of the batch.
+// roomOf(id)       is the number of pictures that a product has room for. No more are sent to it at a time, so that it is the
+//                  last files that find no room.
 // makeRoom(id)     is called when a product is full. It resolves to whether there is room now.
 // store            an UploadStore, or null.
 //
@@ -26,7 +28,7 @@
 //   problem    a Problem, or null
 //   offer      "shrink" or "convert": accept(item) does it. Else null.
 //   retryable  whether retry(item) can help
-//   converted  what accept() has made: { width, height, type }, or null
+//   converted  what accept() has made: { width, height, type, from }, or null; `from` is the earlier type
 //   kept       whether a reload of the page keeps it
 
 import { Problem, renewing } from "./api.js";
@@ -49,6 +51,7 @@ export class UploadQueue {
   #store;
   #changed;
   #settled;
+  #roomOf;
   #makeRoom;
   #batch = 1;
   #order = 0;
@@ -59,11 +62,12 @@ export class UploadQueue {
   #signedOut = false;
   #last = Promise.resolve();
 
-  constructor({ store = null, changed = () => {}, settled = async () => {}, makeRoom = async () => false } = {}) {
+  constructor({ store = null, changed, settled, roomOf, makeRoom } = {}) {
     this.#store = store;
-    this.#changed = changed;
-    this.#settled = settled;
-    this.#makeRoom = makeRoom;
+    this.#changed = changed ?? (() => {});
+    this.#settled = settled ?? (async () => {});
+    this.#roomOf = roomOf ?? (() => Infinity);
+    this.#makeRoom = makeRoom ?? (async () => false);
     addEventListener("online", () => this.#goOn());
   }
 
@@ -98,12 +102,13 @@ export class UploadQueue {
     });
   }
 
-  // Takes over what pages that are closed have left, of one product, or of all without `productId`.
-  async restore(productId = null) {
+  // Takes over what pages that are closed have left, of one product, or of all without `productId`. Calls restored(items).
+  async restore(productId = null, restored = () => {}) {
     await this.#store?.adopt(productId, (records) => {
-      const restored = records.toSorted((a, b) => a.order - b.order).map((each) => this.#restored(each));
-      this.items.push(...restored);
-      for (const item of restored) this.#changed(item);
+      const items = records.toSorted((a, b) => a.order - b.order).map((each) => this.#restored(each));
+      this.items.push(...items);
+      for (const item of items) this.#changed(item);
+      restored(items);
       this.#pump();
       this.#settle();
     });
@@ -234,10 +239,16 @@ export class UploadQueue {
       return;
     }
     while (!this.paused && this.#running < AT_ONCE) {
-      const next = this.items.find(({ state }) => state === "waiting");
+      const next = this.items.find((item) => item.state === "waiting" && this.#hasRoom(item));
       if (!next) return;
       this.#run(next);
     }
+  }
+
+  // Whether to send the item now. One is sent to a product that seems to be full, too: the server decides.
+  #hasRoom({ productId }) {
+    const running = this.items.filter((item) => item.productId === productId && RUNNING.includes(item.state));
+    return running.length < Math.max(1, this.#roomOf(productId));
   }
 
   // Tries again what waits for the server or the network.

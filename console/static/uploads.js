@@ -1,209 +1,138 @@
-// Uploads files one after the other; each has a row that shows its progress.
+// The uploads of a product's page: shows the queue, and connects it with the pictures.
 
-import { Problem, inTurn, problemOf, renewing, say } from "./api.js";
-import { recognize } from "./file_types.js";
-import { MOST_BYTES, fit } from "./preparation.js";
+import { inTurn, say } from "./api.js";
+import { inChosenOrder, UploadQueue } from "./upload_queue.js";
+import { UploadRows } from "./upload_rows.js";
+import { UploadStore } from "./upload_store.js";
 
-const TIMEOUT_MS = 120_000;
+const MOST_TOLD = 3; // refusals are announced one by one up to this number in a batch
 
 export class Uploads {
   #pictures;
-  #rows;
-  #template;
-  #most;
-  #input;
+  #productId;
   #announce;
-  #all;
-  #open = new Set();
-  #failed = new Map(); // row → how to try again, or null
-  #unreachable = new Map(); // row → how to try again, if the server could not be reached
-  #signedOut = false;
-  #count = 0;
-  #done = 0;
-  #present = 0;
+  #queue;
+  #rows;
+  #told = 0;
+  #loading = false;
+  #keeps = true;
 
-  constructor(pictures, { rows, all, template, input, most, announce }) {
+  // panel: the element of uploads.html. input: gets the focus when a button disappears that has it.
+  constructor(pictures, { productId, panel, template, input, announce }) {
     this.#pictures = pictures;
-    this.#rows = rows;
-    this.#template = template;
-    this.#input = input;
-    this.#most = most;
+    this.#productId = productId;
     this.#announce = announce;
-    this.#all = all;
-    all.addEventListener("click", ({ target }) => this.#forAll(target.closest("[data-do]")?.dataset.do));
-    addEventListener("online", () => this.#goOn());
-    addEventListener("beforeunload", (event) => this.#open.size && event.preventDefault());
+    const user = document.querySelector('meta[name="user"]').content;
+    this.#queue = new UploadQueue({
+      store: new UploadStore(user, () => (this.#keeps = false)),
+      changed: (item) => this.#show(item),
+      settled: (items) => this.#settled(items),
+      roomOf: () => pictures.room - this.#queue.items.filter((item) => this.#isNew(item)).length,
+      makeRoom: () => this.#makeRoom(),
+    });
+    this.#rows = new UploadRows(this.#queue, { panel, template, input });
+    addEventListener("beforeunload", (event) => this.#losesFiles() && event.preventDefault());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.#restore());
+    this.#restore();
+    pictures.beforeDelete = () => this.#cancelAll();
   }
 
   add(files) {
-    this.#signedOut = false;
-    if (!this.#open.size) this.#count = this.#done = this.#present = 0;
-    this.#count += files.length;
-    for (const file of files) this.#start(file, this.#row(file));
+    if (!files.length) return;
+    if (!this.#queue.busy) this.#told = 0;
+    const several = files.length > 1;
+    this.#announce(say(several ? "uploadingSeveral" : "uploading", { file: files[0].name, count: files.length }));
+    this.#queue.add(files.map((file) => ({ file, productId: this.#productId })));
   }
 
-  async #start(file, row) {
-    this.#open.add(row);
-    this.#forget(row);
-    row.show(say("waiting"), 0);
-    try {
-      const created = await inTurn(async () => this.#send(await checked(file), row));
-      if (created) this.#done += 1;
-      else this.#present += 1;
-      row.element.remove();
-    } catch (problem) {
-      await this.#fail(file, row, problem instanceof Problem ? problem : new Problem(0));
-    }
-    this.#open.delete(row);
-    if (!this.#open.size && this.#done) {
-      const numbers = { done: this.#done, count: this.#count, present: this.#present };
-      this.#announce(say(this.#present ? "uploadedPresent" : "uploaded", numbers));
-    }
+  #cancelAll() {
+    this.#queue.cancelAll();
+    this.#queue.dismissAll();
   }
 
-  async #fail(file, row, problem) {
-    // Who did not sign in again is not asked again for each of the files that wait.
-    if (problem.status === 401) this.#signedOut = true;
-    const again = () => {
-      this.#signedOut = false;
-      this.#focusInput(); // the retry button, which has the focus, disappears
-      this.#start(file, row);
-    };
-    const type = problem.status === 413 ? (await recognize(file)).type : null;
-    if (type) row.fail(say("problem.tooBigOffer"), () => this.#startSmaller(file, row), say("shrink"));
-    else row.fail(problem.sentence, problem.mayPass && again);
-    this.#failed.set(row, problem.mayPass ? again : null);
-    if (problem.status === 0) this.#unreachable.set(row, again);
-    this.#showAll();
-    this.#announce(say("refused", { file: file.name, why: problem.sentence }));
+  // Says how a picture of another page became a file.
+  taken({ file, converted: { width, height } }) {
+    const values = { file: file.name, size: `${width} × ${height}`, type: typeName(file.type) };
+    this.#announce(say("taken", values), true);
   }
 
-  async #startSmaller(file, row) {
-    this.#focusInput();
-    row.show(say("shrinking"), 0);
-    const smaller = await fit(file).catch(() => null);
-    if (!smaller) return row.fail(say("problem.tooBig"), null);
-    const size = `${smaller.converted.width} × ${smaller.converted.height}`;
-    this.#announce(say("shrunk", { file: file.name, size }), true);
-    this.#start(smaller.file, row);
+  // Goes on with the uploads of a page that is gone.
+  #restore() {
+    this.#queue.restore(this.#productId, (items) => {
+      const count = items.filter(({ state }) => state === "waiting").length;
+      if (count) this.#announce(say("goesOn", { count }), true);
+    });
   }
 
-  // Tries again what failed without the network, as soon as the network is back.
-  #goOn() {
-    for (const again of [...this.#unreachable.values()]) again();
+  #losesFiles() {
+    return !this.#keeps && this.#queue.busy;
   }
 
-  #forget(row) {
-    this.#failed.delete(row);
-    this.#unreachable.delete(row);
-    this.#showAll();
+  #show(item) {
+    this.#rows.show(item, { keeps: this.#keeps });
+    if (item.state === "done") this.#loadSoon();
+    else if (item.state === "cancelled") this.#cancelled(item);
+    else if (item.state === "refused") this.#refused(item);
+    if (item.state === "sending" && item.converted && !item.converted.told) this.#converted(item);
   }
 
-  #showAll() {
-    this.#all.hidden = this.#failed.size < 2;
-    this.#all.querySelector('[data-do="retry"]').hidden = ![...this.#failed.values()].some(Boolean);
+  #converted({ name, file, converted }) {
+    converted.told = true;
+    const { width, height, from } = converted;
+    const values = { file: name, size: `${width} × ${height}`, type: typeName(file.type) };
+    this.#announce(say(from === file.type ? "shrunk" : "converted", values), true);
   }
 
-  #forAll(action) {
-    if (!action) return;
-    for (const [row, again] of [...this.#failed]) {
-      if (action === "retry") {
-        again?.();
-      } else {
-        row.element.remove();
-        this.#forget(row);
-      }
-    }
-    this.#focusInput();
+  #refused({ name, problem, batch }) {
+    if (!batch || this.#told++ >= MOST_TOLD) return;
+    this.#announce(say("refused", { file: name, why: problem.sentence }));
   }
 
-  // The input is hidden if the product is full.
-  #focusInput() {
-    if (this.#input.checkVisibility()) this.#input.focus();
-    else document.getElementById("content").focus();
+  // The server may have stored it already when it was cancelled.
+  #cancelled({ name, stop }) {
+    if (!stop) return;
+    this.#announce(say("cancelled", { file: name }));
+    this.#loadSoon();
   }
 
-  async #send(file, row) {
-    if (this.#signedOut) throw new Problem(401);
-    if (this.#pictures.count >= this.#most) {
-      // Pictures whose deletion can still be undone count on the server; delete them for good first.
+  // Several uploads that end while the pictures are loaded need one more load.
+  #loadSoon() {
+    if (this.#loading) return;
+    this.#loading = true;
+    inTurn(() => {
+      this.#loading = false;
+      return this.#pictures.load();
+    }).catch(() => {});
+  }
+
+  // Whether it is a picture that is not loaded yet.
+  #isNew({ state, imageUrl }) {
+    return state === "done" && !this.#pictures.entries.some(({ image }) => image.url === imageUrl);
+  }
+
+  // Pictures whose deletion can still be undone count on the server: deletes them for good.
+  #makeRoom() {
+    if (!this.#pictures.entries.some(({ hidden }) => hidden)) return false;
+    return inTurn(async () => {
       this.#pictures.commit();
       await this.#pictures.saveNow();
-      if (this.#pictures.count >= this.#most) throw new Problem(422);
-    }
-    this.#announce(say("uploading", { file: file.name }));
-    const created = await renewing((secret) => post(this.#pictures.path, file, secret, row));
-    if (!created) this.#announce(say("present", { file: file.name }), true);
-    await this.#pictures.load();
-    return created;
+      return this.#pictures.room > 0;
+    });
   }
 
-  #row(file) {
-    const element = this.#template.content.firstElementChild.cloneNode(true);
-    const [state, bar] = [element.querySelector(".upload-state"), element.querySelector("progress")];
-    const [retry, dismiss] = element.querySelectorAll("button");
-    element.querySelector(".upload-name").textContent = file.name;
-    bar.setAttribute("aria-label", file.name);
-    dismiss.addEventListener("click", () => {
-      const next = element.nextElementSibling ?? element.previousElementSibling;
-      element.remove();
-      this.#forget(handle);
-      const button = next?.querySelector("button:not([hidden])");
-      if (button) button.focus();
-      else this.#focusInput();
-    });
-    this.#rows.append(element);
-    const handle = {
-      element,
-      show(text, percent) {
-        element.classList.remove("failed");
-        [bar.hidden, retry.hidden, dismiss.hidden] = [false, true, true];
-        state.textContent = text;
-        bar.value = percent;
-      },
-      fail(text, again, label = say("tryAgain")) {
-        element.classList.add("failed");
-        [bar.hidden, retry.hidden, dismiss.hidden] = [true, !again, false];
-        state.textContent = text;
-        retry.textContent = label;
-        retry.onclick = again || null;
-      },
-    };
-    return handle;
+  async #settled(items) {
+    const count = (wanted) => items.filter(({ state }) => state === wanted).length;
+    const [done, present] = [count("done"), count("present")];
+    if (done) await this.#pictures.orderAdded((urls) => inChosenOrder(items, urls)).catch(() => {});
+    const [first] = items.filter(({ state }) => state === "present");
+    if (present === 1) this.#announce(say("present", { file: first.name }), true);
+    if (done || items.length > 1) {
+      this.#announce(say(present ? "uploadedPresent" : "uploaded", { done, present, count: items.length }));
+    }
+    this.#told = 0;
   }
 }
 
-// The file with the type that its bytes have, whatever its name says. Throws a Problem before anything is sent.
-async function checked(file) {
-  if (file.size > MOST_BYTES) throw new Problem(413);
-  const { type, problem } = await recognize(file);
-  if (problem) throw Object.assign(new Problem(415), { key: `problem.${problem}` });
-  return new File([file], file.name, { type });
-}
-
-// Uploads with XMLHttpRequest, because fetch() does not report upload progress. Resolves to whether the picture
-// was new.
-function post(path, file, secret, row) {
-  const request = new XMLHttpRequest();
-  const form = new FormData();
-  form.append("file", file);
-  // With ifExists=skip the same picture is not stored twice, so a retry after a lost answer is safe.
-  request.open("POST", `/api/v1${path}/images?ifExists=skip`);
-  request.setRequestHeader("Authorization", `Bearer ${secret}`);
-  request.timeout = TIMEOUT_MS;
-  request.upload.addEventListener("progress", ({ loaded, total }) => {
-    const percent = Math.floor((100 * loaded) / total);
-    row.show(percent < 100 ? say("percent", { percent }) : say("checking"), percent);
-  });
-  return new Promise((resolve, reject) => {
-    request.addEventListener("load", () => {
-      const { status, responseText } = request;
-      if (status === 200 || status === 201) resolve(status === 201);
-      else reject(problemOf(status, responseText));
-    });
-    for (const event of ["error", "timeout", "abort"]) {
-      request.addEventListener(event, () => reject(new Problem(0)));
-    }
-    request.send(form);
-  });
+function typeName(type) {
+  return type.split("/")[1].toUpperCase().replace("WEBP", "WebP");
 }

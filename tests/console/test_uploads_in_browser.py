@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
+from pathlib import Path
+from typing import Final
 
 import pytest
+import requests
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Route, expect
 
 from auth.passwords import hash_password
 from catalog.identity import Role
@@ -15,7 +19,15 @@ from tests.console.conftest import PASSWORD
 from tests.console.product_page import a_file, open_product, pictures, said, shown
 from tests.console.site import Site
 from tests.factories import new_session, new_user
-from tests.pictures import jpeg, png, webp
+from tests.pictures import encoded, jpeg, png, webp
+
+#: A HEIC picture like those of phones: 120 × 80 pixels in Display P3, red (200, 60, 60) on the left and blue
+#: (60, 60, 200) on the right, and turned by its container, so that the red is above. Made with pillow-heif.
+PHONE_PICTURE: Final = Path(__file__).with_name("phone.heic")
+
+
+def choose(page: Page, *files: FilePayload) -> None:
+    page.get_by_label("Drop pictures here").set_input_files(list(files))
 
 
 def test_three_files_are_uploaded_at_once_and_one_is_refused(page: Page, site: Site) -> None:
@@ -42,14 +54,14 @@ def test_three_files_are_uploaded_at_once_and_one_is_refused(page: Page, site: S
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"\xff" * (5 * 1024 * 1024 + 1), "Larger than 5 MB. Save it smaller and try again."),
+        (b"\xff" * (5 * 1024 * 1024 + 1), "Not a PNG, JPEG or WebP picture."),
         (jpeg()[:-200], "The file is damaged or incomplete."),
         (b"", "The file is empty."),
     ],
 )
 def test_a_refused_file_shows_the_reason(page: Page, site: Site, data: bytes, why: str) -> None:
     open_product(page, site.new_product())
-    page.get_by_label("Drop pictures here").set_input_files([a_file("x.jpg", data)])
+    choose(page, a_file("x.jpg", data))
     expect(page.locator(".upload.failed .upload-state")).to_have_text(why)
     expect(pictures(page)).to_have_count(0)
 
@@ -58,43 +70,84 @@ def test_a_wrong_type_is_refused_before_anything_is_sent(page: Page, site: Site)
     open_product(page, site.new_product())
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url) if "/images" in request.url else None)
-    page.get_by_label("Drop pictures here").set_input_files(
-        [
-            a_file("a.heic", b"\0\0\0\x18ftypheic" + bytes(40)),
-            a_file("b.avif", b"\0\0\0\x18ftypavif" + bytes(40)),
-            a_file("c.gif", b"GIF89a" + bytes(40)),
-            a_file("d.jpg", b"%PDF-1.7" + bytes(40)),
-        ]
+    choose(
+        page,
+        a_file("a.heic", b"\0\0\0\x18ftypheic" + bytes(40)),
+        a_file("b.avif", b"\0\0\0\x18ftypavif" + bytes(40)),
+        a_file("c.gif", b"GIF89a" + bytes(40)),
+        a_file("d.jpg", b"%PDF-1.7" + bytes(40)),
+        a_file("e.jpg", jpeg()[:40] + bytes(5 * 1024 * 1024)),
     )
-    expect(page.locator(".upload.failed .upload-state")).to_have_text(
+    states = page.locator(".upload.refused .upload-state")
+    expect(states).to_have_text(
         [
-            "A HEIC picture, as phones make it. Export it as JPEG and try again.",
-            "An AVIF picture. Save it as JPEG, PNG or WebP and try again.",
+            "A HEIC picture, as phones make it. It can be converted here, in the browser.",
+            "An AVIF picture. It can be converted here, in the browser.",
             "A GIF. Save it as PNG or WebP and try again.",
             "Not a PNG, JPEG or WebP picture.",
+            "Larger than 5 MB. It can be made smaller here, in the browser.",
         ]
     )
+    expect(page.locator("#uploads-refused summary")).to_have_text("Not uploaded: 5")
+    page.get_by_role("button", name="Convert and shrink all").click()
+    # What can't be converted is refused as it would be by a browser that converts nothing.
+    expect(page.locator(".upload.failed")).to_have_count(5)
+    assert sorted(states.all_inner_texts()) == [
+        "A GIF. Save it as PNG or WebP and try again.",
+        "A HEIC picture, as phones make it. Export it as JPEG and try again.",
+        "An AVIF picture. Save it as JPEG, PNG or WebP and try again.",
+        "Larger than 5 MB. Save it smaller and try again.",
+        "Not a PNG, JPEG or WebP picture.",
+    ]
     assert sent == []
+    page.locator("#uploads-refused summary").click()
+    expect(states.first).to_be_hidden()
+    page.locator("#uploads-refused summary").click()
     page.get_by_role("button", name="Dismiss all").click()
-    expect(page.locator(".upload")).to_have_count(0)
+    expect(page.locator("#uploads")).to_be_hidden()
+    expect(page.get_by_label("Drop pictures here")).to_be_focused()
     # The bytes count, not the name.
-    page.get_by_label("Drop pictures here").set_input_files([a_file("e.txt", jpeg(), "text/plain")])
+    choose(page, a_file("e.txt", jpeg(), "text/plain"))
     expect(pictures(page)).to_have_count(1)
 
 
-def test_a_picture_that_is_too_large_is_made_smaller_in_the_browser(page: Page, site: Site) -> None:
+def test_pictures_that_the_server_does_not_take_are_converted_in_the_browser(page: Page, site: Site) -> None:
     product = site.new_product()
     open_product(page, product)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # a viewer turns it
-    large = jpeg(300, 200, exif=exif) + bytes(5 * 1024 * 1024)
-    page.get_by_label("Drop pictures here").set_input_files([a_file("large.jpg", large)])
-    expect(page.locator(".upload.failed")).to_contain_text("It can be made smaller here, in the browser.")
+    loaded: list[str] = []
+    page.context.on("request", lambda request: loaded.append(request.url))
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a viewer turns it
+    clear = Image.new("RGBA", (90, 60), (0, 0, 0, 0))
+    clear.paste((200, 0, 0, 255), (0, 0, 45, 60))
+    choose(page, a_file("large.jpg", jpeg(300, 200, exif=turned) + bytes(5 * 1024 * 1024)))
+    expect(page.locator(".upload.refused")).to_contain_text("It can be made smaller here, in the browser.")
     page.get_by_role("button", name="Make it smaller and upload").click()
-    expect(pictures(page)).to_have_count(1)
     expect(page.locator(".toast")).to_contain_text("large.jpg was made smaller: 200 × 300 pixels.")
-    (image,) = site.product(product["_id"])["images"]
-    assert (image["width"], image["height"], image["contentType"]) == (200, 300, "image/jpeg")
+    expect(pictures(page)).to_have_count(1)
+    choose(page, a_file("clear.avif", encoded(clear, "AVIF")))
+    page.get_by_role("button", name="Convert and upload: clear.avif").click()
+    expect(page.locator(".toast").nth(1)).to_contain_text("clear.avif was converted to WebP: 90 × 60 pixels.")
+    expect(pictures(page)).to_have_count(2)
+    assert [url for url in loaded if "libheif" in url] == []  # the decoder is loaded when it is needed
+    choose(page, a_file("phone.heic", PHONE_PICTURE.read_bytes()))
+    page.get_by_role("button", name="Convert and upload: phone.heic").click()
+    expect(page.locator(".toast").nth(2)).to_contain_text(
+        "phone.heic was converted to JPEG: 80 × 120 pixels."
+    )
+    expect(pictures(page)).to_have_count(3)
+    images = site.product(product["_id"])["images"]
+    assert [(image["width"], image["height"], image["contentType"]) for image in images] == [
+        (200, 300, "image/jpeg"),
+        (90, 60, "image/webp"),
+        (80, 120, "image/jpeg"),
+    ]
+    with Image.open(io.BytesIO(requests.get(images[2]["url"], timeout=20).content)) as phone:
+        above, below = phone.convert("RGB").getpixel((40, 30)), phone.convert("RGB").getpixel((40, 90))
+    # Display P3 (200, 60, 60) and (60, 60, 200) in sRGB.
+    for found, wanted in ((above, (217, 43, 53)), (below, (56, 60, 208))):
+        assert isinstance(found, tuple)
+        assert max(abs(a - b) for a, b in zip(found, wanted, strict=True)) <= 6, found
 
 
 def test_the_twenty_first_picture_is_refused_until_one_is_deleted(page: Page, site: Site) -> None:
@@ -106,7 +159,7 @@ def test_the_twenty_first_picture_is_refused_until_one_is_deleted(page: Page, si
     expect(page.locator(".upload.failed")).to_contain_text("There are 20 pictures already. Delete one first.")
     expect(pictures(page)).to_have_count(20)
     page.get_by_role("button", name="Delete picture 1", exact=True).click()
-    page.get_by_label("Drop pictures here").set_input_files([a_file("21.png", png(31, 31), "image/png")])
+    choose(page, a_file("21.png", png(31, 31), "image/png"))
     expect(page.locator("#count")).to_have_text("20 of 20 pictures")
     expect(page.locator("#drop")).to_be_hidden()
     expect(page.locator("#full")).to_contain_text("This product has 20 pictures, the most that it can have.")
@@ -131,12 +184,12 @@ def test_files_can_be_dropped_on_the_page(page: Page, site: Site) -> None:
 def test_the_same_file_again_is_not_stored_twice(page: Page, site: Site) -> None:
     product = site.new_product(pictures=1)
     open_product(page, product)
-    page.get_by_label("Drop pictures here").set_input_files([a_file("again.jpg", jpeg(64, 48))])
+    choose(page, a_file("again.jpg", jpeg(64, 48)))
     expect(page.locator(".toast")).to_have_text(re.compile("again.jpg is here already"))
     expect(said(page)).to_have_text("again.jpg is here already.")
     files = [a_file("again.jpg", jpeg(64, 48)), a_file("x.txt", b"x", "text/plain")]
     page.get_by_label("Drop pictures here").set_input_files(files)
-    expect(said(page)).to_have_text("x.txt: Not a PNG, JPEG or WebP picture.")
+    expect(said(page)).to_have_text("Uploaded: 0 of 2. Already here: 1.")
     assert site.product(product["_id"])["imageUrls"] == product["imageUrls"]
 
 
@@ -145,13 +198,13 @@ def test_an_upload_can_be_retried_after_the_server_was_unreachable(
 ) -> None:
     open_product(page, site.new_product())
     context.set_offline(True)
-    page.get_by_label("Drop pictures here").set_input_files([a_file("front.jpg", jpeg())])
-    failed = page.locator(".upload.failed")
-    expect(failed).to_contain_text("The server can't be reached.")
+    choose(page, a_file("front.jpg", jpeg()))
+    failed = page.locator(".upload.unreachable")
+    expect(failed).to_contain_text("The server can't be reached. It goes on by itself.")
     context.set_offline(False)  # it goes on by itself
     expect(pictures(page)).to_have_count(1)
     page.route("**/images?*", lambda route: route.abort(), times=1)
-    page.get_by_label("Drop pictures here").set_input_files([a_file("back.jpg", jpeg(70, 50))])
+    choose(page, a_file("back.jpg", jpeg(70, 50)))
     failed.get_by_role("button", name="Try again").click()
     expect(page.get_by_label("Drop pictures here")).to_be_focused()
     expect(pictures(page)).to_have_count(2)
@@ -192,3 +245,58 @@ def test_a_lost_session_keeps_the_queue_and_goes_on_after_a_new_sign_in(browser:
     page.get_by_role("button", name="Sign out").click()  # the form has the token of the new session
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     context.close()
+
+
+def hold_uploads(page: Page) -> list[Route]:
+    """Keeps all uploads of the page under way, until the test lets them go on."""
+    held: list[Route] = []
+    page.route("**/images?*", lambda route: held.append(route))  # noqa: PLW0108  # Playwright marks it
+    return held
+
+
+def test_a_new_order_is_saved_while_uploads_go_on_and_new_pictures_end_in_the_order_of_choice(
+    page: Page, site: Site
+) -> None:
+    product = site.new_product(pictures=2)
+    first, second = product["imageUrls"]
+    open_product(page, product)
+    held = hold_uploads(page)
+    choose(page, *(a_file(f"{number}.jpg", jpeg(40 + number, 30)) for number in range(3)))
+    expect(page.locator(".upload.sending")).to_have_count(3)
+    with page.expect_response(lambda response: response.request.method == "PATCH") as saved:
+        page.get_by_role("button", name="Make picture 2 the first").click()
+    assert saved.value.status == 200
+    assert site.product(product["_id"])["imageUrls"] == [second, first]
+    for route in reversed(held):  # the last one that was chosen arrives first
+        with page.expect_response("**/images?*"):
+            route.continue_()
+    expect(said(page)).to_have_text("Uploaded: 3 of 3.")
+    images = site.product(product["_id"])["images"]
+    assert [image["url"] for image in images[:2]] == [second, first]
+    assert [image["width"] for image in images[2:]] == [40, 41, 42]
+    assert shown(page) == [image["url"] for image in images]
+
+
+def test_the_queue_survives_a_reload_and_no_two_tabs_send_the_same_file(page: Page, site: Site) -> None:
+    product = site.new_product()
+    open_product(page, product)
+    held = hold_uploads(page)
+    choose(page, *(a_file(f"{number}.jpg", jpeg(50 + number, 30)) for number in range(4)))
+    expect(page.locator(".upload.sending")).to_have_count(3)
+    expect(page.locator(".upload.waiting")).to_have_count(1)
+    other = page.context.new_page()
+    sent: list[str] = []
+    other.on("request", lambda request: sent.append(request.url) if "/images?" in request.url else None)
+    open_product(other, product)
+    expect(other.locator(".upload")).to_have_count(0)
+    assert sent == []
+    other.close()
+    for route in held:
+        route.abort()
+    page.unroute_all()
+    page.reload()
+    expect(said(page)).to_have_text("Uploaded: 4 of 4.")
+    assert [image["width"] for image in site.product(product["_id"])["images"]] == [50, 51, 52, 53]
+    page.reload()
+    expect(pictures(page)).to_have_count(4)
+    expect(page.locator("#uploads")).to_be_hidden()
