@@ -97,6 +97,7 @@ def test_axe_finds_no_barrier_in_the_list_the_product_its_dialogs_the_keys_and_t
     page = context.new_page()
     for view in ("table", "grid"):
         page.goto(f"/console?view={view}&sort=name&search=lamp")
+        page.locator(".pick").first.check()
         assert violations(page) == []
     open_product(page, product)
     page.get_by_text("History", exact=True).click()

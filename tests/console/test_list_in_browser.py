@@ -124,7 +124,7 @@ def test_several_products_are_archived_restored_and_their_pictures_downloaded(
     page.get_by_label("Select Kettle 0").check()
     page.get_by_label("Select Kettle 2").click(modifiers=["Shift"])
     bar = page.get_by_role("group", name="Selected products")
-    expect(bar).to_contain_text("Selected: 3")
+    expect(bar).to_contain_text("Products selected: 3")
     expect(bar.get_by_role("button", name="Restore")).to_be_hidden()
     bar.get_by_role("button", name="Download the pictures").focus()
     with page.expect_download() as downloaded:
@@ -144,7 +144,7 @@ def test_several_products_are_archived_restored_and_their_pictures_downloaded(
 
     page.get_by_label("Select Kettle 1").check()
     bar.get_by_role("button", name="Select all on this page").click()
-    expect(bar).to_contain_text("Selected: 3")
+    expect(bar).to_contain_text("Products selected: 3")
     page.get_by_label("Select Kettle 0").uncheck()
     bar.get_by_role("button", name="Archive", exact=True).click()
     expect(page.locator("#found-live")).to_have_text("Archived: 2.")
