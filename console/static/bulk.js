@@ -4,7 +4,7 @@
 import { Problem, say } from "./api.js";
 import { Batch } from "./bulk_batch.js";
 import { Chooser } from "./bulk_chooser.js";
-import { filesOfDrop, filesOfInput } from "./bulk_files.js";
+import { filesOfInput } from "./bulk_files.js";
 import { compareAll, inspectAll } from "./bulk_inspection.js";
 import { belowRoot, candidatesOf, isPicture } from "./bulk_names.js";
 import { current, productsOf, similar } from "./bulk_products.js";
@@ -14,7 +14,6 @@ import { BulkTable, nameOf } from "./bulk_table.js";
 const dialog = document.getElementById("bulk");
 const part = (name) => dialog.querySelector(`[data-part="${name}"]`);
 const chooser = new Chooser(document.getElementById("bulk-chooser"));
-const opener = document.getElementById("bulk-open");
 
 let stage = "choose"; // then "reading", "review", "sending" and "result"
 let batch;
@@ -24,8 +23,6 @@ let leftOut = [];
 let reading = null; // ends the comparison of files that is under way
 let added = false; // whether the list behind the dialog is out of date
 
-opener.hidden = false;
-opener.addEventListener("click", open);
 start();
 
 function start() {
@@ -38,7 +35,7 @@ function start() {
   enter("choose");
 }
 
-function open() {
+export function open() {
   if (!dialog.open) dialog.showModal();
 }
 
@@ -52,36 +49,8 @@ for (const input of dialog.querySelectorAll('input[type="file"]')) {
   });
 }
 
-// A picture of the page that is dragged is none that was dropped.
-let dragsOwn = false;
-addEventListener("dragstart", () => (dragsOwn = true));
-addEventListener("dragend", () => (dragsOwn = false));
-
-const takesDrop = ({ dataTransfer }) => !dragsOwn && dataTransfer?.types.includes("Files") && ["choose", "review"].includes(stage);
-const otherDialog = () => [...document.querySelectorAll("dialog[open]")].some((each) => each !== dialog);
-
-addEventListener("dragover", (event) => {
-  if (!takesDrop(event) || otherDialog()) return;
-  event.preventDefault();
-  event.dataTransfer.dropEffect = "copy";
-  document.documentElement.classList.add("dropping");
-});
-for (const name of ["dragleave", "drop", "dragend"]) {
-  addEventListener(name, ({ relatedTarget }) => {
-    if (!relatedTarget) document.documentElement.classList.remove("dropping");
-  });
-}
-addEventListener("drop", (event) => {
-  if (dragsOwn || !event.dataTransfer?.types.includes("Files")) return;
-  event.preventDefault(); // the browser would open the file in place of the page
-  if (!takesDrop(event) || otherDialog()) return;
-  const files = filesOfDrop(event.dataTransfer, (count) => tell("bulk.found", { count }));
-  open();
-  take(() => files);
-});
-
 // Adds files to the batch: finds their products, and looks at their bytes.
-async function take(read) {
+export async function take(read) {
   const mine = batch;
   part("problem").hidden = true;
   enter("reading");
@@ -102,6 +71,11 @@ async function take(read) {
     enter(batch.items.length ? "review" : "choose");
     fail(error);
   }
+}
+
+// Says how many files have been found so far.
+export function found(count) {
+  tell("bulk.found", { count });
 }
 
 async function lookUp(paths) {

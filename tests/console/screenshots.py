@@ -145,6 +145,23 @@ def shoot(page: Page, name: str) -> None:
     shot.save(FOLDER / f"{name}.png", optimize=True)
 
 
+def shoot_bulk(page: Page) -> None:
+    """Shows where the pictures of a folder would go."""
+    hues = {"ST-03_1": 0.6, "ST-03_2": 0.3, "AL-01-back": 0.8, "LA-9": 0.5, "LA-9_2": 0.55}
+    files: list[FilePayload] = [
+        {"name": f"{name}.jpg", "mimeType": "image/jpeg", "buffer": photo(stool, hue, 0.1)}
+        for name, hue in hues.items()
+    ]
+    heic = b"\0\0\0\x18ftypheic" + bytes(40)
+    files.append({"name": "AL-01_3.heic", "mimeType": "image/heic", "buffer": heic})
+    page.get_by_role("button", name="Add many pictures").click()
+    expect(page.get_by_role("dialog", name="Add many pictures")).to_be_visible()
+    page.get_by_label("Choose pictures").set_input_files(files)
+    expect(page.get_by_text("Pictures to add: 3")).to_have_count(2)
+    expect(page.locator('#bulk canvas[width="1"]')).to_have_count(1)  # no browser shows a HEIC picture
+    shoot(page, "bulk")
+
+
 def show_no_secret(page: Page, instead: str) -> None:
     """Replaces the displayed secret: even an invalid key in a repository would alarm leak scanners."""
     page.locator("#secret").evaluate("(field, text) => (field.value = text)", instead)
@@ -158,6 +175,7 @@ def take(browser: Browser, server: Server) -> None:
     ).new_page()
     sign_in(desk, EMAIL, PASSWORD, "Sign in")
     shoot(desk, "products")
+    shoot_bulk(desk)
     desk.goto(f"/console/products/{site.last}")
     prices: FilePayload = {"name": "prices.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7"}
     desk.locator("#files").set_input_files([prices])

@@ -71,6 +71,7 @@ def by_model(site: Site, *models: str) -> dict[str, dict[str, Any]]:
 def choose_folder(page: Page, folder: Path) -> None:
     page.goto("/console")
     page.get_by_role("button", name="Add many pictures").click()
+    expect(page.get_by_role("dialog", name="Add many pictures")).to_be_visible()
     page.get_by_label("Choose a folder").set_input_files(folder)
 
 
@@ -415,6 +416,7 @@ def test_the_table_is_accessible_and_fits_a_narrow_screen(
     page = context.new_page()
     page.goto("/console")
     page.locator("#bulk-open").click()
+    expect(page.locator("#bulk")).to_be_visible()
     assert violations(page) == []
     long = "x" * 90
     files = {
