@@ -20,7 +20,7 @@ def execute_when_free(
     ``busy_timeout``, and for every lock if the ``busy_timeout`` is 0.
 
     Args:
-        connection: in autocommit mode, or in a transaction that the statement ends.
+        connection: a connection in autocommit mode, or in a transaction that the statement ends.
         statement: one statement of SQL.
         timeout: how long to try, in seconds.
         values: the statement's parameters.

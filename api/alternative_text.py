@@ -114,7 +114,7 @@ def alt_of_form(values: Sequence[bytes]) -> str | None:
     """The alternative text of an upload; None if the form has none, or a blank one.
 
     Args:
-        values: of the fields ``alt``.
+        values: the values of the fields ``alt``.
 
     Raises:
         InvalidFields

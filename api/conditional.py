@@ -22,9 +22,9 @@ def make_conditional(
 
     Args:
         response: a 200 with an entity tag.
-        environ: of the request.
+        environ: the WSGI environment of the request.
         accept_ranges: whether a range is honoured.
-        length: of the whole content, in bytes.
+        length: the length of the whole content, in bytes.
 
     Raises:
         PreconditionFailed: If-Match does not name the entity tag.

@@ -177,7 +177,7 @@ def metrics_blueprint(
     """``GET /metrics``, and the counting of every request.
 
     Args:
-        token: that ``/metrics`` requires as a bearer token; empty: it answers this machine alone.
+        token: the bearer token that ``/metrics`` requires; empty: it answers this machine alone.
         count_failure: counts a wrong token of an address; raises TooManyFailures.
         totals: counts what all workspaces have.
         backlog: returns the length of the queue of purges; None if nothing is purged.

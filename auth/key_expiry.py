@@ -19,7 +19,7 @@ def end_of_day(day: date) -> datetime:
 
 
 def check_expiry(expires_at: datetime, at: datetime) -> None:
-    """Checks that a key that is made at a time may expire at another one.
+    """Checks the expiry of a key that is made at the time ``at``.
 
     Raises:
         ExpiryRefused

@@ -15,7 +15,7 @@ from catalog.ids import now
 #: A credential that is used constantly causes one write in this time, in seconds.
 _EVERY: Final = 300.0
 
-#: How many credentials are remembered before those that count no more are forgotten.
+#: If more credentials than these are remembered, those whose next use is recorded anyway are forgotten.
 _MOST: Final = 10_000
 
 log = logging.getLogger(__name__)

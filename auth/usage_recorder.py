@@ -25,8 +25,8 @@ from catalog.identity import Usage
 INTERVAL: Final = 15.0
 #: How often it counts what a workspace has stored, in seconds, for the record of the day.
 _COUNT_EVERY: Final = 60.0
-#: A count is used for so many times as long as it took, so that all counts together take a small part of the
-#: time of the catalog.
+#: A count is used for this multiple of the time that it took, so that all counts together take a small part
+#: of the time of the catalog.
 _TIMES: Final = 200
 _LONGEST: Final = 3600.0
 
@@ -64,7 +64,7 @@ class UsageRecorder:
             self._changed.add(workspace_id)
 
     def current(self, workspace_id: str) -> Usage:
-        """What a workspace has stored, as of now or a moment ago: the longer the count takes, the longer ago.
+        """What a workspace has stored, now or a moment ago. A count that takes longer is used for longer.
 
         Raises:
             CatalogUnavailable
@@ -100,7 +100,7 @@ class UsageRecorder:
             self._running.release()
 
     def finish(self) -> None:
-        """Records everything before the process ends, and counts what is stored though that is not due."""
+        """Records everything before the process ends, and counts what is stored even if that is not due."""
         with self._lock:
             self._next_count.clear()
             self._counted = {}

@@ -1,8 +1,8 @@
-"""Measures what one tenant notices while another one, or nobody in particular, attacks the server.
+"""Measures how one tenant is served while another tenant, or an anonymous client, attacks the server.
 
 The other tenant uploads, lists, reads a picture and asks for the server's health, one request of each kind at
-a time, first alone and then during each attack. The attacks come from eight addresses, so that the bound of
-the connections of one address is not all that holds. Attackers and server share the machine.
+a time, first alone and then during each attack. The attacks come from eight addresses, so that the limit
+of connections per address does not suffice to stop them. Attackers and server share the machine.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Attack:
     """One way to attack.
 
     Attributes:
-        name: for the table.
+        name: the name of its row in the table.
         connections: how many at a time.
         request: the bytes to send; ``NONCE`` becomes a random word each time.
         then: whether to read the answer, to hang up at once, or to hold the connection and do nothing.
@@ -82,7 +82,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the other tenant noticed, by kind of request, and the attackers' refusals."""
+    """How the other tenant was served, by kind of request, and the attackers' refusals."""
 
     attack: str
     times: dict[str, Times]
@@ -170,7 +170,7 @@ def _attacks(port: int, key: str, product: str, picture: str) -> list[Attack]:
 def _attack_once(attack: Attack, port: int, source: str, stop: float) -> tuple[bool, float]:
     """Returns whether the request was refused, and after how many seconds."""
     begun = time.monotonic()
-    nonce = secrets.token_hex(len(_NONCE) + 3)[: len(_NONCE)].encode()  # the length of the body stays
+    nonce = secrets.token_hex(len(_NONCE) + 3)[: len(_NONCE)].encode()  # the body keeps its length
     with socket.create_connection(
         ("127.0.0.1", port), timeout=_TIMEOUT, source_address=(source, 0)
     ) as connection:
@@ -195,7 +195,7 @@ def _attack(attack: Attack, port: int, stop: float, results: list[tuple[bool, fl
 
 
 def run_attack(attack: Attack, port: int, stop: float) -> tuple[int, float]:
-    """Attacks until ``stop`` (monotonic clock); returns the refusals and the slowest's seconds."""
+    """Attacks until ``stop`` (monotonic clock); returns the refusals and the seconds of the slowest one."""
     results: list[tuple[bool, float]] = []
     threads = [
         threading.Thread(target=_attack, args=(attack, port, stop, results, number))
@@ -265,7 +265,7 @@ def _repeat(ask: Callable[[], tuple[int, bytes]], times: Times, stop: float) -> 
 
 
 def _watch(tenant: Tenant, picture: str, products: list[str], seconds: float) -> dict[str, Times]:
-    """Asks for each kind of thing for so many seconds."""
+    """Sends requests of each kind for this many seconds."""
     small = encoded(640, 480, "JPEG")
     left = iter([product for product in products for _ in range(20)])
     kinds: dict[str, Callable[[], tuple[int, bytes]]] = {
@@ -285,7 +285,7 @@ def _watch(tenant: Tenant, picture: str, products: list[str], seconds: float) ->
 
 
 def _noise() -> bytes:
-    """A PNG larger than the buffers of a connection, which pixels at random make."""
+    """A PNG of random pixels, which is larger than the buffers of a connection."""
     source = random.Random(7)  # noqa: S311  # it makes no secret
     rows = b"".join(b"\0" + source.randbytes(3 * 1200) for _ in range(1200))
     start = png_header(1200, 1200)
@@ -293,7 +293,7 @@ def _noise() -> bytes:
 
 
 def measure(folder: Path, seconds: float = SECONDS) -> list[Row]:
-    """What the other tenant notices alone, and during each attack."""
+    """How the other tenant is served without an attack, and during each attack."""
     folder.mkdir(exist_ok=True)
     rows = []
     with gunicorn(folder, WEB_CONCURRENCY=str(WORKERS)) as server:

@@ -29,9 +29,9 @@ class Job:
     """The requests of the clients of one process.
 
     Attributes:
-        port: of the server, on the loopback interface.
+        port: the server's port on the loopback interface.
         heads: for each client, the heads of its requests, in order; it stops after the last.
-        body: of every request.
+        body: the body of every request.
         status: the expected status of every answer.
         start, stop: times of the monotonic clock, in seconds.
     """
@@ -61,7 +61,7 @@ class Outcome:
 
 
 def _receive(connection: socket.socket, status: int) -> None:
-    """Reads one answer, whose length its head tells."""
+    """Reads one answer, to the length that its head states."""
     answer = b""
     while b"\r\n\r\n" not in answer:
         piece = connection.recv(_HEAD)
@@ -75,7 +75,7 @@ def _receive(connection: socket.socket, status: int) -> None:
     has_content = found and status != HTTPStatus.NOT_MODIFIED
     missing = int(length.partition(b"\r\n")[0]) - len(content) if has_content else 0
     while missing > 0:
-        # Counted and thrown away by the kernel: tcp(7).
+        # The kernel counts these bytes and discards them: tcp(7).
         received = connection.recv_into(_UNUSED, min(missing, _RECEIVE), socket.MSG_TRUNC)
         if not received:
             raise ConnectionError("closed before the end of an answer")
@@ -131,7 +131,7 @@ class Load:
     """Processes that play clients, kept until the ``with`` block ends.
 
     Args:
-        max_clients: the most that ``run`` is asked for.
+        max_clients: the most clients that a call of ``run`` needs.
     """
 
     def __init__(self, max_clients: int) -> None:

@@ -1,8 +1,8 @@
 """Measures the CPU time of ``import folder`` beside that of the same uploads over HTTP by 4 clients.
 
-Run it as ``python -m bench.moving``. The import is counted whole, with the start of its process. Of the
-uploads only the server's processes are counted, not the clients. The rounds alternate, and their medians are
-compared.
+Run it as ``python -m bench.moving``. The import is counted whole, with the start of its process. For
+the uploads, only the server's processes are counted, and not the clients. The rounds alternate, and their
+medians are compared.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Cost:
 
 
 def numbered(data: bytes, number: int) -> bytes:
-    """The JPEG with another comment for each number, so that a product has no picture already."""
+    """The JPEG with a different comment for each number, so that no product already has the picture."""
     text = f"{number:06}".encode()
     return data[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2) + text + data[2:]
 

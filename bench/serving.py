@@ -71,10 +71,10 @@ class Way:
 
     Attributes:
         name: the row's name in the table.
-        port, path: of the URL.
+        port, path: the port and the path of the URL.
         pids: the processes that serve it, each with its descendants.
-        headers: of the request, besides its host.
-        status: of the answer.
+        headers: the header fields of the request, besides its host.
+        status: the expected status of the answer.
         rates: requests a second, by round.
         cpu: CPU seconds a request, by round.
         file_bytes: the bytes that the processes read through system calls for a request, by round.
@@ -132,7 +132,7 @@ def nginx(folder: Path, vetrina: Target, static_port: int, proxy_port: int) -> I
         site = site.replace(shipped, here)
     folder.mkdir()
     (folder / "site.conf").write_text(site)
-    # As root nginx runs its workers as another user, who may not read the folder.
+    # If root starts nginx, its workers run as another user, who may not read the folder.
     user = "user root;" if Path("/proc/self").stat().st_uid == 0 else ""
     main = _MAIN.format(folder=folder, workers=WORKERS, port=static_port, media=vetrina.media, user=user)
     (folder / "nginx.conf").write_text(main)

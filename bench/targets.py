@@ -33,7 +33,7 @@ class PeerUnavailable(Exception):
     """A peer can't run on this machine.
 
     Attributes:
-        name: of the peer.
+        name: the name of the peer.
         reason: part of a sentence that follows the name and a colon.
     """
 
@@ -49,8 +49,8 @@ class Target:
 
     Attributes:
         name: the server's name in the tables.
-        port: on the loopback interface.
-        pid: of the server's first process, the ancestor of the others.
+        port: the server's port on the loopback interface.
+        pid: the process id of the server's first process, the ancestor of the others.
         key: the API key.
         media: the folder of the stored files.
         new_products: creates this number of products and returns their ids.
@@ -204,7 +204,7 @@ def fastapi(folder: Path) -> Iterator[Target]:
         [sys.executable, "-m", "venv", str(environment)],
         [python, "-m", "pip", "install", *options],
     )
-    # Without a log line a request, which makes it faster.
+    # There is no log line for each request, which makes it faster.
     options = ["--host", "127.0.0.1", "--port", "{port}", "--workers", str(WORKERS), "--no-access-log"]
     command = [python, "-m", "uvicorn", "fastapi_app:app", *options]
     with _peer("FastAPI", command, folder) as target:

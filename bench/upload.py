@@ -49,7 +49,7 @@ class Row:
 
     Attributes:
         picture: the name of the picture.
-        size: of its file, in bytes.
+        size: the size of its file, in bytes.
         ours: seconds of Vetrina's worker.
         floor: seconds of the floor's worker.
         decode, small_decode: seconds of a bare decode, whole and at 1/8 (JPEG only).

@@ -42,14 +42,15 @@ class Image:
 
     Attributes:
         url: the public URL.
-        earlier_urls: those that it had before the server or the bucket got another address, oldest first.
+        earlier_urls: the URLs that the image had before the server or the bucket got another address, oldest
+            first.
         key: the storage key of a hosted image. None for an external URL, which has no other attribute but
             ``alt``.
         sha256: the hex digest of the bytes that the client sent.
         stored_sha256: the hex digest of the stored bytes, from which metadata may have been removed. None for
             images that were stored before it was recorded.
         content_type: the media type it is served with.
-        size: of the stored object, in bytes.
+        size: the size of the stored object, in bytes.
         width, height: in pixels, as a viewer sees the picture; as it is stored if ``orientation`` is None.
         created_at: UTC.
         metadata_removed: names of the kinds of metadata that were removed; None for images that were stored
@@ -232,7 +233,7 @@ class IdempotencyClaim:
 
     Attributes:
         workspace_id, key: the key that is claimed.
-        fingerprint: of the request. A request with another fingerprint is another request.
+        fingerprint: the fingerprint of the request. A request with another fingerprint is another request.
         token: distinguishes this claim from a later one of the same key.
         lease_until: from this time on, a request that has neither completed nor released the claim counts as
             dead.
@@ -268,7 +269,7 @@ class Catalog(Identities, DailyUsage, PurgeQueue, Protocol):
         """The product.
 
         Args:
-            workspace_id, product_id: of the product.
+            workspace_id, product_id: the ids of the workspace and of its product.
             for_change: whether ``update_product`` will compare the version. The product may then include a
                 change that a failover would undo.
 
@@ -398,11 +399,11 @@ class Catalog(Identities, DailyUsage, PurgeQueue, Protocol):
 
         Args:
             at: UTC.
-            limit: of records of each kind.
+            limit: the most records of each kind that are removed.
 
         Returns:
             How many ``idempotencyKeys``, ``apiKeys``, other ``credentials``, ``grants`` and ``usageDays``
-            were removed. None is left if all are 0.
+            were removed. If all numbers are 0, none is left.
         """
 
     def prepare(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a change of a product was, for its history: the same rules for every catalog."""
+"""Describes a change of a product for its history: the same rules for every catalog."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def change_between(before: Product, after: Product, at: datetime) -> Change | No
 
     Args:
         before: the version that is replaced.
-        after: the new one. Its version and its times do not count.
+        after: the new version. Its number and its times are not compared.
         at: UTC.
     """
     fields = [camel_case(name) for name in _FIELDS if _differ(getattr(before, name), getattr(after, name))]
@@ -81,7 +81,7 @@ def _of_images(before: Product, after: Product) -> tuple[list[str], list[Touched
     differs = {
         "imageUrls": before.image_urls != after.image_urls,
         "alt": bool(described),
-        # What the server itself has completed: the size, for example.
+        # The server itself has completed something, the size for example.
         "images": any(_details(old) != _details(new) for old, new in kept),
     }
     touches = ((added, Touch.ADDED), (removed, Touch.REMOVED), (described, Touch.DESCRIBED))

@@ -9,7 +9,8 @@ from typing import Final, Protocol
 
 from catalog.identity import Usage
 
-#: How long the record of a day is kept. A console shows 30 days, and carries on what an earlier day stored.
+#: How long the record of a day is kept. The console shows 30 days, and fills a day without a count from an
+#: earlier day.
 DAYS_KEPT_FOR: Final = timedelta(days=62)
 
 

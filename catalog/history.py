@@ -51,7 +51,7 @@ class Actor:
     """Who makes changes.
 
     Attributes:
-        name: of an API key, its label; of a command, its words, such as ``import folder``.
+        name: the label of an API key, or the words of a command, such as ``import folder``.
         credential_id: the API key or the token.
         user_id: the user on whose behalf the client acts.
         client_id: the app that acts for the user.
@@ -71,7 +71,7 @@ class TouchedImage:
     """An image that a change has added, removed or described.
 
     Attributes:
-        image_id: of a hosted image, the name of its object without the extension.
+        image_id: the name of a hosted image's object without the extension.
         url: the start of an external URL.
     """
 
@@ -97,7 +97,7 @@ class Change:
     images: tuple[TouchedImage, ...] = ()
 
 
-#: Code that serves no request was started by a command.
+#: The actor where none was set: a command, because code that serves no request was started by one.
 A_COMMAND: Final = Actor(kind=ActorKind.COMMAND)
 
 #: Who makes the changes of the current context.

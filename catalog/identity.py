@@ -67,8 +67,8 @@ class Usage:
 
     Attributes:
         products: archived ones included.
-        images: of all products, without those of external URLs.
-        bytes: of the stored objects of these images.
+        images: the images of all products, without external URLs.
+        bytes: the total size of the stored objects of these images.
     """
 
     products: int = 0

@@ -13,9 +13,9 @@ class Purge:
     """An entry of the queue.
 
     Attributes:
-        url: that the CDN must drop. A URL has at most one entry.
+        url: the URL that the CDN must drop. A URL has at most one entry.
         queued_at: UTC; when it was queued.
-        due_at: UTC; it is left alone before.
+        due_at: UTC; until then, the entry is left alone.
         attempts: how often the CDN was asked in vain.
     """
 
@@ -34,7 +34,7 @@ class Backlog:
 
 
 class PurgeQueue(Protocol):
-    """The queue. One process at a time works through it, which a lease makes sure of.
+    """The queue. A lease ensures that only one process at a time works through it.
 
     Every method may raise CatalogUnavailable, and those that write OutcomeUnknown.
     """
@@ -52,7 +52,7 @@ class PurgeQueue(Protocol):
         """Counts an attempt, and makes the entries due later, unless they were queued again meanwhile."""
 
     def purge_backlog(self) -> Backlog:
-        """How much waits."""
+        """The length of the queue, and the age of its oldest entry."""
 
     def lease_purges(self, holder: str, at: datetime, until: datetime) -> bool:
         """Gives the lease of the queue to ``holder``, or renews it, in one atomic step.

@@ -1,4 +1,4 @@
-"""``flask --app wsgi catalog prepare``: what a new version needs in the catalog, before its servers start."""
+"""``flask --app wsgi catalog prepare``: prepares the catalog for a new version, before its servers start."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Finding:
 
     Attributes:
         kind: what is wrong.
-        key: of the object.
+        key: the key of the object.
         detail: a sentence; empty if the kind says everything.
     """
 
@@ -200,7 +200,7 @@ class Check:
                 yield from findings
             elif image.stored_sha256 not in (None, digest):
                 yield Finding(Kind.DAMAGED, key, f"SHA-256 {digest}, and should have {image.stored_sha256}")
-            # Without metadata that was removed, the stored bytes are those that the client sent.
+            # If no metadata was removed, the stored bytes are those that the client sent.
             elif image.stored_sha256 is None and image.sha256 != digest:
                 with self._counting:
                     self.unverifiable += 1
@@ -285,7 +285,7 @@ def check_command(
     """The command.
 
     Args:
-        catalog: that references the objects of ``storage``.
+        catalog: the catalog that references the objects of ``storage``.
         storage: the configured backend.
         longest_request: returns the longest that a request of the server can take. Younger objects may
             belong to an upload in flight.

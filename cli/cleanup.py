@@ -32,7 +32,7 @@ def cleanup_command(
     """The command.
 
     Args:
-        catalog: that has the records.
+        catalog: the catalog that has the records.
         unused_clients_kept_for: how long a self-registered client is kept without a grant.
         purges: the queue of purges; None if nothing is purged.
     """

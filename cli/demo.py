@@ -110,8 +110,8 @@ def demo_command(catalog: Catalog, public_url: str, environ: Mapping[str, str]) 
     """The command that prepares the demo and prints how to try it.
 
     Args:
-        catalog: where the records are made.
-        public_url: of the server, without a slash at the end.
+        catalog: the catalog in which the records are made.
+        public_url: the public URL of the server, without a slash at the end.
         environ: the variables that another command needs to find the same stores.
     """
 

@@ -23,7 +23,7 @@ _INTERRUPTED = 130
 
 
 def _write(export: Export) -> int:
-    """Writes the export with a bar. Returns the number of problems, which are printed."""
+    """Writes the export and shows a progress bar. Prints the problems and returns their number."""
     problems = 0
     with tqdm(total=export.picture_count, unit=" pictures", disable=None, file=sys.stderr) as bar:
         for problem in export.run():

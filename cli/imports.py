@@ -1,4 +1,4 @@
-"""``flask --app wsgi import``: products and pictures from elsewhere. What its commands share."""
+"""``flask --app wsgi import``: products and pictures from elsewhere. Its commands share this module."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Work:
     Attributes:
         items: the products.
         pictures: how many pictures they have, for the bar.
-        problems: what is known before as not importable.
+        problems: what is known beforehand not to be importable.
     """
 
     items: Iterable[Item]
@@ -86,7 +86,7 @@ class Session:
 
     Args:
         services: the parts of the application.
-        workspace_id: that the items are for.
+        workspace_id: the workspace into which the items are imported.
         dry_run: whether the steps are printed as a table and nothing is written.
         as_json: whether one JSON object is printed instead of the table and the summary.
 

@@ -18,7 +18,7 @@ from cli.listing import json_option, print_list, seconds
 from cli.store_errors import Group
 
 _SCOPE: Final = click.Choice(sorted(ALL_SCOPES))
-#: Of the column of scopes.
+#: The width of the column of scopes, in characters.
 _WIDTH: Final = len(",".join(ALL_SCOPES))
 
 

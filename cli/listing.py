@@ -38,10 +38,10 @@ def print_list(
 
 
 class LongList:
-    """Prints one JSON object whose first member is a list that may be longer than the memory is large.
+    """Prints one JSON object whose first member is a list that may not fit into memory.
 
     Args:
-        name: of the member.
+        name: the name of this member.
     """
 
     def __init__(self, name: str) -> None:

@@ -28,7 +28,7 @@ from cli.stopping import STOPS, reason
 from cli.store_errors import Command
 from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 
-#: The source of the copies, by their target.
+#: The store from which images are copied, by the store to which they are copied.
 SOURCES: Final = {"disk": "r2", "r2": "disk"}
 
 #: How long the migration of one product is retried on conflicts with concurrent changes, in seconds.
@@ -75,7 +75,7 @@ class Migration:
         """Asks both stores whether they answer.
 
         Raises:
-            StorageUnavailable: a store does not.
+            StorageUnavailable: a store does not answer.
         """
         self._source.check()
         self._target.check()
@@ -145,8 +145,8 @@ class Migration:
         """Copies an object and compares the copy with it. Returns False if neither store has the object.
 
         Args:
-            key: of the object.
-            image: its record.
+            key: the key of the object.
+            image: the record of its image.
 
         Raises:
             StorageUnavailable: a store is unavailable, the original is damaged, or the copy differs.

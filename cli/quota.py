@@ -78,7 +78,7 @@ def _limit(given: str | int | None, before: int | None) -> int | None:
 
 
 def usage_object(usage: Usage, quota: Quota) -> dict[str, dict[str, int | None]]:
-    """What is stored and the most that may be, for JSON."""
+    """The usage and the quota of a workspace, for JSON."""
     return {
         name: {"used": getattr(usage, name), "quota": getattr(quota, name)}
         for name in ("products", "images", "bytes")

@@ -2,9 +2,9 @@
 
 The catalog stores the URL of each image as it was given out, because it also tells which store has the
 image (``cli/migrate.py``). After a change of PUBLIC_URL, or of the bucket's domain, the URLs of earlier
-images still have the old address. This command replaces it, and the image keeps the old URL beside it. Only
-the URL that the old address and the image's own key make up is replaced, and only if the configured store has
-the object: any other URL stays.
+images still have the old address. This command replaces it, and the image keeps the old URL beside it. A URL
+is replaced only if it consists of the old address and the image's own key, and if the configured store has
+the object. Any other URL stays.
 
 All URLs of a product change in one step, if the product still has the version that was read.
 """
@@ -40,7 +40,7 @@ class Rebase:
     """Replaces the address in the URLs of hosted images.
 
     Args:
-        catalog: that has the URLs.
+        catalog: the catalog that has the URLs.
         storage: the configured backend, whose URLs the images get.
         old: the URL spaces whose URLs are replaced.
         dry_run: whether the changes are only counted.
@@ -120,7 +120,8 @@ class Rebase:
 
 
 def old_spaces(old: str, media_prefix: str, storage: StorageBackend) -> list[PublicUrls]:
-    """The URL spaces of an earlier address: of the server with its prefix, and of a bucket without one.
+    """The URL spaces of an earlier address: with the prefix as a server has it, and without it as a bucket
+    has it.
 
     Args:
         old: the earlier PUBLIC_URL or R2_PUBLIC_URL.
@@ -128,7 +129,7 @@ def old_spaces(old: str, media_prefix: str, storage: StorageBackend) -> list[Pub
         storage: the configured backend.
 
     Raises:
-        UsageError: this is no such URL, or not an earlier one.
+        UsageError: ``old`` is not such a URL, or it is the current one.
     """
     parts = urlsplit(old)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
@@ -145,7 +146,7 @@ def rebase_command(catalog: Catalog, storage: StorageBackend, media_prefix: str)
     """The command.
 
     Args:
-        catalog: that has the URLs.
+        catalog: the catalog that has the URLs.
         storage: the configured backend.
         media_prefix: the path under PUBLIC_URL at which the server serves objects.
     """

@@ -1,9 +1,10 @@
 """``flask --app wsgi storage reclaim``: removes the images that ``storage migrate`` has left at its source.
 
 Nothing is removed while an image still has a URL of another store than the configured one. Then the objects
-of the source are read in the order of their keys. An object goes if an image has it, the URL of the image is
-that of the configured store, and that store has the same bytes. The sizes of such an image go too: they are
-made again. Every other object stays, and ``storage sweep`` looks after those that no image has.
+of the source are read in the order of their keys. An object is removed if it belongs to an image, the URL of
+the image is that of the configured store, and that store has the same bytes. The sizes of such an image are
+removed
+too: they are made again. Every other object stays; ``storage sweep`` removes those that belong to no image.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Reclaimed:
 
     Attributes:
         images, sizes: how many were removed.
-        size: of these, in bytes.
+        size: the bytes of the removed objects.
         unreferenced: how many objects were left because no image has them.
         problems: a sentence for each other object that was left.
     """
@@ -54,8 +55,8 @@ class Reclaim:
     """Removes the objects of ``source`` that ``target`` has too.
 
     Args:
-        catalog: that references the objects of ``target``.
-        source: from which objects are removed.
+        catalog: the catalog that references the objects of ``target``.
+        source: the store from which objects are removed.
         target: the configured backend.
         dry_run: whether objects are only counted.
     """
@@ -178,7 +179,7 @@ def _require_safe(run: Reclaim, source: str, target: str, *, dry_run: bool) -> N
     """Checks that no image is used from the source, and that removals from it don't reach the target.
 
     Raises:
-        ClickException: they may.
+        ClickException: an image may be used from the source, or both are the same store.
     """
     images, products = run.count_due()
     if images:
@@ -236,9 +237,9 @@ def reclaim_command(
     """The command.
 
     Args:
-        catalog: that references the images.
+        catalog: the catalog that references the images.
         storage: the configured backend.
-        make_storage: returns the backend of a name, for that of the settings the configured one.
+        make_storage: returns the backend with a name; for the name in the settings, the configured backend.
     """
 
     @click.command("reclaim")

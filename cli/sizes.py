@@ -24,7 +24,7 @@ from turns import ServerBusy, ShareUsed
 
 #: The sizes that are made at a time.
 _JOBS: Final = os.cpu_count() or 1
-#: The pause before a size is tried again for which there was no memory, in seconds.
+#: The seconds after which a size is tried again if there was no memory for it.
 _PAUSE: Final = 0.5
 
 
@@ -33,8 +33,8 @@ class Making:
 
     Args:
         catalog, storage: the stores of records and objects.
-        sizes: of their images.
-        workspace_id: whose images; empty: those of all workspaces.
+        sizes: makes the sizes of images.
+        workspace_id: the workspace whose images get their sizes; empty: all workspaces.
         width: the only width to make; None: all.
 
     Attributes:
@@ -193,9 +193,9 @@ def sizes_commands(catalog: Catalog, storage: StorageBackend, sizes: Sizes) -> c
     """The commands that look after the sizes of images.
 
     Args:
-        catalog: that references the images.
+        catalog: the catalog that references the images.
         storage: the configured backend.
-        sizes: of the images.
+        sizes: makes the sizes of images.
     """
 
     @click.group("sizes", cls=Group)

@@ -28,9 +28,9 @@ def storage_commands(
     """The commands that look after the stored images.
 
     Args:
-        catalog: that references the images.
+        catalog: the catalog that references the images.
         storage: the configured backend.
-        make_storage: returns the backend of a name, ``disk`` or ``r2``; raises a ClickException if a
+        make_storage: returns the backend with a name, ``disk`` or ``r2``; raises a ClickException if a
             setting is missing.
         longest_request: returns the longest that a request of the server can take.
         media_prefix: the path under PUBLIC_URL at which the server serves objects.

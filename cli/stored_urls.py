@@ -23,7 +23,7 @@ class StoredUrls:
     """The stored URLs of hosted images.
 
     Attributes:
-        catalog: that has the URLs.
+        catalog: the catalog that has the URLs.
         storage: the configured backend.
         hosts: the URL spaces of this server, those of the other store included.
         media_prefix: the path under PUBLIC_URL at which the server serves objects.

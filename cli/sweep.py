@@ -62,7 +62,7 @@ def _require_own_catalog(catalog: Catalog, storage: StorageBackend, stored: str)
     CATALOG_URL must not cost all images.
 
     Args:
-        catalog, storage: to compare.
+        catalog, storage: the stores that are compared.
         stored: the id of a workspace whose images are stored.
 
     Raises:
@@ -166,8 +166,8 @@ class _Removed:
         """Removes, or only lists, what the run finds.
 
         Args:
-            run: finds it.
-            show: is called with the key of each object.
+            run: finds the objects.
+            show: called with the key of each object.
             dry_run: whether nothing is removed.
 
         Raises:
@@ -201,7 +201,7 @@ def sweep_command(
     """The command.
 
     Args:
-        catalog: that references the objects of ``storage``.
+        catalog: the catalog that references the objects of ``storage``.
         storage: the configured backend.
         longest_request: returns the longest that a request of the server can take. A shorter grace period
             needs ``--offline``.

@@ -86,7 +86,7 @@ class Deletion:
                 click.echo(f"{self.objects} objects removed", err=True)
 
     def _delete(self, info: ObjectInfo) -> bool:
-        """Deletes an object; returns whether the store has let it go."""
+        """Deletes an object; returns False if a lock of the store keeps it."""
         try:
             self.storage.delete(info.key)
         except ObjectLocked as error:

@@ -21,7 +21,7 @@ class Bar:
 
     Attributes:
         value: what the bar shows; None if it is not known.
-        x, y, height: of the rectangle, whose width is ``BAR``.
+        x, y, height: the position and the height of the rectangle, whose width is ``BAR``.
     """
 
     day: date
@@ -36,7 +36,7 @@ class Plot:
     """The bars of some days, in order.
 
     Attributes:
-        width: of the picture; its height is ``HEIGHT``.
+        width: the width of the picture; its height is ``HEIGHT``.
         highest: the first bar with the largest value; None if there is nothing above 0.
     """
 

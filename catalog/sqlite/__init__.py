@@ -34,7 +34,7 @@ class SQLiteCatalog(
     """A catalog in the SQLite file at ``path``; the file and its folder are created at first use.
 
     Args:
-        path: of the database.
+        path: the path of the database.
         busy_timeout: how long a write waits for other writers, in seconds.
     """
 

@@ -62,7 +62,7 @@ class SQLiteConnections:
     """The connections to one file.
 
     Args:
-        path: of the database; the file and its folder are created at first use.
+        path: the path of the database; the file and its folder are created at first use.
         busy_timeout: how long a write waits for other writers, in seconds.
     """
 

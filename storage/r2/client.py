@@ -66,7 +66,7 @@ class S3Settings:
 
     Attributes:
         endpoint_url: the URL of the S3 API, without the bucket.
-        session_token: of temporary credentials; empty for others.
+        session_token: the session token of temporary credentials; empty for others.
         region: the region that requests are signed for. R2's is ``auto``.
         addressing_style: ``path``: the bucket is in the path of a URL, or ``virtual``: in its host name.
         checksum: how an upload states its digest: ``sha256`` (``x-amz-checksum-sha256``) or ``md5``
@@ -152,7 +152,7 @@ class S3Calls:
         """Makes an attempt, and a second one if the failure of the first is transient and time is left.
 
         Args:
-            deadline: of the call.
+            deadline: the deadline of the call.
             what: the action, in words for the message of an error.
             attempt: makes the request.
 

@@ -79,7 +79,7 @@ def decode_bytes(stream: memoryview, width: int, height: int, budget: WorkBudget
 
     Args:
         stream: the bitstream without its header of 5 bytes; in ALPH it has none (section 2.7.1.2).
-        width, height: of the picture, in pixels.
+        width, height: the dimensions of the picture, in pixels.
         budget: what is left of the file's budget.
     """
     blocks = _subsampled(width, _MIN_BLOCK_BITS) * _subsampled(height, _MIN_BLOCK_BITS)
