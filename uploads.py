@@ -175,7 +175,7 @@ class Uploads:
     def remove(
         self, workspace_id: str, product_id: str, index: int, *, expected_version: int | None
     ) -> tuple[Product, Image]:
-        """Removes the image at a zero-based index, and its object and sizes if it is one of ours.
+        """Removes the image at a zero-based index, and its object and sizes if this server stores it.
 
         Returns:
             The product after the removal, and the removed image.

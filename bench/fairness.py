@@ -315,7 +315,7 @@ def measure(folder: Path, seconds: float = SECONDS) -> list[Row]:
 
 
 def _products(tenant: Tenant, seconds: float) -> list[str]:
-    """Enough products for the uploads of so many seconds."""
+    """Enough products for the uploads of this many seconds."""
     return [tenant.new_product() for _ in range(int(seconds * 50 / 20) + 1)]
 
 

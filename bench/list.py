@@ -204,7 +204,7 @@ def new_workspace(catalog: Catalog) -> Workspace:
 
 
 def main() -> None:
-    # In the working folder, not the temporary one: that may be memory, where syncing costs nothing.
+    # The folder is not the temporary one, which may be in memory, where a sync costs nothing.
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as name, ExitStack() as stack:
         folder = Path(name).resolve()
         if sys.argv[1:] == ["mongodb"]:

@@ -136,7 +136,7 @@ class Load:
 
     def __init__(self, max_clients: int) -> None:
         workers = -(-max_clients // CLIENTS_A_PROCESS)
-        # Not forked: a fork of a process with threads could keep their locks for ever.
+        # The processes are spawned: a fork of a process with threads could keep their locks for ever.
         self._pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
     def __enter__(self) -> Self:
@@ -148,7 +148,7 @@ class Load:
     def run(
         self, port: int, heads: Sequence[Sequence[bytes]], body: bytes, *, status: int, seconds: float
     ) -> Outcome:
-        """Sends from ``len(heads)`` clients at once for so many seconds.
+        """Sends from ``len(heads)`` clients at once for this many seconds.
 
         Raises:
             RuntimeError: a request was answered otherwise, or not at all.

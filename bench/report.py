@@ -298,7 +298,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round of each, to try it")
     quick = parser.parse_args().quick
-    # Not in the temporary folder, which may be in memory, where a sync costs nothing.
+    # The temporary folder is not used: it may be in memory, where a sync costs nothing.
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as folder:
         text = document(Path(folder).resolve(), quick=quick)
     DOCUMENT.write_text(text)

@@ -17,7 +17,7 @@ MAX_CHANGES: Final = 50
 
 
 class ActorKind(StrEnum):
-    """By what means a change was made."""
+    """The means by which a change was made."""
 
     API_KEY = "apiKey"
     APP = "app"

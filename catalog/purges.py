@@ -16,7 +16,7 @@ class Purge:
         url: the URL that the CDN must drop. A URL has at most one entry.
         queued_at: UTC; when it was queued.
         due_at: UTC; until then, the entry is left alone.
-        attempts: how often the CDN was asked in vain.
+        attempts: how often the CDN was asked without success.
     """
 
     url: str

@@ -20,7 +20,7 @@ def catalog_commands(catalog: Catalog) -> click.Group:
         """Build indexes and update records of earlier versions, however long it takes.
 
         Servers of this version do it by themselves, beside the requests. Run this when no server of an
-        earlier version is left: it also removes what only those needed.
+        earlier version is left: it also removes what only earlier versions needed.
         """
         try:
             for step in catalog.prepare():

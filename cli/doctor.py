@@ -169,7 +169,7 @@ def _problem(check: Callable[[], None]) -> str:
 
 def _examine_storage(storage: StorageBackend, transformations: str) -> Iterator[tuple[str, str]]:
     """Yields the name of each check of the store and its failure, if any."""
-    # Not among the keys of products. If a crash leaves the object, the sweep removes it.
+    # This key is not among those of products. If a crash leaves the object, the sweep removes it.
     key = f"doctor/{secrets.token_hex(16)}.png"
     deleted = False
     try:

@@ -190,7 +190,7 @@ def _clear_command(storage: StorageBackend, sizes: Sizes) -> click.Command:
 
 
 def sizes_commands(catalog: Catalog, storage: StorageBackend, sizes: Sizes) -> click.Group:
-    """The commands that look after the sizes of images.
+    """The commands that make and remove the sizes of images.
 
     Args:
         catalog: the catalog that references the images.

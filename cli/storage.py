@@ -1,4 +1,4 @@
-"""``flask --app wsgi storage``: commands that look after the stored images."""
+"""``flask --app wsgi storage``: commands that maintain the stored images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def storage_commands(
     longest_request: Callable[[], timedelta],
     media_prefix: str,
 ) -> click.Group:
-    """The commands that look after the stored images.
+    """The commands that maintain the stored images.
 
     Args:
         catalog: the catalog that references the images.

@@ -61,7 +61,7 @@ _INDEXES: Final = {
     (True, True): "products_by_category_and_status",
 }
 
-# Not LIKE, which has wildcards and folds ASCII only.
+# LIKE is not used: it has wildcards and folds ASCII only.
 _CONTAINS: Final = "(instr(folded_name, ?) OR instr(folded_model, ?))"
 
 #: The conditions of the partial indexes ``products_missing_alt`` and ``products_missing_images``, in exactly
