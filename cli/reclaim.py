@@ -3,8 +3,8 @@
 Nothing is removed while an image still has a URL of another store than the configured one. Then the objects
 of the source are read in the order of their keys. An object is removed if it belongs to an image, the URL of
 the image is that of the configured store, and that store has the same bytes. The sizes of such an image are
-removed
-too: they are made again. Every other object stays; ``storage sweep`` removes those that belong to no image.
+removed too: they are made again. Every other object stays; ``storage sweep`` removes those that belong to no
+image.
 """
 
 from __future__ import annotations
