@@ -3,6 +3,7 @@
 import { textOf } from "./alternative_text.js";
 import { say } from "./api.js";
 import { made, removedInShort } from "./facts.js";
+import { time } from "./history.js";
 import { showSmall } from "./sources.js";
 import { prepareToolbar } from "./tools.js";
 
@@ -109,7 +110,7 @@ export class Grid {
     buttonOf(item, "later")?.setAttribute("aria-disabled", String(place === count - 1));
   }
 
-  // The alternative text, what was removed from the file, and how the picture was made.
+  // The alternative text, what was removed from the file, how the picture was made, and since when it is here.
   #describe(item, entry, place) {
     const { image } = entry;
     item.querySelector("img").alt = this.alt(entry);
@@ -117,6 +118,9 @@ export class Grid {
     item.querySelector(".alt-text").textContent = this.#texts ? this.#texts.captionOf(entry) : textOf(image);
     showFact(item.querySelector(".removed"), removedInShort(image));
     showFact(item.querySelector(".made"), image.digitalSourceType && made(image.digitalSourceType));
+    const added = item.querySelector(".added");
+    added.hidden = !image.createdAt;
+    if (image.createdAt) added.querySelector("span").replaceChildren(time(image.createdAt));
     if (!this.#texts) return;
     const name = say("altOf", { number: place + 1 });
     item.querySelector(".caption .unseen").textContent = `${name}: `;

@@ -1,4 +1,4 @@
-// The history of a product: its last changes, loaded when the panel is opened.
+// The history of a product and of each of its pictures: the last changes, loaded when they are shown.
 
 import { Problem, call, say } from "./api.js";
 import { language } from "./facts.js";
@@ -19,8 +19,7 @@ export function makeHistory(panel, productId) {
     shown = version;
     panel.setAttribute("aria-busy", "true");
     try {
-      const response = await call("GET", `/products/${productId}/history`);
-      const { items } = (await response.json()).data;
+      const items = await changesOf(productId);
       list.replaceChildren(...items.map(entry));
       note.textContent = items.length ? "" : say("history.none");
     } catch (problem) {
@@ -37,6 +36,48 @@ export function makeHistory(panel, productId) {
     wanted = updatedAt;
     if (panel.open && wanted !== shown && !panel.hasAttribute("aria-busy")) load();
   };
+}
+
+async function changesOf(productId) {
+  const response = await call("GET", `/products/${productId}/history`);
+  return (await response.json()).data.items;
+}
+
+// Shows what the history says of one picture in a list. An element around it is hidden if there is nothing.
+export class PictureHistory {
+  #productId;
+  #version = null;
+  #changes = null; // a promise of the changes of #version
+
+  constructor(productId) {
+    this.#productId = productId;
+  }
+
+  // The time of the product's last change: an earlier answer is out of date.
+  set version(updatedAt) {
+    if (updatedAt !== this.#version) this.#changes = null;
+    this.#version = updatedAt;
+  }
+
+  async show(image, list) {
+    list.replaceChildren();
+    list.parentElement.parentElement.hidden = true;
+    list.dataset.url = image.url;
+    this.#changes ??= changesOf(this.#productId);
+    const changes = await this.#changes.catch(() => []); // the rest of the view does not need it
+    if (list.dataset.url !== image.url) return; // another picture is shown by now
+    const rows = changes.map((change) => lineOf(change, image)).filter(Boolean);
+    list.replaceChildren(...rows);
+    list.parentElement.parentElement.hidden = !rows.length;
+  }
+}
+
+function lineOf({ at, images, actor }, { url }) {
+  const found = images.find((image) => image.url === url || (image.imageId && url.includes(`/${image.imageId}.`)));
+  if (!found) return null;
+  const line = document.createElement("li");
+  line.append(`${say(`history.${found.change}`)} `, who(actor), " · ", time(at));
+  return line;
 }
 
 function entry({ at, action, fields, images, actor, requestId }) {
@@ -77,7 +118,7 @@ function who({ kind, name, email, userId }) {
 }
 
 // "3 minutes ago" for a change of the last day, otherwise the date and the time, which are its title in any case.
-function time(at) {
+export function time(at) {
   const element = document.createElement("time");
   const moment = new Date(at);
   const exact = new Intl.DateTimeFormat(language, { dateStyle: "long", timeStyle: "short" }).format(moment);

@@ -9,7 +9,7 @@ import { makeDetails } from "./details.js";
 import { takeFiles } from "./file_sources.js";
 import { makeFillToggle } from "./fill.js";
 import { Grid, buttonOf } from "./grid.js";
-import { makeHistory } from "./history.js";
+import { PictureHistory, makeHistory } from "./history.js";
 import { Pictures } from "./pictures.js";
 import { Selection, download } from "./selection.js";
 import { isDragging, makeSortable } from "./sorting.js";
@@ -41,6 +41,7 @@ const grid = new Grid(list, {
   selection,
 });
 const showHistory = makeHistory(byId("history"), product.dataset.id);
+const pictureHistory = new PictureHistory(product.dataset.id);
 const showDetails = makeDetails({ pictures, mayWrite, announce, toasts, tell });
 const viewer = makeViewer(byId("viewer"), {
   pictures,
@@ -50,6 +51,7 @@ const viewer = makeViewer(byId("viewer"), {
   texts,
   remove: (entry) => changes.delete([entry]),
   toasts: byId("toasts"),
+  history: pictureHistory,
 });
 
 function makeSelection() {
@@ -100,6 +102,7 @@ function show() {
   if (pictures.product) {
     showDetails(pictures.product);
     showHistory(pictures.product.updatedAt);
+    pictureHistory.version = pictures.product.updatedAt;
   }
   const entries = pictures.visible;
   texts?.offerLanguagesOf(entries);

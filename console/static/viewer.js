@@ -7,7 +7,7 @@ import { Zoom } from "./zoom.js";
 
 const PAN_PX = 80;
 
-export function makeViewer(dialog, { pictures, alt, copy, closed, texts, remove, toasts }) {
+export function makeViewer(dialog, { pictures, alt, copy, closed, texts, remove, toasts, history }) {
   const image = dialog.querySelector("img");
   const field = dialog.querySelector("textarea");
   const button = (name) => dialog.querySelector(`[data-do="${name}"]`);
@@ -105,6 +105,7 @@ export function makeViewer(dialog, { pictures, alt, copy, closed, texts, remove,
       row.hidden = text === undefined;
       if (text) row.querySelector("dd").textContent = text;
     }
+    history.show(shown.image, dialog.querySelector(".picture-history"));
     for (const name of ["previous", "next"]) button(name).hidden = entries.length < 2;
   }
 

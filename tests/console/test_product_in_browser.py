@@ -150,6 +150,13 @@ def test_the_history_says_who_has_changed_what_and_follows_changes(page: Page, s
     expect(pictures(page)).to_have_count(2)
     expect(entries).to_have_count(3)
     expect(entries.first).to_contain_text(f"Picture added.{EMAIL}")
+    expect(page.locator("#pictures .added time")).to_have_text([re.compile("now|ago")] * 2)
+    page.get_by_role("link", name="View picture 2 in full size").click()
+    view = page.get_by_role("dialog", name="Picture in full size")
+    expect(view.locator(".picture-history li")).to_have_text([re.compile(f"Picture added. {EMAIL} · ")])
+    page.keyboard.press("ArrowLeft")
+    expect(view.locator(".picture-history li")).to_have_text([re.compile("Picture added. An API key · ")])
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Archive").click()
     expect(entries.first).to_contain_text("Product archived.")
     history = site.api("GET", f"/products/{product['_id']}/history")["data"]["items"]
