@@ -300,3 +300,56 @@ def test_the_queue_survives_a_reload_and_no_two_tabs_send_the_same_file(page: Pa
     page.reload()
     expect(pictures(page)).to_have_count(4)
     expect(page.locator("#uploads")).to_be_hidden()
+
+
+#: Drops what a browser gives for a picture that is dragged from another page: its HTML and an address.
+DROP = """html => {
+  const data = new DataTransfer();
+  data.setData("text/html", html);
+  data.setData("text/uri-list", "https://shop.example/product");
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_a_picture_is_dropped_from_another_page_if_its_server_lets_everyone_read_it(
+    page: Page, site: Site
+) -> None:
+    product = site.new_product()
+    open_product(page, product)
+    everyone = {"Access-Control-Allow-Origin": "*"}
+    page.route(
+        "https://cdn.example/open.jpg",
+        lambda route: route.fulfill(body=jpeg(70, 50), content_type="image/jpeg", headers=everyone),
+    )
+    page.evaluate(DROP, '<a href="/x"><img src="https://cdn.example/open.jpg"></a>')
+    expect(page.locator(".toast")).to_contain_text("open.jpg was copied from the other page as JPEG: 70 × 50")
+    expect(pictures(page)).to_have_count(1)
+    page.evaluate(DROP, '<img src="ftp://cdn.example/closed.jpg">')
+    expect(page.locator(".toast").last).to_contain_text("The browser may not read this picture")
+    expect(pictures(page)).to_have_count(1)
+
+
+def test_files_that_wait_are_forgotten_when_the_user_signs_out(browser: Browser, site: Site) -> None:
+    context = browser.new_context(base_url=site.server.url, locale="en-GB")
+    with site.server.catalog() as catalog:
+        user = new_user(catalog, catalog.get_workspace(site.workspace_id), Role.EDITOR)
+        session = new_session(catalog, user)
+    context.add_cookies([{"name": "vetrina_session", "value": session, "url": site.server.url}])
+    page = context.new_page()
+    open_product(page, site.new_product())
+    hold_uploads(page)
+    choose(page, a_file("front.jpg", jpeg()))
+    expect(page.locator(".upload.sending")).to_have_count(1)
+    with page.expect_navigation():
+        page.evaluate("document.querySelector('form[action=\"/console/sign-out\"]').requestSubmit()")
+    kept = page.evaluate(
+        """() => new Promise((done) => {
+          const opening = indexedDB.open("vetrina-uploads", 1);
+          opening.onsuccess = () => {
+            const counting = opening.result.transaction("files").objectStore("files").count();
+            counting.onsuccess = () => done(counting.result);
+          };
+        })"""
+    )
+    assert kept == 0
+    context.close()
