@@ -480,9 +480,10 @@ def test_a_missing_bucket_is_no_missing_object(moto: str) -> None:
 @pytest.mark.parametrize("answer", [error(404), error(404, "NoSuchKey")])
 def test_an_object_is_not_found_with_and_without_a_body_that_says_so(answer: Answer) -> None:
     with scripted(answer) as s3:
+        storage = r2_storage(s3.url, read_timeout=10, deadline=20)
         with pytest.raises(ObjectNotFound):
-            read(r2_storage(s3.url), new_key())
-        r2_storage(s3.url).delete(new_key())
+            read(storage, new_key())
+        storage.delete(new_key())
 
 
 @pytest.mark.parametrize("call", ["put", "list", "check"])
