@@ -31,7 +31,7 @@ def display_sizes_command(catalog: Catalog, storage: StorageBackend) -> click.Co
             if dry_run:
                 count = sizes.count()
                 text = f"{count} images have no display size."
-                click.echo(json.dumps({"images": count}) if as_json else text)
+                click.echo(json.dumps({"images": count, "failed": 0}) if as_json else text)
                 return
             for problem in sizes.run():
                 click.echo(problem, err=True)
@@ -39,7 +39,7 @@ def display_sizes_command(catalog: Catalog, storage: StorageBackend) -> click.Co
         finally:
             catalog.close()
         text = f"{sizes.completed} images have their display size now, {failed} failed."
-        click.echo(json.dumps({"completed": sizes.completed, "failed": failed}) if as_json else text)
+        click.echo(json.dumps({"images": sizes.completed, "failed": failed}) if as_json else text)
         if failed:
             raise SystemExit(1)
 

@@ -14,7 +14,7 @@ from catalog.errors import CredentialNotFound, WorkspaceNotFound
 from catalog.identity import COMMAND_LINE, Credential
 from catalog.ids import now
 from cli.expiry import Expiry
-from cli.listing import json_option, print_list, seconds
+from cli.listing import json_object_option, json_option, print_list, print_result, seconds
 from cli.store_errors import Group
 
 _SCOPE: Final = click.Choice(sorted(ALL_SCOPES))
@@ -49,13 +49,15 @@ def key_commands(catalog: Catalog) -> click.Group:
         help="When the key expires: 90d from now on, 2027-01-31 (until the end of the day), or "
         "2027-01-31T12:00Z, in UTC. Without it, never.",
     )
-    def create(
+    @json_object_option
+    def create(  # noqa: PLR0913  # click passes each option
         workspace_id: str,
         label: str,
         scopes: tuple[str, ...],
         expires_at: datetime | None,
         *,
         read_only: bool,
+        as_json: bool,
     ) -> None:
         """Create an API key and print it. It is not shown again."""
         if read_only and scopes:
@@ -68,7 +70,7 @@ def key_commands(catalog: Catalog) -> click.Group:
             catalog.create_credential(credential)
         except WorkspaceNotFound:
             raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
-        click.echo(secret)
+        print_result({"key": secret, **_fields(credential, {})}, secret, as_json=as_json)
 
     _add_listing(group, catalog)
     return group

@@ -1,4 +1,4 @@
-"""How commands print: a line for each item, or JSON."""
+"""How commands print: text, or JSON."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ def print_list(
     else:
         for item in items:
             click.echo(line(item))
+
+
+def print_result(fields: Mapping[str, object], text: str, *, as_json: bool) -> None:
+    """Prints what a command has made to standard output.
+
+    Args:
+        fields: the members of the JSON object.
+        text: the same for people and shell scripts.
+        as_json: whether the JSON object is printed.
+    """
+    click.echo(json.dumps(fields, indent=2, ensure_ascii=False) if as_json else text)
 
 
 class LongList:

@@ -200,6 +200,12 @@ def _run(migration: Migration, images: int, jobs: int) -> None:
             bar.update(count)
 
 
+def _json(images: int, products: int, failed: int = 0, stopped: str = "") -> str:
+    """What is printed with --json. A dry run counts what has to be copied, a run what it has copied."""
+    counts = {"images": images, "products": products, "failed": failed}
+    return json.dumps({**counts, "stopped": stopped or None})
+
+
 def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBackend]) -> click.Command:
     """The command."""
 
@@ -221,15 +227,14 @@ def migrate_command(catalog: Catalog, make_storage: Callable[[str], StorageBacke
             images, products = migration.count()
             if dry_run:
                 text = f"{images} images of {products} products have to be copied to {target}."
-                click.echo(json.dumps({"images": images, "products": products}) if as_json else text)
+                click.echo(_json(images, products) if as_json else text)
                 return
             _run(migration, images, jobs)
         except STOPS as error:
             click.echo(f"\nStopped: {reason(error)}. Run it again to continue.", err=True)
             stopped = reason(error)
         if as_json:
-            counts = {"copied": migration.copied, "products": migration.changed, "failed": migration.failed}
-            click.echo(json.dumps({**counts, "stopped": stopped or None}))
+            click.echo(_json(migration.copied, migration.changed, migration.failed, stopped))
         elif not dry_run:
             click.echo(
                 f"{migration.copied} images copied to {target}, {migration.changed} products changed, "

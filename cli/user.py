@@ -10,9 +10,9 @@ from auth.links import Links, link_url, new_invitation, new_reset
 from auth.passwords import PasswordRefused, hash_password
 from catalog.base import Catalog
 from catalog.errors import DuplicateEmail, UserNotFound, WorkspaceNotFound
-from catalog.identity import COMMAND_LINE, Role, User, normalized_email
+from catalog.identity import COMMAND_LINE, Credential, Role, User, normalized_email
 from catalog.ids import new_id, now
-from cli.listing import json_option, print_list, seconds
+from cli.listing import json_object_option, json_option, print_list, print_result, seconds
 from cli.store_errors import Group
 
 _password_stdin = click.option(
@@ -41,7 +41,8 @@ def user_commands(catalog: Catalog, public_url: str) -> click.Group:
     @_workspace
     @_role
     @_password_stdin
-    def create(email: str, workspace_id: str, role: str, *, password_stdin: bool) -> None:
+    @json_object_option
+    def create(email: str, workspace_id: str, role: str, *, password_stdin: bool, as_json: bool) -> None:
         """Create a user who signs in with EMAIL and a password, and print the id."""
         user = User(
             id=new_id(),
@@ -58,7 +59,7 @@ def user_commands(catalog: Catalog, public_url: str) -> click.Group:
             raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
         except DuplicateEmail:
             raise click.ClickException(f"The user {user.email} already exists.") from None
-        click.echo(user.id)
+        print_result(_fields(user), user.id, as_json=as_json)
 
     _add_listing(group, catalog)
     _add_links(group, catalog, public_url)
@@ -82,7 +83,8 @@ def _add_links(group: click.Group, catalog: Catalog, public_url: str) -> None:
     @click.argument("email")
     @_workspace
     @_role
-    def invite(email: str, workspace_id: str, role: str) -> None:
+    @json_object_option
+    def invite(email: str, workspace_id: str, role: str, *, as_json: bool) -> None:
         """Print a link with which EMAIL becomes a user and chooses a password.
 
         It works once, for 7 days, and is not shown again. An earlier link for EMAIL stops working.
@@ -95,11 +97,12 @@ def _add_links(group: click.Group, catalog: Catalog, public_url: str) -> None:
             links.store(link)
         except WorkspaceNotFound:
             raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
-        click.echo(link_url(public_url, secret))
+        _print_link(link_url(public_url, secret), link, as_json=as_json)
 
     @group.command()
     @click.argument("email")
-    def reset(email: str) -> None:
+    @json_object_option
+    def reset(email: str, *, as_json: bool) -> None:
         """Print a link with which the user EMAIL chooses a new password.
 
         It works once, for a day, and is not shown again. An earlier link for EMAIL stops working.
@@ -109,7 +112,7 @@ def _add_links(group: click.Group, catalog: Catalog, public_url: str) -> None:
             raise click.ClickException(f"The user {user.email} is disabled.")
         secret, link = new_reset(user, created_by=COMMAND_LINE)
         links.store(link)
-        click.echo(link_url(public_url, secret))
+        _print_link(link_url(public_url, secret), link, as_json=as_json)
 
 
 def _add_changes(group: click.Group, catalog: Catalog) -> None:
@@ -166,6 +169,16 @@ def _fields(user: User) -> dict[str, object]:
     }
 
 
+def _print_link(url: str, link: Credential, *, as_json: bool) -> None:
+    fields = {
+        "link": url,
+        "workspaceId": link.workspace_id,
+        "email": link.label,
+        "expiresAt": seconds(link.expires_at),
+    }
+    print_result(fields, url, as_json=as_json)
+
+
 def _line(user: User) -> str:
     created = seconds(user.created_at)
     return f"{user.id}  {user.workspace_id}  {user.role:<6}  {_state(user):<8}  {created}  {user.email}"
@@ -196,7 +209,7 @@ def _new_password_hash(email: str, *, from_stdin: bool) -> str:
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     else:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     try:
         return hash_password(password, email)
     except PasswordRefused as error:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
+from cli.listing import json_object_option, print_result
 from version import VERSION
 
 
 @click.command("version")
-def version_command() -> None:
+@json_object_option
+def version_command(*, as_json: bool) -> None:
     """Print the version of Vetrina."""
-    click.echo(VERSION)
+    print_result({"version": VERSION}, VERSION, as_json=as_json)

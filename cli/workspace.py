@@ -10,7 +10,7 @@ from catalog.base import Catalog
 from catalog.errors import WorkspaceNotFound
 from catalog.identity import Plan, Usage, Workspace
 from catalog.ids import new_id, now
-from cli.listing import json_option, print_list, seconds
+from cli.listing import json_object_option, json_option, print_list, print_result, seconds
 from cli.quota import quota_command, usage_object, usage_text
 from cli.store_errors import Group
 from cli.workspace_delete import workspace_delete_command
@@ -36,10 +36,12 @@ def workspace_commands(catalog: Catalog, storage: StorageBackend) -> click.Group
     @group.command()
     @click.argument("name")
     @click.option("--plan", type=_PLAN, default=Plan.ENTERPRISE.value, show_default=True)
-    def create(name: str, plan: str) -> None:
+    @json_object_option
+    def create(name: str, plan: str, *, as_json: bool) -> None:
         """Create a workspace with this NAME, and print its id."""
         _require_name(name)
-        click.echo(new_workspace(catalog, name, Plan(plan)).id)
+        workspace = new_workspace(catalog, name, Plan(plan))
+        print_result(_fields(workspace, None), workspace.id, as_json=as_json)
 
     @group.command("list")
     @click.option("--usage", is_flag=True, help="Also show what each has stored, and its quota.")

@@ -160,11 +160,11 @@ def test_json_is_one_object(
     new_product(catalog, workspace, images=(stored_image(disk), stored_image(disk)))
     missing = new_product(catalog, workspace, images=(hosted_image(),))
     dry = migrate("--to", "r2", "--json", "--dry-run")
-    assert json.loads(dry.stdout) == {"images": 3, "products": 2}
+    assert json.loads(dry.stdout) == {"images": 3, "products": 2, "failed": 0, "stopped": None}
     result = migrate("--to", "r2", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (
         1,
-        {"copied": 2, "products": 1, "failed": 1, "stopped": None},
+        {"images": 2, "products": 1, "failed": 1, "stopped": None},
     )
     assert missing.id in result.stderr
 
