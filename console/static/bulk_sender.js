@@ -151,7 +151,7 @@ export class Sender {
         throw problem;
       }
       this.#refuse(item, problem);
-      // Someone else has filled the product: the next pictures are not sent in vain.
+      // Another user may have filled the product. It is read again, so that no picture is sent to a full product.
       if (problem.status === 422) group.product = await this.#attempt(() => current(group.product.id));
     }
     this.#finish(item);

@@ -118,7 +118,8 @@ function editProduct(pictures, change) {
       if (contested.length) throw new Problem(412);
       if (changed.length) await change(only(wanted), only(before), say("saved"));
     } catch (problem) {
-      opened = { ...opened, ...only(pictures.product) }; // whoever saves again means it
+      // The form shows the conflict. If the user saves again, it replaces the values that the product has now.
+      opened = { ...opened, ...only(pictures.product) };
       throw problem;
     }
     form.closest("dialog").close();

@@ -8,7 +8,8 @@ import { showSmall } from "./sources.js";
 import { prepareToolbar } from "./tools.js";
 
 const NAMED = ["first", "earlier", "later", "copy", "download", "delete"];
-// What the browser is told of the width of a picture before the layout is known. The first one is twice as wide.
+// The widths of pictures, from which the browser chooses a file before it knows the layout (the attribute `sizes`). The first
+// picture is twice as wide.
 const SIZES = "(max-width: 34rem) 50vw, 20rem";
 const SIZES_OF_THE_FIRST = "(max-width: 34rem) 100vw, 40rem";
 

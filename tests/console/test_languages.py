@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from string import Formatter
 
@@ -31,6 +32,16 @@ def fields(sentence: str) -> set[str]:
 @pytest.mark.parametrize("language", OTHERS)
 def test_every_sentence_is_translated_and_no_translation_is_unused(language: str) -> None:
     assert translations(MESSAGES / f"{language}.po").keys() == sentences()
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_sentence_has_one_translation(language: str) -> None:
+    # Babel merges two entries with the same msgid, so they are looked for in the text of the file.
+    text = (MESSAGES / f"{language}.po").read_text(encoding="utf-8")
+    found = re.findall(r'^msgid (".*"(?:\n".*")*)$', text, re.MULTILINE)
+    ids = ["".join(re.findall(r'"(.*)"', lines)) for lines in found]
+    assert set(ids) > sentences()
+    assert [sentence for sentence, count in Counter(ids).items() if count > 1] == []
 
 
 @pytest.mark.parametrize("language", OTHERS)
