@@ -156,9 +156,21 @@ class NotLocal(DomainError):
     message = "The metrics are for this machine alone, unless METRICS_TOKEN is set"
 
 
+#: The headers, in lower case, by which a proxy shows itself. RFC 7239 defines Forwarded, and RFC 9110
+#: section 7.6.3 Via.
+_PROXY_HEADERS: Final = frozenset(
+    {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+)
+
+
 def _is_local() -> bool:
-    """Whether the request comes from this machine. One that a proxy has passed on does not."""
-    if "X-Forwarded-For" in request.headers and not request.environ.get("werkzeug.proxy_fix.orig"):
+    """Whether the request comes from this machine. One that a proxy has passed on does not.
+
+    ``ProxyFix`` reads the client's address from ``X-Forwarded-For`` alone. Without that header, the address
+    is that of the proxy.
+    """
+    is_trusted = "werkzeug.proxy_fix.orig" in request.environ and "X-Forwarded-For" in request.headers
+    if not is_trusted and not _PROXY_HEADERS.isdisjoint(map(str.lower, request.headers.keys())):
         return False
     try:
         address = ip_address(request.remote_addr or "")

@@ -14,11 +14,17 @@ _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.1
 
 
-def attempts(seconds: float) -> Iterator[None]:
+def attempts(
+    seconds: float, reason: str = "the record is changing too often at the moment"
+) -> Iterator[None]:
     """Yields once for each attempt: immediately for the first, after a random pause for each later one.
 
     Of many writers that change one record at the same time, one succeeds in each round. The random pauses
     spread the others over time.
+
+    Args:
+        seconds: the time limit, from the first attempt on.
+        reason: the sentence of the error.
 
     Raises:
         CatalogUnavailable: the time is over and no attempt has succeeded, so nothing has been changed.
@@ -29,6 +35,6 @@ def attempts(seconds: float) -> Iterator[None]:
         yield
         pause = random.uniform(0, longest)  # noqa: S311  # the pause is no secret
         if time.monotonic() + pause >= end:
-            raise CatalogUnavailable("the record is changing too often at the moment")
+            raise CatalogUnavailable(reason)
         time.sleep(pause)
         longest = min(2 * longest, _LONGEST_PAUSE)

@@ -8,11 +8,13 @@ a crash at any moment: until the end the workspace is listed, and what is left i
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import click
 
+from catalog.attempts import attempts
 from catalog.base import Catalog, ProductQuery
 from catalog.errors import ProductNotFound, WorkspaceNotEmpty, WorkspaceNotFound
 from catalog.identity import Workspace
@@ -28,6 +30,9 @@ _PAGE: Final = 100
 
 #: The objects that are deleted at once.
 _JOBS: Final = 8
+
+#: How long a deletion waits for the list of products, if that does not change, in seconds.
+_PATIENCE: Final = 30.0
 
 #: The number of products or objects between two lines of progress.
 _PROGRESS: Final = 10_000
@@ -56,18 +61,24 @@ class Deletion:
             WorkspaceNotFound, CatalogUnavailable, StorageUnavailable
         """
         self.catalog.close_workspace(self.workspace_id)
+        waits = _waits()
         while True:
+            before = self.products
             self._delete_products()
             self._delete_objects()
             try:
                 self.catalog.delete_workspace(self.workspace_id)
             except WorkspaceNotEmpty:  # a request that was under way has created a product
+                waits = _waits() if self.products > before else waits
+                next(waits)
                 continue
             return
 
     def _delete_products(self) -> None:
         query = ProductQuery(limit=_PAGE, show_archived=True)
+        waits = _waits()
         while page := self.catalog.list_products(self.workspace_id, query).items:
+            before = self.products
             for product in page:
                 try:
                     self.catalog.delete_product(self.workspace_id, product.id)
@@ -76,6 +87,8 @@ class Deletion:
                 self.products += 1
                 if self.products % _PROGRESS == 0:
                     click.echo(f"{self.products} products removed", err=True)
+            waits = _waits() if self.products > before else waits
+            next(waits)
 
     def _delete_objects(self) -> None:
         self.locked = 0
@@ -93,6 +106,15 @@ class Deletion:
             click.echo(str(error), err=True)
             return False
         return True
+
+
+def _waits() -> Iterator[None]:
+    """The repetitions of a step that removes nothing, with a pause before each.
+
+    MongoDB's list of products has what a majority of the members has, and may lag behind what was deleted or
+    created.
+    """
+    return attempts(_PATIENCE, "the list of products lags behind what was changed")
 
 
 def _confirm(catalog: Catalog, workspace: Workspace) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pymongo import IndexModel
 from pymongo.database import Database
@@ -29,8 +29,17 @@ _PAUSE: Final = 30.0
 #: How long ``stop`` waits for the end of a build, in seconds.
 _MOMENT: Final = 1.0
 
-#: The options that distinguish two indexes with the same keys, and their defaults.
-_OPTIONS: Final = {"unique": False, "expireAfterSeconds": None}
+#: The options by which two indexes with the same keys differ, and their defaults.
+_OPTIONS: Final = {
+    "unique": False,
+    "sparse": False,
+    "expireAfterSeconds": None,
+    "partialFilterExpression": None,
+    "collation": None,
+}
+
+#: An index: its collection and its name.
+_Key: TypeAlias = tuple[str, str]
 
 log = logging.getLogger(__name__)
 
@@ -58,18 +67,20 @@ class Indexes:
         }
         self._connect = connect
         self._finish = finish
-        self._ready: set[tuple[str, str]] = set()
-        self._conflicts: dict[tuple[str, str], str] = {}
+        self._ready: set[_Key] = set()
+        self._replaced: set[_Key] = set()  # another unique index, or a hidden one, does the work
+        self._conflicts: set[_Key] = set()  # another index has the name
+        self._refused: set[_Key] = set()  # the server has refused to build the index beside another one
         self._changed = threading.Condition()
         self._builder: threading.Thread | None = None
-        self._looked = False
+        self._looked = self._building = False
         self._finished = self._updated = False
-        self._told: set[str] = set()
+        self._told: set[_Key] = set()
         self._not_before = 0.0
         self._stopped = False
 
     def has(self, collection: str, name: str) -> bool:
-        """Whether an index exists."""
+        """Whether an index exists, so that a query may name it as its hint."""
         return (collection, name) in self._ready
 
     @property
@@ -85,12 +96,14 @@ class Indexes:
     def require(self, database: Database[dict[str, Any]], timeout: float) -> None:
         """Returns if the unique indexes exist; starts to build the missing indexes.
 
+        A unique index is waited for while it is built, but not if it is in conflict or its build has failed.
+
         Args:
             database: the database whose indexes are listed at the first call.
             timeout: how long to wait for the unique indexes, in seconds.
 
         Raises:
-            CatalogUnavailable: a unique index is being built, or another index has its name.
+            CatalogUnavailable: a unique index is being built, could not be built, or is in conflict.
             PyMongoError: the database can't be read.
         """
         if self._finished:
@@ -99,18 +112,23 @@ class Indexes:
             self.look(database)
         if not self._finished:
             self._start()
-        if self._missing_unique():
-            with self._changed:
-                self._changed.wait_for(lambda: not self._missing_unique(), timeout)
-        for key in self._missing_unique():
-            raise CatalogUnavailable(
-                self._conflicts.get(key) or f"the index {key[1]} of {key[0]} is being built"
-            )
+        with self._changed:
+            self._changed.wait_for(lambda: not self._may_become_ready(), timeout)
+            missing = self._missing_unique()
+            if not missing:
+                return
+            for key in missing:
+                if self._is_in_conflict(key):
+                    raise CatalogUnavailable(_conflict(key))
+            state = "is being built" if self._building else "could not be built"
+        collection, name = missing[0]
+        raise CatalogUnavailable(f"the index {name} of {collection} {state}")
 
     def forget(self) -> None:
         """Makes the next call list the indexes again: one was dropped, perhaps with its collection."""
         self._looked = self._finished = False
         self._ready.clear()
+        self._replaced.clear()
         self._not_before = 0.0
 
     def stop(self) -> None:
@@ -124,15 +142,25 @@ class Indexes:
         found: dict[str, list[dict[str, Any]]] = {}
         for collection in {collection for collection, _ in self._wanted}:
             found[collection] = [dict(index) for index in database[collection].list_indexes()]
-        ready = set()
-        self._conflicts.clear()
+        ready: set[_Key] = set()
+        replaced: set[_Key] = set()
+        conflicts: set[_Key] = set()
         for key, wanted in self._wanted.items():
             for index in found[key[0]]:
-                if _is_like(index, wanted):
+                has_name, is_hidden = index["name"] == key[1], bool(index.get("hidden"))
+                is_equivalent = _is_equivalent(index, wanted)
+                if is_equivalent and has_name and not is_hidden:
                     ready.add(key)
-                elif index["name"] == key[1]:
-                    self._note_conflict(key)
-        self._ready = ready
+                elif is_equivalent and wanted.get("unique"):
+                    replaced.add(key)
+                if has_name and key not in ready:
+                    conflicts.add(key)
+        with self._changed:
+            self._ready, self._replaced, self._conflicts = ready, replaced, conflicts
+            self._refused -= ready | replaced
+            self._told &= conflicts | self._refused
+            self._tell_conflicts()
+            self._changed.notify_all()
         self._looked = True
 
     def prepare(self, database: Database[dict[str, Any]]) -> Iterator[str]:
@@ -147,7 +175,7 @@ class Indexes:
         self.look(database)
         replicated = is_replicated(database)
         for key, wanted in sorted(self._wanted.items(), key=lambda item: not item[1].get("unique")):
-            if key in self._ready or key in self._conflicts:
+            if key in self._ready | self._replaced | self._conflicts:
                 continue
             collection, name = key
             # By default a build waits for every member that votes, also for one that is down (SERVER-65670).
@@ -157,52 +185,65 @@ class Indexes:
             except OperationFailure as error:
                 if error.code not in _CONFLICTS:
                     raise
-                self._note_conflict(key)
+                with self._changed:
+                    self._refused.add(key)
+                    self._tell_conflicts()
+                    self._changed.notify_all()
                 continue
             with self._changed:
                 self._ready.add(key)
+                self._refused.discard(key)
                 self._changed.notify_all()
             yield f"built the index {name} of {collection}"
-        yield from self._conflicts.values()
+        yield from map(_conflict, sorted(self._conflicts | self._refused))
         yield from self._finish(database)
         self._updated = True
-        self._finished = not self._missing()
+        self._finished = not self._missing() and not self._conflicts
 
-    def _missing(self) -> list[tuple[str, str]]:
-        return [key for key in self._wanted if key not in self._ready]
+    def _missing(self) -> list[_Key]:
+        return [key for key in self._wanted if key not in self._ready | self._replaced]
 
-    def _missing_unique(self) -> list[tuple[str, str]]:
+    def _missing_unique(self) -> list[_Key]:
         return [key for key in self._missing() if self._wanted[key].get("unique")]
 
-    def _note_conflict(self, key: tuple[str, str]) -> None:
-        collection, name = key
-        self._conflicts[key] = (
-            f"another index is in the place of {name} of {collection}: drop it, "
-            "then run 'flask --app wsgi catalog prepare'"
-        )
-        if self._conflicts[key] not in self._told:
-            self._told.add(self._conflicts[key])
-            log.error("%s", self._conflicts[key])
+    def _is_in_conflict(self, key: _Key) -> bool:
+        return key in self._conflicts or key in self._refused
+
+    def _may_become_ready(self) -> bool:
+        """Whether unique indexes are missing, and the builder may build all of them."""
+        missing = self._missing_unique()
+        return bool(missing) and self._building and not any(map(self._is_in_conflict, missing))
+
+    def _tell_conflicts(self) -> None:
+        """Logs the conflicts that are new."""
+        for key in sorted((self._conflicts | self._refused) - self._told):
+            log.error("%s", _conflict(key))
+            self._told.add(key)
 
     def _start(self) -> None:
         """Starts the builder thread, unless it is running or ended less than ``_PAUSE`` ago."""
         with self._changed:
-            if time.monotonic() < self._not_before or (self._builder and self._builder.is_alive()):
+            if time.monotonic() < self._not_before or self._building:
                 return
             self._builder = threading.Thread(target=self._build, name="index-builder", daemon=True)
             self._builder.start()
+            self._building = True
 
     def _build(self) -> None:
         try:
             with self._connect() as database:
                 for step in self.prepare(database):
-                    log.info("%s", step)
+                    if step not in map(_conflict, self._wanted):  # a conflict is logged once, as an error
+                        log.info("%s", step)
                     if self._stopped:
                         return
         except PyMongoError as error:
             log.warning("the indexes could not be built: %s", str(error).partition(", full error")[0])
+        except CatalogUnavailable as error:
+            log.warning("the records of earlier versions could not be updated: %s", error)
         finally:
             with self._changed:
+                self._building = False
                 # Also after a success: otherwise an index in conflict would make every request start a build.
                 self._not_before = time.monotonic() + _PAUSE
                 self._changed.notify_all()
@@ -214,11 +255,19 @@ def is_replicated(database: Database[dict[str, Any]]) -> bool:
     return "setName" in hello or hello.get("msg") == "isdbgrid"
 
 
-def _is_like(index: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+def _is_equivalent(index: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether an index has the keys and the options that are wanted; its name may be another one."""
+    return list(index["key"].items()) == list(wanted["key"].items()) and all(
+        index.get(name, default) == wanted.get(name, default) for name, default in _OPTIONS.items()
+    )
+
+
+def _conflict(key: _Key) -> str:
+    """The sentence about an index in whose place there is another one."""
+    collection, name = key
     return (
-        index["name"] == wanted["name"]
-        and list(index["key"].items()) == list(wanted["key"].items())
-        and all(index.get(name, default) == wanted.get(name, default) for name, default in _OPTIONS.items())
+        f"another index is in the place of {name} of {collection}: drop it, "
+        "then run 'flask --app wsgi catalog prepare'"
     )
 
 

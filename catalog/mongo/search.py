@@ -22,6 +22,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from catalog.attempts import attempts
 from catalog.base import ProductPage, ProductQuery, Sort
 from catalog.grams import LONGEST, covering, fold
 from catalog.mongo.connection import latest
@@ -38,6 +39,9 @@ _SEARCH_VERSION: Final = 4
 #: How many products of an earlier version are updated at once, and the pause after them in seconds.
 _BATCH: Final = 500
 _PAUSE: Final = 0.02
+
+#: How long a batch is repeated whose products change meanwhile, in seconds.
+_PATIENCE: Final = 30.0
 
 _NEWEST_FIRST: Final = {"createdAt": DESCENDING, "_id": DESCENDING}
 
@@ -232,7 +236,11 @@ def update_products(database: Database[dict[str, Any]]) -> Iterator[str]:
 
 
 def _refresh(database: Database[dict[str, Any]]) -> Iterator[str]:
-    """Computes again what a search reads of all products; yields a sentence if any has changed."""
+    """Computes again what a search reads of all products; yields a sentence if any has changed.
+
+    Raises:
+        CatalogUnavailable: some of the products change all the time.
+    """
     count, last = 0, ""
     while ids := [
         document["_id"]
@@ -241,7 +249,10 @@ def _refresh(database: Database[dict[str, Any]]) -> Iterator[str]:
         )
     ]:
         # A product that changes meanwhile is read again.
-        while updates := [*_outdated(database.products, ids)]:
+        for _ in attempts(_PATIENCE, "products are changing too often at the moment"):
+            updates = [*_outdated(database.products, ids)]
+            if not updates:
+                break
             count += database.products.bulk_write(updates, ordered=False).modified_count
         last = ids[-1]
         time.sleep(_PAUSE)

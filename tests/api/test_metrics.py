@@ -237,6 +237,15 @@ def test_a_proxy_on_this_machine_does_not_make_its_clients_local(
     behind = create_app(replace(settings, trusted_proxy_hops=1), storage=storage).test_client()
     assert refused(behind, "127.0.0.1", X_Forwarded_For="192.0.2.1")
     assert not refused(behind, "127.0.0.1", X_Forwarded_For="127.0.0.1")
+    for headers in (
+        {"Forwarded": "for=192.0.2.1"},
+        {"Via": "1.1 proxy"},
+        {"X_Real_IP": "192.0.2.1"},
+        {"X_Forwarded_Proto": "https"},
+        {"X_Forwarded_Host": "images.example.com"},
+    ):
+        assert refused(anonymous, "127.0.0.1", **headers)
+        assert refused(behind, "127.0.0.1", **headers), "ProxyFix does not read this header"
 
 
 def test_guesses_of_the_token_are_throttled(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -308,6 +309,26 @@ def test_a_product_that_changes_during_the_update_is_updated_as_well(
             document = database.products.find_one({"_id": product.id})
             assert document is not None
             assert document["folded"] == f"{fold(document['name'])}MODEL{fold(product.model)}"
+
+
+@pytest.mark.usefixtures("old")
+def test_products_that_change_all_the_time_stop_the_update_at_a_deadline(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = []
+
+    def overtaken(*_: object, **__: object) -> SimpleNamespace:
+        rounds.append(1)
+        return SimpleNamespace(modified_count=0)
+
+    monkeypatch.setattr("catalog.mongo.search._PATIENCE", 0.5)
+    monkeypatch.setattr(Collection, "bulk_write", overtaken)
+    with closing(MongoCatalog(uri)) as catalog:
+        with pytest.raises(CatalogUnavailable, match="products are changing too often at the moment"):
+            list(catalog.prepare())
+        assert 3 < len(rounds) < 60
+        monkeypatch.undo()
+        assert "updated 3 products for the search" in list(catalog.prepare())
 
 
 def test_a_product_that_an_earlier_version_changes_after_the_update_is_updated_by_the_next_preparation(

@@ -9,8 +9,8 @@ from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from catalog.base import Catalog, Product
-from catalog.errors import CatalogUnavailable, WorkspaceNotFound
+from catalog.base import Catalog, Product, ProductPage
+from catalog.errors import CatalogUnavailable, WorkspaceNotEmpty, WorkspaceNotFound
 from catalog.identity import Workspace
 from catalog.ids import new_id
 from storage.base import ObjectLocked, StorageBackend, StorageUnavailable
@@ -169,6 +169,35 @@ def test_a_product_that_a_request_creates_meanwhile_is_deleted_too(
     assert catalog.list_workspaces() == [late]
     with pytest.raises(WorkspaceNotFound):
         create(Product(**{**new_fields(workspace), "id": new_id()}))
+
+
+@pytest.mark.parametrize("lagging", ["list", "end"])
+def test_a_list_that_lags_behind_is_read_again_with_pauses_until_a_deadline(
+    delete: Delete, catalog: Catalog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, lagging: str
+) -> None:
+    product = new_product(catalog, workspace)
+    steps = []
+
+    def list_products(*_: object) -> ProductPage:
+        steps.append("list")
+        return ProductPage([product] if lagging == "list" else [], 1)
+
+    def delete_workspace(_: object) -> None:
+        steps.append("end")
+        raise WorkspaceNotEmpty
+
+    monkeypatch.setattr("cli.workspace_delete._PATIENCE", 0.5)
+    monkeypatch.setattr(catalog, "list_products", list_products)
+    monkeypatch.setattr(catalog, "delete_workspace", delete_workspace)
+    result = delete(workspace.id, "--yes")
+    assert result.stderr == (
+        f"Error: stopped after {int(lagging == 'list')} products and 0 objects: "
+        "the list of products lags behind what was changed. Run it again to continue.\n"
+    )
+    assert 3 < steps.count(lagging) < 60
+
+    monkeypatch.undo()
+    assert delete(workspace.id, "--yes").exit_code == 0
 
 
 def new_fields(workspace: Workspace) -> dict[str, Any]:
