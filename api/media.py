@@ -6,6 +6,7 @@ itself, a request for a size is redirected to the store, and other objects are n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -17,12 +18,17 @@ from werkzeug.wsgi import wrap_file
 
 from api.conditional import make_conditional
 from api.metrics import SIZES
-from api.requests import requester
+from api.requests import note, requester
 from sizes import Sizes, width_of
 from storage.base import ObjectNotFound, StorageBackend, StoredObject
 
 PREFIX: Final = "/media"
 
+#: The key of a picture or of one of its sizes.
+_KEY: Final = re.compile(
+    r"[0-9a-f]{24}/products/(?P<product>[0-9a-f]{24})/images/(?P<image>[0-9a-f]{32})"
+    r"(?:_[1-9][0-9]{0,4}w)?\.[a-z]{3,4}"
+)
 _CHUNK: Final = 1 << 17
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -50,6 +56,7 @@ def media_blueprint(storage: StorageBackend, sizes: Sizes, accel_prefix: str = "
 
     @blueprint.get("/<path:key>")
     def get_object(key: str) -> Response:
+        _note(key)
         stored = _open(storage, sizes, key)
         # The last segment of a key is generated, and consists of letters, digits, "-", "_" and one dot.
         headers = _HEADERS | {"Content-Disposition": f'inline; filename="{key.rpartition("/")[2]}"'}
@@ -72,11 +79,18 @@ def redirects_blueprint(sizes: Sizes) -> Blueprint:
 
     @blueprint.get("/<path:key>")
     def get_size(key: str) -> Response:
+        _note(key)
         url = sizes.locate(key, is_gone=requester("").is_gone)
         SIZES.labels("served").inc()
         return Response(status=HTTPStatus.FOUND, headers=_HEADERS | _REDIRECT | {"Location": url})
 
     return blueprint
+
+
+def _note(key: str) -> None:
+    """Adds the ids of a key to the log line. Any other text of a client's URL stays out of the log."""
+    if match := _KEY.fullmatch(key):
+        note(productId=match["product"], imageId=match["image"])
 
 
 def _open(storage: StorageBackend, sizes: Sizes, key: str) -> StoredObject:

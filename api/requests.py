@@ -37,10 +37,10 @@ def register_request_log(app: Flask) -> None:
     the log.
 
     If the client or a proxy sends a well-formed id, the request keeps it. The line names the route, not the
-    path, so that a client can't write into the log through the URL; of the path, only the id of a product is
-    logged. The line names the credential, the user, the product and the image, as far as they are known, and
-    the outcome: ``ok``, or the code of the error. Good answers to probes and scrapes have the level DEBUG,
-    and 5xx answers the level WARNING.
+    path, so that a client can't write into the log through the URL; of the path, only the ids of a product
+    and an image are logged. The line names the credential, the user, the product and the image, as far as
+    they are known, and the outcome: ``ok``, or the code of the error. Good answers to probes and scrapes have
+    the level DEBUG, and 5xx answers the level WARNING.
     """
 
     @app.before_request

