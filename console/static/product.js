@@ -6,12 +6,13 @@ import { describe, makeCaptions } from "./captions.js";
 import { Changes } from "./changes.js";
 import { copy } from "./copy.js";
 import { makeDetails } from "./details.js";
+import { fileName, pathOf, saveArchive, saveOne } from "./downloads.js";
 import { takeFiles } from "./file_sources.js";
 import { makeFillToggle } from "./fill.js";
 import { Grid, buttonOf } from "./grid.js";
 import { PictureHistory, makeHistory } from "./history.js";
 import { Pictures } from "./pictures.js";
-import { Selection, download } from "./selection.js";
+import { Selection } from "./selection.js";
 import { isDragging, makeSortable } from "./sorting.js";
 import { recoverSizes } from "./sources.js";
 import { Toasts } from "./toasts.js";
@@ -186,6 +187,21 @@ function dropped(item) {
   const moved = selection.around(entry);
   const others = grid.order.filter((each) => each === entry || !moved.includes(each));
   changes.arrange(others.flatMap((each) => (each === entry ? moved : each)), moved);
+}
+
+async function download(entries) {
+  if (entries.length === 1) return saveOne(entries[0].image.url);
+  announce(say("collecting"));
+  const { model } = pictures.product;
+  const chosen = entries.map((entry) => {
+    const { url } = entry.image;
+    return { url, path: pathOf(model, pictures.visible.indexOf(entry), url) };
+  });
+  try {
+    announce(await saveArchive(`${fileName(model)}.zip`, chosen), true);
+  } catch (problem) {
+    tell(problem);
+  }
 }
 
 async function copyUrl(entry) {

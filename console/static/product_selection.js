@@ -1,10 +1,10 @@
 // The selection of several products in the list: archives and restores them, and saves their pictures.
 
 import { Problem, call, say } from "./api.js";
+import { pathOf, saveArchive } from "./downloads.js";
 import { announce, reload } from "./list.js";
 import { Selection } from "./selection.js";
 import { Toasts } from "./toasts.js";
-import { zip } from "./zip.js";
 
 const ARCHIVED = "archived";
 const byId = (id) => document.getElementById(id);
@@ -82,47 +82,17 @@ async function change(chosen, status) {
 }
 
 async function download(chosen) {
-  const [files, elsewhere] = [[], []];
   announce(say("collecting"));
   try {
+    const pictures = [];
     for (const { id } of chosen) {
       const { model, images } = await (await call("GET", `/products/${id}`)).json();
-      for (const [index, { url }] of images.entries()) {
-        // Browsers let a page read the pictures of its own server only.
-        if (new URL(url).origin !== location.origin) elsewhere.push(url);
-        else files.push({ name: nameOf(model, index, url), bytes: await bytesOf(url) });
-      }
+      pictures.push(...images.map(({ url }, place) => ({ url, path: pathOf(model, place, url) })));
     }
+    tell(pictures.length ? await saveArchive("pictures.zip", pictures) : say("noPictures"));
   } catch (problem) {
-    return tell(sentence(problem));
+    tell(sentence(problem));
   }
-  const count = files.length;
-  if (elsewhere.length) files.push({ name: "addresses.txt", bytes: new TextEncoder().encode(elsewhere.join("\n")) });
-  if (files.length) save(zip(files));
-  const elsewhereText = elsewhere.length ? say("picturesElsewhere", { count: elsewhere.length }) : "";
-  tell(files.length ? `${say("picturesSaved", { count })} ${elsewhereText}`.trim() : say("noPictures"));
-}
-
-// A name that is valid on every system: AU-48/01.jpg.
-function nameOf(model, index, url) {
-  const folder = model.replace(/[\p{Cc}\\/:*?"<>|]/gu, "_").replace(/^[. ]+|[. ]+$/g, "_");
-  return `${folder}/${String(index + 1).padStart(2, "0")}.${url.split(".").at(-1)}`;
-}
-
-async function bytesOf(url) {
-  const response = await fetch(url).catch(() => {
-    throw new Problem(0);
-  });
-  if (!response.ok) throw new Problem(response.status);
-  return new Uint8Array(await response.arrayBuffer());
-}
-
-function save(blob) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = "pictures.zip";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 document.addEventListener("shown", connect);

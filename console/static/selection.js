@@ -70,16 +70,3 @@ export class Selection {
     this.#bar.querySelector("span").textContent = say("selected", { count });
   }
 }
-
-// Saves the files of pictures, one after the other.
-export function download(entries) {
-  for (const { image } of entries) {
-    const link = document.createElement("a");
-    link.href = image.url;
-    // A browser opens a picture of another origin in place of saving it: in a new tab, so that the page stays.
-    link.target = "_blank";
-    link.rel = "noopener";
-    link.download = image.url.split("/").at(-1);
-    link.click();
-  }
-}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from typing import Any
 
+import requests
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -135,6 +137,19 @@ def test_several_pictures_are_moved_deleted_and_restored_together(page: Page, si
     with page.expect_download() as downloaded:
         bar.get_by_role("button", name="Download").click()
     assert downloaded.value.suggested_filename == a.rpartition("/")[2]
+    for number in (1, 3):
+        page.get_by_label(f"Select picture {number}").check()
+    with page.expect_download() as downloaded:
+        bar.get_by_role("button", name="Download").click()
+    model = product["model"]
+    assert downloaded.value.suggested_filename == f"{model}.zip"
+    with zipfile.ZipFile(downloaded.value.path()) as archive:
+        assert archive.testzip() is None
+        files = [(f"{model}/01.jpg", b), (f"{model}/03.jpg", a)]
+        assert archive.namelist() == [name for name, _ in files]
+        for name, url in files:
+            assert archive.read(name) == requests.get(url, timeout=20).content
+    expect(page.locator(".toast").last).to_contain_text("Pictures downloaded: 2.")
     for number in (1, 3):
         page.get_by_label(f"Select picture {number}").check()
     bar.get_by_role("button", name="Delete").click()

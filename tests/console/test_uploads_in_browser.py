@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Rout
 from auth.passwords import hash_password
 from catalog.identity import Role
 from catalog.ids import now
+from tests.axe import violations
 from tests.console.conftest import PASSWORD
 from tests.console.product_page import a_file, open_product, pictures, said, shown
 from tests.console.site import Site
@@ -329,17 +330,50 @@ def test_a_picture_is_dropped_from_another_page_if_its_server_lets_everyone_read
     expect(pictures(page)).to_have_count(1)
 
 
-def test_files_that_wait_are_forgotten_when_the_user_signs_out(browser: Browser, site: Site) -> None:
-    context = browser.new_context(base_url=site.server.url, locale="en-GB")
+def test_uploads_are_counted_and_cancelled_and_those_that_wait_are_forgotten_when_the_user_signs_out(
+    browser: Browser, site: Site
+) -> None:
+    context = browser.new_context(base_url=site.server.url, locale="en-GB", bypass_csp=True)
     with site.server.catalog() as catalog:
         user = new_user(catalog, catalog.get_workspace(site.workspace_id), Role.EDITOR)
         session = new_session(catalog, user)
     context.add_cookies([{"name": "vetrina_session", "value": session, "url": site.server.url}])
     page = context.new_page()
-    open_product(page, site.new_product())
-    hold_uploads(page)
+    product = site.new_product()
+    open_product(page, product)
+    held = hold_uploads(page)
+    sending, waiting = page.locator(".upload.sending"), page.locator(".upload.waiting")
+    count = page.locator("#uploads-count")
+    choose(page, *(a_file(f"{number}.jpg", jpeg(60 + number, 30)) for number in range(12)))
+    expect(sending).to_have_count(3)
+    expect(waiting).to_have_count(9)
+    expect(count).to_have_text("0 of 12")
+    for route in held[:3]:
+        route.continue_()
+    expect(pictures(page)).to_have_count(3)
+    expect(count).to_have_text("3 of 12")
+    expect(sending.locator(".upload-name")).to_have_text(["3.jpg", "4.jpg", "5.jpg"])
+    page.get_by_role("button", name="Cancel: 4.jpg").click()  # which is under way
+    expect(said(page)).to_have_text("Cancelled: 4.jpg")
+    page.get_by_role("button", name="Cancel: 11.jpg").click()  # which waits
+    expect(sending.locator(".upload-name")).to_have_text(["3.jpg", "5.jpg", "6.jpg"])
+    expect(count).to_have_text("3 of 10")
+    choose(page, a_file("notes.txt", b"no picture"), a_file("a.heic", b"\0\0\0\x18ftypheic" + bytes(40)))
+    expect(page.locator(".upload.refused")).to_have_count(2)
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert violations(page) == []
+    page.get_by_role("button", name="Cancel all").click()
+    expect(sending).to_have_count(0)
+    expect(waiting).to_have_count(0)
+    expect(page.locator("#uploads-total")).to_be_hidden()
+    page.get_by_role("button", name="Dismiss all").click()
+    expect(page.locator("#uploads")).to_be_hidden()
+    assert [image["width"] for image in site.product(product["_id"])["images"]] == [60, 61, 62]
+
     choose(page, a_file("front.jpg", jpeg()))
-    expect(page.locator(".upload.sending")).to_have_count(1)
+    expect(sending).to_have_count(1)
     with page.expect_navigation():
         page.evaluate("document.querySelector('form[action=\"/console/sign-out\"]').requestSubmit()")
     kept = page.evaluate(
