@@ -412,6 +412,7 @@ def _add_commands(  # noqa: PLR0913  # what the commands need
         sizes_commands(catalog, storage, sizes),
         doctor_command(
             *(catalog, storage, budgets.can_count),
+            targets={"catalog": settings.catalog_place, "storage": settings.storage_place},
             memory_bound=memory_bound(settings),
             urls=StoredUrls(catalog, storage, hosts(settings), PREFIX),
             transformations=transformations(settings, storage),

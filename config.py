@@ -153,12 +153,17 @@ def _matching(pattern: str, description: str) -> Callable[[str], str]:
     return parse
 
 
+def _server(rest: str) -> str:
+    """The hosts and ports of a connection string whose scheme was cut off."""
+    return rest.partition("/")[0].rpartition("@")[2]
+
+
 def _catalog_url(text: str) -> str:
     scheme, _, rest = text.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and rest != "/":
         return text
     if scheme in ("mongodb", "mongodb+srv"):
-        server = rest.partition("/")[0].rpartition("@")[2]
+        server = _server(rest)
         if not server or "?" in server:
             raise ValueError("must name a server, as in mongodb://127.0.0.1/vetrina; options follow the /")
         return text
@@ -462,6 +467,21 @@ class Settings:
                 shown = _printable(text, secret=setting.metadata["secret"])
                 raise ConfigError(f"{variable} {error}, but is {shown!r}.") from None
         return cls(**values)  # type: ignore[arg-type]  # each parser returns its field's type
+
+    @property
+    def catalog_place(self) -> str:
+        """Which catalog ``catalog_url`` names, for people: without the user, the password and the options."""
+        scheme, _, rest = self.catalog_url.partition("://")
+        if scheme == "sqlite":
+            return f"sqlite: {self.sqlite_path}"
+        return f"mongodb: {_server(rest)}"
+
+    @property
+    def storage_place(self) -> str:
+        """Which store ``storage_backend`` names, for people, without the access key."""
+        if self.storage_backend == "r2":
+            return f"r2: {self.r2_bucket} at {self.r2_endpoint_url}"
+        return f"disk: {self.data_dir / 'media'}"
 
     @property
     def sqlite_path(self) -> Path:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -78,21 +78,30 @@ class _Result:
         state: ``ok``, ``warning`` or ``failed``.
         name: what was checked.
         problem: a sentence; empty if the state is ``ok``.
+        target: the store that was checked, without secrets; empty if it is none.
     """
 
     state: str
     name: str
     problem: str
+    target: str = ""
 
     @property
     def line(self) -> str:
         """The result as a line of text."""
         state = self.state.upper() if self.state == "failed" else self.state
-        return f"{state:<7} {self.name}" + (f": {self.problem}" if self.problem else "")
+        # A problem names the store, the address or the setting itself.
+        rest = f": {self.problem}" if self.problem else f" ({self.target})" if self.target else ""
+        return f"{state:<7} {self.name}{rest}"
 
     def fields(self) -> dict[str, str | None]:
         """The result as a JSON object."""
-        return {"check": self.name, "state": self.state, "problem": self.problem or None}
+        return {
+            "check": self.name,
+            "state": self.state,
+            "target": self.target or None,
+            "problem": self.problem or None,
+        }
 
 
 class _Wrong(Exception):
@@ -229,6 +238,7 @@ def doctor_command(  # noqa: PLR0913  # each part of the server that is checked
     storage: StorageBackend,
     can_count: Callable[[], bool],
     *,
+    targets: Mapping[str, str],
     memory_bound: int,
     urls: StoredUrls,
     transformations: str,
@@ -239,6 +249,7 @@ def doctor_command(  # noqa: PLR0913  # each part of the server that is checked
     Args:
         catalog, storage: the configured stores.
         can_count: returns whether the storage of the limiter's counts can be reached.
+        targets: which store each check looks at, by the first word of the check's name; without secrets.
         memory_bound: the most memory that the workers take together, in bytes.
         urls: the stored URLs, which may be those of an earlier address.
         transformations: the public URL of the bucket if Cloudflare makes the sizes; empty: this server does.
@@ -255,7 +266,8 @@ def doctor_command(  # noqa: PLR0913  # each part of the server that is checked
 
     def results() -> Iterator[_Result]:
         for name, problem in checks():
-            yield _Result("failed" if problem else "ok", name, problem)
+            target = targets.get(name.partition(",")[0], "")
+            yield _Result("failed" if problem else "ok", name, problem, target)
         warning = _memory_warning(memory_bound)
         yield _Result("warning" if warning else "ok", "memory", warning)
         with suppress(CatalogUnavailable):  # it is a failed check already

@@ -44,13 +44,14 @@ def r2(tmp_path: Path, moto: str, bucket: str) -> Settings:
 
 def test_every_check_passes_on_r2_and_no_object_remains(r2: Settings) -> None:
     result = doctor(r2)
+    bucket = f"(r2: {r2.r2_bucket} at {r2.r2_endpoint_url})"
     assert lines(result) == [
-        "ok      catalog",
+        f"ok      catalog (sqlite: {r2.sqlite_path})",
         "ok      limits",
-        "ok      storage, write",
-        "ok      storage, read",
+        f"ok      storage, write {bucket}",
+        f"ok      storage, read {bucket}",
         "ok      public URL",
-        "ok      storage, delete",
+        f"ok      storage, delete {bucket}",
         "ok      memory",
     ]
     assert result.exit_code == 0
@@ -73,7 +74,19 @@ def test_the_results_are_one_json_array(r2: Settings, machine: Path) -> None:
         ("storage, delete", "ok"),
         ("memory", "warning"),
     ]
-    assert checks[0] == {"check": "catalog", "state": "ok", "problem": None}
+    assert checks[0] == {
+        "check": "catalog",
+        "state": "ok",
+        "target": f"sqlite: {r2.sqlite_path}",
+        "problem": None,
+    }
+    assert [check["target"] for check in checks[1:]] == [
+        None,
+        *[f"r2: {r2.r2_bucket} at {r2.r2_endpoint_url}"] * 2,
+        None,
+        f"r2: {r2.r2_bucket} at {r2.r2_endpoint_url}",
+        None,
+    ]
     assert checks[4]["problem"].startswith(f"{website.url}/doctor/")
     assert checks[6]["problem"].startswith("under attack the workers take up to 26.8 GB")
     assert result.exit_code == 1
@@ -84,6 +97,16 @@ def test_every_check_passes_on_disk_beside_a_running_server(tmp_path: Path) -> N
     with gunicorn(tmp_path) as server:
         said = server.flask("doctor")
     assert [line.split()[0] for line in said.splitlines()] == ["ok"] * 7
+
+
+def test_the_mongodb_catalog_is_named_without_its_password(tmp_path: Path) -> None:
+    server = f"127.0.0.1:{free_port()}"
+    url = f"mongodb://anna:not-a%2Fsecret@{server}/vetrina?authSource=admin"
+    settings = Settings(data_dir=tmp_path / "data", catalog_url=url, ratelimit_storage_uri="memory://")
+    result = create_app(settings).test_cli_runner().invoke(args=["doctor", "--json"])
+    catalog = json.loads(result.stdout)[0]
+    assert (catalog["state"], catalog["target"]) == ("failed", f"mongodb: {server}")
+    assert "not-a" not in result.output
 
 
 def test_the_public_url_fails_on_disk_without_a_running_server(
@@ -115,7 +138,7 @@ def test_a_failure_of_the_store_is_reported_with_its_reason(
         result = doctor(settings, r2_storage(s3.url))
         expected = "can't look into the bucket pictures: " + reason.format(url=s3.url)
     assert lines(result) == [
-        "ok      catalog",
+        f"ok      catalog (sqlite: {settings.sqlite_path})",
         "ok      limits",
         f"FAILED  storage, write: {expected}",
         "ok      memory",
@@ -249,7 +272,7 @@ def test_an_object_is_removed_even_if_its_write_seems_to_have_failed(
     monkeypatch.setattr(storage, "put", put_and_fail)
     result = doctor(settings, storage)
     assert lines(result) == [
-        "ok      catalog",
+        f"ok      catalog (sqlite: {settings.sqlite_path})",
         "ok      limits",
         "FAILED  storage, write: no answer",
         "ok      memory",

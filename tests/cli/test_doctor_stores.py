@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +47,7 @@ def recipe(store: str) -> tuple[Settings, str]:
     """The settings of a store's recipe, and the line of the mistake."""
     section = STORES.partition(f"\n## {store}\n")[2].partition("\n## ")[0]
     code, line = re.findall(r"```(?:sh)?\n(.*?)\n```", section, re.DOTALL)
-    environ = dict(setting.split("=", 1) for setting in code.splitlines())
+    environ = dict(setting.split("=", 1) for setting in shlex.split(code))
     return Settings.from_env(environ), line
 
 

@@ -14,9 +14,11 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
+from app import memory_bound
 from catalog.daily_usage import Totals
 from catalog.identity import Usage
 from catalog.purges import Backlog
+from config import Settings
 from tests.programs import require_program
 from version import VERSION
 
@@ -51,12 +53,46 @@ def test_a_compose_file_follows_the_compose_specification(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.single.yaml"])
-def test_the_server_runs_without_privileges_and_on_a_read_only_file_system(name: str) -> None:
+def test_every_service_runs_without_privileges_and_on_a_read_only_file_system(name: str) -> None:
+    services = yaml.safe_load((ROOT / name).read_text())["services"]
+    assert "vetrina" in services
+    for service in services.values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert {"mem_limit", "pids_limit", "logging"} <= set(service)
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.single.yaml"])
+def test_a_config_of_a_read_only_service_is_a_file_that_exists(name: str) -> None:
+    configs = yaml.safe_load((ROOT / name).read_text()).get("configs", {})
+    for config in configs.values():
+        assert set(config) == {"file"}
+        assert (ROOT / config["file"]).is_file()
+
+
+def in_bytes(limit: str) -> int:
+    """A limit of memory of Compose (``3g`` is 3 GiB) or of Kubernetes (``3Gi``), in bytes."""
+    number, unit = re.fullmatch(r"(\d+)([a-zA-Z]+)", limit).groups()  # type: ignore[union-attr]  # the test fails
+    return int(number) * {"m": 2**20, "mi": 2**20, "g": 2**30, "gi": 2**30}[unit.lower()]
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.single.yaml"])
+def test_the_limit_of_a_compose_file_is_at_least_the_memory_that_the_workers_can_take(name: str) -> None:
     server = yaml.safe_load((ROOT / name).read_text())["services"]["vetrina"]
-    assert server["read_only"] is True
-    assert server["cap_drop"] == ["ALL"]
-    assert server["security_opt"] == ["no-new-privileges:true"]
-    assert {"mem_limit", "pids_limit", "logging"} <= set(server)
+    assert in_bytes(server["mem_limit"]) >= memory_bound(Settings.from_env(server["environment"]))
+
+
+def test_the_limit_of_the_pod_is_at_least_the_memory_that_the_workers_can_take() -> None:
+    (generator,) = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())[
+        "configMapGenerator"
+    ]
+    environ = dict(literal.split("=", 1) for literal in generator["literals"])
+    environ |= {"R2_ACCESS_KEY_ID": "example-key", "R2_SECRET_ACCESS_KEY": "example-secret"}
+    deployment = yaml.safe_load((DEPLOY / "kubernetes" / "deployment.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    limit = in_bytes(container["resources"]["limits"]["memory"])
+    assert limit >= memory_bound(Settings.from_env(environ))
 
 
 # --- systemd
