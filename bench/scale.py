@@ -3,8 +3,8 @@
 The first table counts, in one process, the commands that MongoDB gets and the requests that the S3 store gets
 for each call of the API. They are the same with any MongoDB and any store. The second table has the uploads
 a second and the processor time of an upload, with one and two instances beside each other on this machine.
-The last line has the bytes of a product in a SQLite catalog. Run it with ``python -m bench.scale``;
-docs/scale.md explains the figures.
+Run it with ``python -m bench.scale``; docs/scale.md explains the figures, and ``bench/record_bytes.py``
+measures the bytes of a product.
 """
 
 from __future__ import annotations
@@ -28,14 +28,12 @@ from flask.testing import FlaskClient
 from pymongo import monitoring
 
 from app import create_app
-from bench.list import fill_sqlite
 from bench.pictures import all_pictures
 from bench.processes import cpu_seconds
 from bench.report import table
 from bench.upload import BOUNDARY, form
 from catalog.ids import new_id
 from catalog.mongo import MongoCatalog
-from catalog.sqlite import SQLiteCatalog
 from config import Settings
 from tests.factories import issue_key, new_workspace
 from tests.mongo import MongoServer, database_uri
@@ -47,7 +45,6 @@ CLASS_A: Final = {"PUT", "POST"}
 CLASS_B: Final = {"GET", "HEAD"}
 SECONDS: Final = 8.0
 CLIENTS: Final = 8
-PRODUCTS: Final = 100_000
 #: The commands of MongoDB that write.
 _WRITES: Final = {"insert", "update", "delete", "findAndModify", "commitTransaction"}
 
@@ -203,14 +200,6 @@ def measure_instances(folder: Path, environ: Mapping[str, str], key: str, pictur
     return rows
 
 
-def catalog_bytes(folder: Path) -> float:
-    """The bytes of a product in SQLite, indexes included; two thirds have eight URLs of images."""
-    path = folder / "size.sqlite3"
-    with closing(SQLiteCatalog(path)) as catalog:
-        fill_sqlite(catalog, new_workspace(catalog), PRODUCTS)
-    return path.stat().st_size / PRODUCTS
-
-
 def main() -> None:
     picture = all_pictures()["JPEG 2 MP"]
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as name, moto_server(Path(name)) as moto:
@@ -226,7 +215,6 @@ def main() -> None:
             print(table(head, measure_instances(folder, environ, key, picture)))
         finally:
             mongo.kill()
-        print(f"{catalog_bytes(folder):.0f} bytes of the SQLite catalog for each of {PRODUCTS} products")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
 import pytest
 import yaml
 from flask import Flask
+
+from catalog.sqlite import SQLiteCatalog
+from tests.factories import current, new_product, new_workspace
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [
@@ -80,3 +86,23 @@ def test_the_data_folder_is_the_same_everywhere() -> None:
         text = (ROOT / "deploy" / "systemd" / unit).read_text()
         assert re.search(rf"^Environment=DATA_DIR={folder}\b", text, re.MULTILINE)
         assert f"\nReadWritePaths={folder}\n" in text
+
+
+def test_the_backup_command_of_a_container_copies_the_catalog_of_a_running_server(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (code,) = re.findall(r'docker compose exec vetrina python -c "(.*)"', page)
+    with closing(SQLiteCatalog(tmp_path / "vetrina.sqlite3")) as catalog:
+        product = new_product(catalog, new_workspace(catalog))
+        subprocess.run([sys.executable, "-c", code.replace("/data/", f"{tmp_path}/")], check=True, timeout=60)
+    with closing(SQLiteCatalog(tmp_path / "backup.sqlite3")) as copy:
+        assert current(copy, product) == product
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_of_shell_lines_can_be_parsed(page: str) -> None:
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        done = subprocess.run(
+            ["bash", "-n"], input=block, text=True, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, ""), block
