@@ -43,7 +43,7 @@ _RECORD_NUMBER: Final = 4
 def _as_api_key() -> Iterator[None]:
     """The changes inside are those of requests with an API key."""
     actor = Actor(
-        kind=ActorKind.API_KEY, name="shop", credential_id=new_id(), request_id=secrets.token_hex(16)
+        kind=ActorKind.API_KEY, name="shop", credential_id=new_id(), request_id=secrets.token_hex(8)
     )
     token = acting.set(actor)
     try:
