@@ -48,8 +48,9 @@ class Waits:
             self._networks.setdefault(connection.network, set()).add(connection)
             self._count += 1
             victim = self._take_victim() if self._count > self._most else None
+            if victim is not None:
+                victim.cut()  # within the lock: its thread can't leave the wait and close the connection
         if victim is not None:
-            victim.cut()
             self._report(victim.network)
         try:
             yield
