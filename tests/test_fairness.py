@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -261,6 +262,62 @@ def test_more_half_heads_than_connections_are_displaced_by_others(other: Shop) -
             sent = b"GET / HTTP/1.1\r\nHo"
             stack.enter_context(connect(other.server, sent, source=f"127.0.0.{2 + number % 8}"))
         assert_served(other)
+
+
+def sockets_of(pid: int) -> int:
+    """The number of sockets that a process has open."""
+    return sum(str(path.readlink()).startswith("socket:") for path in Path(f"/proc/{pid}/fd").iterdir())
+
+
+@pytest.fixture
+def small_server(tmp_path: Path) -> Iterator[Server]:
+    """A server that takes 30 connections, and has 12 threads."""
+    arguments = "--worker-connections 30 --threads 12 --keep-alive 30"
+    settings = {"GUNICORN_CMD_ARGS": arguments, "MAX_CONNECTIONS_PER_ADDRESS": "0", "REQUEST_DEADLINE": "2"}
+    with gunicorn(tmp_path, WEB_CONCURRENCY="1", **settings) as server:
+        requests.get(f"{server.url}/healthz", timeout=20)
+        yield server
+
+
+def test_an_idle_connection_that_is_displaced_while_it_sends_does_not_end_the_worker(
+    small_server: Server,
+) -> None:
+    request = head("/healthz", method="GET")
+    (worker,) = small_server.workers()
+    with ExitStack() as stack:
+        idle = [stack.enter_context(connect(small_server, request)) for _ in range(18)]
+        assert [read_answer(connection)[0] for connection in idle] == [200] * 18
+        busy = head("/healthz", "Content-Length: 9", method="GET")
+        held = [stack.enter_context(connect(small_server, busy)) for _ in range(11)]
+        assert [read_answer(connection)[0] for connection in held] == [200] * 11
+        os.kill(worker, signal.SIGSTOP)  # what happens meanwhile, it sees in one batch of events
+        newcomer = stack.enter_context(connect(small_server, request))
+        for connection in idle[:3]:
+            connection.sendall(request)
+        os.kill(worker, signal.SIGCONT)
+        assert read_answer(newcomer)[0] == 200
+    assert requests.get(f"{small_server.url}/healthz", timeout=20).status_code == 200
+    assert small_server.workers() == [worker]
+
+
+def test_half_heads_that_are_displaced_while_they_go_on_do_not_raise_the_limit(small_server: Server) -> None:
+    (worker,) = small_server.workers()
+    most = 0
+    with ExitStack() as stack:
+        dripping: list[socket.socket] = []
+        for _ in range(100):
+            dripping += [stack.enter_context(connect(small_server, b"GET / HT")) for _ in range(10)]
+            for connection in dripping[-60:]:
+                with suppress(OSError):  # it may have been displaced
+                    connection.sendall(b"T")
+            names = []
+            for path in Path(f"/proc/{worker}/fd").iterdir():
+                with suppress(OSError):  # it may have been closed meanwhile
+                    names.append(str(path.readlink()))
+            most = max(most, sum(name.startswith("socket:") for name in names))
+    assert most <= 40  # 30 connections, and a few sockets of its own
+    assert requests.get(f"{small_server.url}/healthz", timeout=20).status_code == 200
+    assert small_server.workers() == [worker]
 
 
 def test_an_address_has_a_bounded_number_of_connections(tmp_path: Path) -> None:

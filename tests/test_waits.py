@@ -1,10 +1,16 @@
-"""The bound of the threads that wait for slow clients."""
+"""The bounds of the threads that wait for slow clients, and of each wait."""
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import pytest
+
+from worker.sockets import DeadlineSocket
 from worker.waits import Waits
 
 
@@ -65,3 +71,27 @@ def test_a_wait_that_ended_does_not_count() -> None:
         assert first.is_cut
     with waits.waiting(second):
         assert not second.is_cut
+
+
+@pytest.mark.parametrize("method", [DeadlineSocket.send, DeadlineSocket.sendall])
+def test_an_answer_that_is_not_read_ends_at_its_deadline(
+    method: Callable[[DeadlineSocket, bytes], object],
+) -> None:
+    """gunicorn sends an interim answer ("100 Continue") with ``send``, and others with ``sendall``."""
+    errors: list[type[Exception]] = []
+    server, client = socket.socketpair()
+    waits = Waits(9, lambda _: None)
+    answering = DeadlineSocket(server.detach(), "a", send_seconds=0.1, waits=waits, on_close=None)
+
+    def answer() -> None:
+        try:
+            while True:
+                method(answering, bytes(1 << 16))
+        except ConnectionResetError as error:
+            errors.append(type(error))
+
+    with client, answering:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        thread.join(30)
+        assert errors == [ConnectionResetError]

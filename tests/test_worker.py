@@ -498,9 +498,13 @@ def test_connections_without_a_request_do_not_delay_a_stop(tmp_path: Path) -> No
         half = stack.enter_context(socket.create_connection(address, timeout=20))
         half.sendall(b"GET / HTTP/1.1\r\n")
         other = stack.enter_context(socket.create_connection(address, timeout=20))
-        other.sendall(head("/healthz", "Connection: close", method="GET"))
+        late = stack.enter_context(socket.create_connection(address, timeout=20))
+        request = head("/healthz", "Connection: close", method="GET")
+        other.sendall(request)
         assert read_answer(other)[0] == 200  # so the worker has the others too
         server.process.terminate()
+        late.sendall(request)
+        assert read_answer(late)[0] == 200
         assert read_answer(half) == (408, {"error": "Request timeout"})
         assert silent.recv(1) == b""
         assert server.process.wait(20) == 0

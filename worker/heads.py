@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import selectors
 import socket
 import time
@@ -19,10 +20,11 @@ from worker.sockets import DeadlineSocket
 
 #: How long the head of a request may take to arrive, in seconds.
 HEAD_DEADLINE: Final = 10.0
-#: The most bytes of a head, of its first line, and of one read.
+#: The most bytes of a head, and of its first line.
 _MOST_HEAD: Final = 32 << 10
 _MOST_LINE: Final = 4096
-_STEP: Final = 64 << 10
+#: How long a worker that stops still waits for heads, in seconds.
+_STOP_GRACE: Final = 2.0
 #: How long, in seconds, and for how many bytes the client may still send after the last answer.
 _LINGER: Final = 1.0
 _MOST_DRAINED: Final = 64 << 10
@@ -71,6 +73,7 @@ class Heads:
         # In the order of their deadlines, because all of one kind wait equally long.
         self._arriving: dict[_Waiting, None] = {}
         self._ending: dict[_Waiting, None] = {}
+        self._stop = math.inf  # the end of all waits for heads, on the clock of time.monotonic()
 
     def await_head(self, conn: TConn, sock: DeadlineSocket, seconds: float) -> None:
         """Hands the connection on when the head of its next request is complete.
@@ -87,8 +90,7 @@ class Heads:
         if follow is not None:
             follow(waiting)
             return
-        self._arriving[waiting] = None
-        self._poller.register(sock, selectors.EVENT_READ, partial(self._on_readable, waiting))
+        self._watch(waiting, self._arriving, self._on_readable)
 
     def refuse(self, conn: TConn, sock: DeadlineSocket, answer: bytes) -> None:
         """Answers without blocking, and ends the connection as ``linger`` does."""
@@ -106,28 +108,52 @@ class Heads:
             self._end(conn)
             return
         waiting = _Waiting(conn, sock, time.monotonic() + _LINGER)
-        self._ending[waiting] = None
-        self._poller.register(sock, selectors.EVENT_READ, partial(self._on_ending, waiting))
+        self._watch(waiting, self._ending, self._on_ending)
 
     def expire(self, *, stopping: bool) -> None:
-        """Ends the connections whose deadline has passed; those that wait for a head too if ``stopping``."""
+        """Ends the connections whose deadline has passed.
+
+        When the worker begins to stop, the connections that wait for a head have two more seconds, as the
+        kept-alive ones have in gunicorn: a request may be on its way.
+        """
         now = time.monotonic()
+        if stopping:
+            self._stop = min(self._stop, now + _STOP_GRACE)
         while (oldest := next(iter(self._ending), None)) and oldest.deadline <= now:
             self._close(oldest)
-        while (oldest := next(iter(self._arriving), None)) and (stopping or oldest.deadline <= now):
+        while (oldest := next(iter(self._arriving), None)) and min(oldest.deadline, self._stop) <= now:
             if oldest.sock.ahead:
                 self._forget(oldest)
                 self.refuse(oldest.conn, oldest.sock, refusal(RequestTimeout()))
             else:
                 self._close(oldest)
 
-    def evict(self) -> bool:
-        """Closes the oldest connection to make room. Returns False if there is none."""
-        oldest = next(iter(self._ending), None) or next(iter(self._arriving), None)
-        if oldest is None:
+    def evict_ending(self) -> bool:
+        """Closes the oldest connection that has its last answer. Returns False if there is none."""
+        oldest = next(iter(self._ending), None)
+        if oldest is not None:
+            self._close(oldest)
+        return oldest is not None
+
+    def evict_arriving(self) -> bool:
+        """Closes the connection that waits longest for a head, unless it is the only one."""
+        if len(self._arriving) < 2:  # noqa: PLR2004  # the newest one needs time for its head
             return False
-        self._close(oldest)
+        self._close(next(iter(self._arriving)))
         return True
+
+    def _watch(
+        self,
+        waiting: _Waiting,
+        group: dict[_Waiting, None],
+        on_readable: Callable[[_Waiting, object], None],
+    ) -> None:
+        try:
+            self._poller.register(waiting.sock, selectors.EVENT_READ, partial(on_readable, waiting))
+        except OSError:  # the kernel lacks memory, or watches as many descriptors as it may
+            self._end(waiting.conn)
+        else:
+            group[waiting] = None
 
     def _forget(self, waiting: _Waiting) -> None:
         if waiting in self._arriving or waiting in self._ending:
@@ -149,7 +175,7 @@ class Heads:
         ahead = sock.ahead
         try:
             while (length := _length(ahead)) is None and len(ahead) <= _MOST_HEAD:
-                piece = socket.socket.recv(sock, _STEP)
+                piece = socket.socket.recv(sock, _MOST_HEAD + 1 - len(ahead))
                 if not piece:
                     return self._close
                 ahead += piece
@@ -172,7 +198,7 @@ class Heads:
 
     def _on_ending(self, waiting: _Waiting, _: object) -> None:
         try:
-            piece = socket.socket.recv(waiting.sock, _STEP)
+            piece = socket.socket.recv(waiting.sock, _MOST_DRAINED)
         except BlockingIOError:
             return
         except OSError:

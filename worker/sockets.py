@@ -52,6 +52,8 @@ class DeadlineSocket(socket.socket):
         self.since = 0.0
         #: When the request must have arrived, on the clock of time.monotonic().
         self.deadline = 0.0
+        #: Whether the worker has counted the connection out.
+        self.is_ended = False
         #: The bytes of the request that the main thread has read.
         self.ahead = bytearray()
         self._send_seconds = send_seconds
@@ -90,8 +92,13 @@ class DeadlineSocket(socket.socket):
         """Sends everything. Raises ConnectionResetError if the client does not read it in time."""
         left = memoryview(data).cast("B")
         while left:
+            left = left[self.send(left, flags) :]
+
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        """Sends what there is room for, at least a byte, and returns its size. Raises as ``sendall`` does."""
+        while True:
             try:
-                left = left[super().send(left, flags | socket.MSG_DONTWAIT) :]
+                return super().send(data, flags | socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self._wait_to_send()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 #: Headers that would become variables of CGI (RFC 3875 section 4.1): they say where the application is.
 _FORBIDDEN: Final = {"SCRIPT_NAME", "PATH_INFO"}
 
-#: The errors of accept(2) when the process or the system lacks descriptors or memory, for now.
-_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-#: The pause after such an error, in seconds: without it the loop would spin, as the connection stays ready.
+#: The pause after an error of accept(2), in seconds. The process or the system may lack descriptors or
+#: memory: without the pause the loop would spin, as the connection stays ready.
 _EXHAUSTION_PAUSE: Final = 0.1
 #: The seconds between two warnings of the same kind.
 _WARNING_PAUSE: Final = 60.0
@@ -81,14 +80,21 @@ class Worker(ThreadWorker):
         try:
             super().accept(listener)
         except OSError as error:
-            if error.errno not in _EXHAUSTED:
-                raise
             self.log.warning("no connection can be taken: %s", error.strerror)
             time.sleep(_EXHAUSTION_PAUSE)
-        if self.nr_conns >= self.worker_connections and not self._heads.evict() and self.keepalived_conns:
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Closes a connection that no thread serves: of those that are idle, the oldest."""
+        if self._heads.evict_ending():
+            return
+        if self.keepalived_conns:
             idle = self.keepalived_conns.popleft()
             self.poller.unregister(idle.sock)
             self._end(idle)
+        else:
+            self._heads.evict_arriving()
 
     def enqueue_req(self, conn: TConn) -> None:
         """Waits for the head of the connection's next request. A new connection may be refused here."""
@@ -113,7 +119,9 @@ class Worker(ThreadWorker):
         return not limited or self._connections[network] < self.connections_per_address
 
     def _wrap(self, conn: TConn, network: str, *, is_counted: bool) -> DeadlineSocket:
-        self._connections[network] += is_counted
+        if is_counted:
+            with self._connections_lock:
+                self._connections[network] += 1
         return DeadlineSocket(
             conn.sock.detach(),
             network,
@@ -123,9 +131,10 @@ class Worker(ThreadWorker):
         )
 
     def _count_out(self, network: str) -> None:
-        self._connections[network] -= 1
-        if not self._connections[network]:
-            del self._connections[network]
+        with self._connections_lock:
+            self._connections[network] -= 1
+            if not self._connections[network]:
+                del self._connections[network]
 
     def _refuse(self, conn: TConn, sock: DeadlineSocket) -> None:
         self._warn(
@@ -140,19 +149,46 @@ class Worker(ThreadWorker):
             socket.socket.recv(sock, 1 << 16)
         self._heads.refuse(conn, sock, answer(429, "Too many connections", "Retry-After: 2"))
 
-    def _warn(self, message: str, network: str) -> None:
+    def _warn(self, message: str, subject: str) -> None:
         """Logs a warning, at most one of each kind a minute."""
         now = time.monotonic()
         if now >= self._next_warnings.get(message, 0.0):
             self._next_warnings[message] = now + _WARNING_PAUSE
-            self.log.warning(message, network)
+            self.log.warning(message, subject)
 
     def _report_cut(self, network: str) -> None:
         self._warn("too many clients send or read slowly; connections of %s are cut", network)
 
     def _end(self, conn: TConn) -> None:
+        if isinstance(conn.sock, DeadlineSocket):
+            if conn.sock.is_ended:
+                return
+            conn.sock.is_ended = True
         self.nr_conns -= 1
         conn.close()
+
+    def _hand_over(self, conn: TConn) -> None:
+        """Gives a request to a thread; without one, it is answered 503."""
+        try:
+            super().enqueue_req(conn)
+        except RuntimeError as error:  # the system has no more threads
+            self._warn("no thread can be started: %s", str(error))
+            busy = answer(503, "Service temporarily unavailable", "Retry-After: 2")
+            if isinstance(conn.sock, DeadlineSocket):
+                self._heads.refuse(conn, conn.sock, busy)
+
+    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
+        """Calls what waits for the events, in the main thread. An error in it does not end the worker.
+
+        An event may be of a connection that an earlier one of the same batch has ended.
+        """
+        for key, _ in self.poller.select(timeout):
+            if self.poller.get_map().get(key.fd) is not key:
+                continue
+            try:
+                key.data(key.fileobj)
+            except Exception:
+                self.log.exception("an event of a connection failed")
 
     def handle(self, conn: TConn) -> bool:
         """Serves a request of a connection, in a thread."""
@@ -178,7 +214,7 @@ class Worker(ThreadWorker):
 
         gunicorn would wait up to two seconds for the client to close the connection, in this thread.
         """
-        over = not fs.cancelled() and fs.exception() is None and fs.result() is False
+        over = fs.cancelled() or fs.exception() is not None or fs.result() is False
         if over and isinstance(conn.sock, DeadlineSocket):
             self._heads.linger(conn, conn.sock)
         else:
@@ -202,7 +238,9 @@ class Worker(ThreadWorker):
     def init_process(self) -> None:
         """Runs in the new process, before it has threads."""
         self._heap = Heap()
-        self._connections: Counter[str] = Counter()  # only the main thread uses it: it opens and closes
+        # gunicorn closes some connections in their threads.
+        self._connections: Counter[str] = Counter()
+        self._connections_lock = threading.Lock()
         self._next_warnings: dict[str, float] = {}  # on the clock of time.monotonic()
         self._waits = Waits(self.slow_clients, self._report_cut)
         # gunicorn looks up dozens of settings per request, each through a method. Attributes are faster.
@@ -211,7 +249,9 @@ class Worker(ThreadWorker):
 
     def run(self) -> None:
         """Accepts connections until the worker stops."""
-        self._heads = Heads(self.poller, complete=super().enqueue_req, end=self._end)
+        self._heads = Heads(self.poller, complete=self._hand_over, end=self._end)
+        # Threads that end later write to its pipe, whose descriptor may belong to another file by then.
+        self.method_queue.close = lambda: None  # type: ignore[method-assign]  # the process ends anyway
         super().run()
 
     def handle_error(
