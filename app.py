@@ -212,9 +212,9 @@ def make_budgets(
 
 
 #: The memory of a worker besides decodes and the bodies of uploads, in bytes: the program at rest (60 MB),
-#: two passwords that are hashed (134 MB), freed buffers that stay for the next picture (64 MB), a JSON body of
-#: 1 MB in each of 320 threads, and heads of 33 kB of 1000 connections. docs/operations.md "Under attack" has
-#: the sum.
+#: two passwords that are hashed (134 MB), freed buffers that stay for the next picture (64 MB), a JSON body
+#: of 1 MB in each of 320 threads, and heads of 33 kB of 1000 connections. docs/operations.md "Under attack"
+#: has the sum.
 WORKER_MEMORY: Final = 60_000_000 + 134_000_000 + 64_000_000 + 320_000_000 + 33_000_000
 #: A body is received, parsed into a second copy, and stored from a third.
 BODY_COPIES: Final = 3
