@@ -24,6 +24,9 @@ from pymongo import MongoClient
 from tests.servers import free_port
 
 START_MILLISECONDS = 30_000
+#: The collections that are written while the first of their indexes is built. Threads of SecantusDB can wait
+#: for each other forever if an index and a document create a collection at the same time.
+WRITTEN_WHILE_INDEXED = ("idempotencyKeys", "usageDays", "clients", "grants", "purges")
 
 
 def database_uri(uri: str, name: str) -> str:
@@ -35,6 +38,9 @@ def database_uri(uri: str, name: str) -> str:
 def new_database(uri: str) -> Iterator[str]:
     """Yields the connection string of an empty database, which is dropped when the block ends."""
     name = f"vetrina-test-{secrets.token_hex(8)}"
+    with connect(uri) as client:
+        for collection in WRITTEN_WHILE_INDEXED:
+            client[name].create_collection(collection)
     yield database_uri(uri, name)
     with connect(uri) as client:
         client.drop_database(name)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,7 +104,9 @@ def test_the_mongodb_catalog_is_named_without_its_password(tmp_path: Path) -> No
     server = f"127.0.0.1:{free_port()}"
     url = f"mongodb://anna:not-a%2Fsecret@{server}/vetrina?authSource=admin"
     settings = Settings(data_dir=tmp_path / "data", catalog_url=url, ratelimit_storage_uri="memory://")
-    result = create_app(settings).test_cli_runner().invoke(args=["doctor", "--json"])
+    app = create_app(settings)
+    with closing(app.extensions["stores"]["catalog"]):
+        result = app.test_cli_runner().invoke(args=["doctor", "--json"])
     catalog = json.loads(result.stdout)[0]
     assert (catalog["state"], catalog["target"]) == ("failed", f"mongodb: {server}")
     assert "not-a" not in result.output
