@@ -67,11 +67,12 @@ def patient(proxy: Proxy, uri: str) -> Iterator[MongoCatalog]:
 
 
 @pytest.fixture
-def hasty(uri: str) -> Iterator[MongoCatalog]:
-    """Goes to the server directly, and waits a short time only."""
-    with closing(MongoCatalog(uri, timeout=SHORT_TIMEOUT)) as catalog:
-        catalog.check()
-        yield catalog
+def hasty(catalog: MongoCatalog, uri: str) -> Iterator[MongoCatalog]:
+    """Goes to the same database directly, and waits a short time only."""
+    assert list(catalog.prepare()) == []  # a build could take longer than it waits
+    with closing(MongoCatalog(uri, timeout=SHORT_TIMEOUT)) as hasty:
+        hasty.check()
+        yield hasty
 
 
 @pytest.fixture

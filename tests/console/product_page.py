@@ -22,7 +22,11 @@ def open_product(page: Page, product: dict[str, Any]) -> None:
 
 
 def shown(page: Page) -> list[str | None]:
-    return [view.get_attribute("href") for view in page.locator("#pictures .view").all()]
+    """The URLs of the pictures in their order, read at one moment: uploads may change the order."""
+    urls: list[str | None] = page.locator("#pictures .view").evaluate_all(
+        "views => views.map((view) => view.getAttribute('href'))"
+    )
+    return urls
 
 
 def said(page: Page) -> Locator:

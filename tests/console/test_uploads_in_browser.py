@@ -240,7 +240,7 @@ def test_a_lost_session_keeps_the_queue_and_goes_on_after_a_new_sign_in(browser:
     expect(dialog.get_by_role("alert")).to_have_text("The email address or the password is wrong.")
     dialog.get_by_label("Password").fill(PASSWORD)
     dialog.get_by_role("button", name="Sign in").click()
-    expect(pictures(page)).to_have_count(2)
+    expect(said(page)).to_have_text("Uploaded: 2 of 2.")  # after they are in the order of choice
     assert shown(page) == site.product(product["_id"])["imageUrls"]
     page.locator("details.menu > summary").click()
     page.get_by_role("button", name="Sign out").click()  # the form has the token of the new session
