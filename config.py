@@ -378,8 +378,9 @@ class Settings:
     auth_failures_per_minute: int = _setting(
         30,
         _at_least(1, 1_000_000),
-        "failed authentications, sign-ins and uses of links a minute from an address (IPv6: from a /64 "
-        "network); sign-ins of one user from all addresses: 20 times as many",
+        "failed authentications, uses of links and sign-ins of one user a minute from an address (IPv6: from "
+        "a /64 network); failed sign-ins of all users from it: 5 times as many; sign-ins of one user from "
+        "all addresses: 20 times as many",
     )
     cors_origins: tuple[str, ...] = _setting(
         (), _origins, "the origins whose pages may call the API, separated by commas; `*` is any", shown=""

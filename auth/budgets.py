@@ -28,8 +28,11 @@ DAILY_WRITES: Final = {Plan.FREE: 100, Plan.BASIC: 200}
 #: Refreshes of one OAuth grant. An app needs one per hour, and more if it runs in several processes.
 _REFRESHES: Final = RateLimitItemPerHour(300)
 
-#: How much looser the limit of sign-ins by user is than the one by network.
+#: How much looser than the limit of sign-ins of one user from one network the limit by user is.
 _LOOSER_BY_USER: Final = 20
+#: The same for the limit of failures by network, which the people of an office share. It is not as loose,
+#: because a failure takes a core for 0.1 s: 150 in a minute take a quarter of a core.
+_LOOSER_BY_NETWORK: Final = 5
 
 #: The seconds that a client waits after too many failures: the length of the shortest window.
 _RETRY_AFTER: Final = 60
@@ -80,7 +83,8 @@ class Budgets:
     Args:
         catalog: knows the plan of a workspace.
         counters: keep the counts.
-        failures_per_minute: the authentications from one network that may fail in a minute.
+        failures_per_minute: the authentications from one network that may fail in a minute, and the
+            sign-ins of one user from one network.
         on_write: is called with the workspace of each write that is within its budget.
         clock: the time in UTC.
     """
@@ -98,6 +102,7 @@ class Budgets:
         self._counters = counters
         self._failures = RateLimitItemPerMinute(failures_per_minute)
         self._sign_ins_of_user = RateLimitItemPerMinute(failures_per_minute * _LOOSER_BY_USER)
+        self._sign_ins_from_network = RateLimitItemPerMinute(failures_per_minute * _LOOSER_BY_NETWORK)
         self._on_write = on_write
         self._clock = clock
         self._plans: dict[str, tuple[Plan, float]] = {}
@@ -156,7 +161,11 @@ class Budgets:
         self._limit(self._failures, "failures", network_of(address))
 
     def count_sign_in(self, address: str, email: str) -> None:
-        """Counts an attempt to sign in: by network, by network and user, and by user.
+        """Counts an attempt to sign in: by network and user, by network, and by user.
+
+        The limit by network and user is strict. An attempt beyond it does not count for the others, so one
+        person's guesses keep no other user of the network out. The limit by network bounds the users for whom
+        a network can try one password each.
 
         The limit by user is much looser, because anyone can reach it for anyone. Once it is reached, a
         network still has its first attempt of the minute for this user. So nobody can lock out a user who
@@ -166,11 +175,24 @@ class Budgets:
             TooManyFailures: there were too many within the minute.
         """
         network = network_of(address)
-        self._limit(self._failures, "sign-in from", network)
-        of_pair = self._hit(self._failures, "sign-in from and of", network, email)
-        of_user = self._hit(self._sign_ins_of_user, "sign-in of", email)
-        if of_user < 0 and of_pair != self._failures.amount - 1:
+        pair, by_network = ("sign-in from and of", network, email), ("sign-in from", network)
+        # A network beyond its limit writes nothing, whatever users it names.
+        if self._counters.is_spent(self._sign_ins_from_network, *by_network):
             raise TooManyFailures(_RETRY_AFTER)
+        of_pair = self._limit(self._failures, *pair)
+        self._limit(self._sign_ins_from_network, *by_network)
+        of_user = self._hit(self._sign_ins_of_user, "sign-in of", email)
+        if of_user < 0 and of_pair < self._failures.amount - 1:
+            raise TooManyFailures(_RETRY_AFTER)
+
+    def count_success(self, address: str) -> None:
+        """Takes a sign-in that was counted and succeeded back from the count of its network.
+
+        So that count is of failures, and many people can sign in from one network. It is exact when attempts
+        come at the same time, because each counts until it has succeeded. The limits by user still count it,
+        because they also bound the sessions that one user starts.
+        """
+        self._counters.give_back(self._sign_ins_from_network, "sign-in from", network_of(address))
 
     def count_link(self, address: str) -> None:
         """Counts an attempt to open a link with which a person chooses a password.
@@ -207,10 +229,12 @@ class Budgets:
         """Counts one hit. Returns how many hits are left; less than 0 if this one exceeds the limit."""
         return item.amount - self._counters.hit(item, *identifiers)
 
-    def _limit(self, item: RateLimitItem, *identifiers: str) -> None:
-        """Counts one hit. Raises TooManyFailures if it exceeds the limit."""
-        if self._hit(item, *identifiers) < 0:
+    def _limit(self, item: RateLimitItem, *identifiers: str) -> int:
+        """Counts one hit. Returns how many hits are left. Raises TooManyFailures if it exceeds the limit."""
+        left = self._hit(item, *identifiers)
+        if left < 0:
             raise TooManyFailures(_RETRY_AFTER)
+        return left
 
 
 def network_of(address: str) -> str:

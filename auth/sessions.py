@@ -101,7 +101,7 @@ class Sessions:
 
     Args:
         catalog: stores users and sessions.
-        budgets: limits failed sign-ins by client address and by user.
+        budgets: limits sign-ins by client address and user.
         last_used: records the use of sessions.
         secure: whether the public URL is https; cookies then have the attribute Secure and the prefix
             ``__Host-``.
@@ -176,12 +176,15 @@ class Sessions:
         return self.start(replace(user, password_hash=password_hash, password_set_at=at), at)
 
     def _verified_user(self, email: str, password: str) -> User:
-        # Count before the check. Otherwise, whether an attempt counts would reveal whether it was right.
-        self._budgets.count_sign_in(request.remote_addr or "", email)
+        # Count before the check: guesses at the same time can't exceed the limit, and an attempt beyond it
+        # does not learn whether it was right.
+        address = request.remote_addr or ""
+        self._budgets.count_sign_in(address, email)
         user = self._catalog.find_user(email)
         right = verify_password(user.password_hash if user else None, password)
         if user is None or not right or user.disabled_at is not None:
             raise WrongPassword
+        self._budgets.count_success(address)
         return user
 
     def start(self, user: User, at: datetime) -> tuple[str, Session]:

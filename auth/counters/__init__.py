@@ -3,7 +3,7 @@
 A limit holds at all times. While the shared storage is down or busy, each process counts in its own memory.
 A storage that fails does not slow the API down: it has a second to answer, and after a failure it is not
 used for some seconds. A count that has reached its limit is refused from memory, so that a flood of refused
-requests writes nothing.
+requests writes nothing. docs/architecture.md "Limits" says why this is not left to flask-limiter.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from limits import RateLimitItem
 from limits.errors import ConfigurationError
-from limits.storage import Storage
+from limits.storage import MemoryStorage, Storage
 
 import auth.counters.sqlite  # noqa: F401  # the import registers its scheme with limits
 from auth.counters.local import LocalCounters
@@ -76,6 +76,8 @@ class Counters:
         self, limiter: Limiter, *, on_error: Callable[[], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._limiter = limiter
+        # memory:// is this process alone, and MemoryStorage loses hits that come at the same time.
+        self._stores = not isinstance(limiter.storage, MemoryStorage)
         self._on_error = on_error
         self._clock = clock
         self._local = ProcessLocal(lambda: LocalCounters(clock))
@@ -90,10 +92,10 @@ class Counters:
         This process remembers the last value of each count. It continues from that value when the storage
         fails, and it does not ask the storage about a count that has reached its limit.
         """
+        if self.is_spent(item, *identifiers):
+            return item.amount + 1
         key, window = item.key_for(*identifiers), item.get_expiry()
         local = self._local.get()
-        if local.read(key) >= item.amount:
-            return item.amount + 1
         stored = self._ask(lambda storage: storage.incr(key, window))
         if stored is None:
             return local.miss(key, window)
@@ -101,6 +103,22 @@ class Counters:
         if stored >= item.amount:
             local.expire_in(key, self._seconds_left(key, window))
         return count
+
+    def is_spent(self, item: RateLimitItem, *identifiers: str) -> bool:
+        """Whether this process knows that the count has reached its limit. It does not ask the storage."""
+        return self._local.get().read(item.key_for(*identifiers)) >= item.amount
+
+    def give_back(self, item: RateLimitItem, *identifiers: str) -> None:
+        """Takes back one hit that was within the limit, unless the storage fails.
+
+        If its window has ended in the meantime, the hit comes off the next window.
+        """
+        key, window = item.key_for(*identifiers), item.get_expiry()
+        local = self._local.get()
+        if local.give_back_missed(key):
+            return
+        if self._ask(lambda storage: storage.incr(key, window, -1)) is not None:
+            local.give_back_stored(key)
 
     def read(self, item: RateLimitItem, *identifiers: str) -> int:
         """The current count; no hit is counted."""
@@ -122,7 +140,9 @@ class Counters:
         return float(window) if left is None else min(max(left, 0.0), window)
 
     def _ask(self, question: Callable[[Storage], T]) -> T | None:
-        """What the storage answers; None if it does not answer."""
+        """What the storage answers; None if it does not answer, or if this process alone counts."""
+        if not self._stores:
+            return None
         if not self._may_ask():
             self._on_error()
             return None

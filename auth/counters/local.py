@@ -18,7 +18,7 @@ class _Count:
     """What this process knows about one count.
 
     Attributes:
-        stored: the last value that the storage returned.
+        stored: the last value that the storage returned, less the hits that it has taken back since.
         missed: the hits since then that the storage has not counted.
         until: when it expires, in seconds of the clock.
     """
@@ -71,6 +71,21 @@ class LocalCounters:
                 count.stored = stored
             count.stored = max(count.stored, stored)
             return stored + count.missed
+
+    def give_back_missed(self, key: str) -> bool:
+        """Takes back a hit that the storage has not counted. Returns whether there was one."""
+        with self._lock:
+            count = self._live(key)
+            if count is None or not count.missed:
+                return False
+            count.missed -= 1
+            return True
+
+    def give_back_stored(self, key: str) -> None:
+        """Records that the storage has taken back a hit."""
+        with self._lock:
+            if count := self._live(key):
+                count.stored -= 1
 
     def expire_in(self, key: str, seconds: float) -> None:
         """Makes a count expire in ``seconds``."""

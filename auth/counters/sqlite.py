@@ -49,7 +49,10 @@ class SQLiteCounters(Storage):
             yield connection
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Adds to the count, or starts a new one if it has expired; returns the count."""
+        """Adds to the count, or starts a new one if it has expired; returns the count.
+
+        The amount may be negative, as in the other storages of ``limits``.
+        """
         now = time.time()
         with self._connection() as connection:
             ((value,),) = connection.execute(

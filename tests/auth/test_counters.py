@@ -62,11 +62,11 @@ class Storage:
     asked: int = 0
     counts: dict[str, int] = field(default_factory=dict)
 
-    def incr(self, key: str, expiry: int) -> int:
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         self.asked += 1
         if self.error:
             raise self.error
-        self.counts[key] = self.counts.get(key, 0) + 1
+        self.counts[key] = self.counts.get(key, 0) + amount
         return self.counts[key]
 
     def get(self, key: str) -> int:
@@ -95,6 +95,9 @@ class Bench:
 
     def hit(self) -> int:
         return self.counters.hit(WRITES, "acme")
+
+    def give_back(self) -> None:
+        self.counters.give_back(WRITES, "acme")
 
 
 def test_counts_come_from_the_storage() -> None:
@@ -130,6 +133,36 @@ def test_a_storage_that_is_back_counts_again_and_no_hit_is_forgotten() -> None:
     assert (bench.storage.asked, bench.errors) == (4, 3)
 
 
+def test_a_hit_that_is_given_back_makes_room() -> None:
+    bench = Bench(Storage())
+    assert [bench.hit() for _ in range(WRITES.amount)][-1] == WRITES.amount
+    assert bench.counters.is_spent(WRITES, "acme")
+    bench.give_back()
+    assert bench.counters.read(WRITES, "acme") == WRITES.amount - 1
+    assert not bench.counters.is_spent(WRITES, "acme")
+    assert [bench.hit() for _ in range(2)] == [WRITES.amount, WRITES.amount + 1]
+
+
+def test_while_the_storage_is_down_hits_are_given_back_in_this_process() -> None:
+    bench = Bench(Storage())
+    assert [bench.hit() for _ in range(3)] == [1, 2, 3]
+    bench.storage.error = ConnectionError()
+    assert [bench.hit(), bench.hit()] == [4, 5]
+    bench.give_back()
+    assert bench.hit() == 5
+    bench.storage.error = None
+    bench.seconds += REST
+    assert bench.hit() == 6, "four in the storage and two here"
+
+
+def test_a_hit_that_can_not_be_given_back_stays_counted() -> None:
+    bench = Bench(Storage())
+    assert [bench.hit() for _ in range(3)] == [1, 2, 3]
+    bench.storage.error = ConnectionError()
+    bench.give_back()
+    assert (bench.hit(), bench.errors) == (4, 2)
+
+
 def test_a_process_that_joins_late_goes_by_the_count_of_all() -> None:
     storage = Storage()
     first, second = Bench(storage), Bench(storage)
@@ -163,10 +196,10 @@ def test_every_hit_of_many_threads_has_its_own_count() -> None:
     storage, barrier = Storage(), threading.Lock()
     incr = storage.incr
 
-    def slow(key: str, expiry: int) -> int:
+    def slow(key: str, expiry: int, amount: int = 1) -> int:
         time.sleep(0.001)
         with barrier:
-            return incr(key, expiry)
+            return incr(key, expiry, amount)
 
     storage.incr = slow  # type: ignore[method-assign]  # the fault
     bench = Bench(storage)
@@ -322,10 +355,40 @@ def test_redis_counts(redis: str) -> None:
     assert [counter.hit(WRITES, "acme") for counter in counters for _ in range(2)] == [1, 2, 3, 4]
     assert counters[0].read(WRITES, "acme") == 4
     assert counters[0].read(WRITES, "another") == 0
+    counters[1].give_back(WRITES, "acme")
+    assert counters[0].hit(WRITES, "acme") == 4
     expiry = limiters[0].storage.get_expiry(WRITES.key_for("acme"))
     assert time.time() < expiry <= time.time() + WRITES.get_expiry()
     for limiter in limiters:
         cast("Any", limiter.storage).storage.close()
+
+
+# --- memory
+
+
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Threads take turns so often that what is not atomic fails soon."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("restless_threads")
+def test_memory_counts_every_hit_of_many_threads() -> None:
+    counters = Counters(make_limiter(Flask("a"), "memory://"), on_error=pytest.fail)
+    together = threading.Barrier(20)
+
+    def hit(workspace: str) -> int:
+        together.wait(30)
+        return counters.hit(WRITES, workspace)
+
+    with ThreadPoolExecutor(20) as pool:
+        for workspace in map(str, range(50)):
+            assert sorted(pool.map(hit, [workspace] * 20)) == list(range(1, 21))
+            counters.give_back(WRITES, workspace)
+            assert counters.read(WRITES, workspace) == 19
 
 
 # --- MongoDB
@@ -338,6 +401,8 @@ def test_mongodb_counts_in_the_database_that_its_address_names(mongodb: MongoSer
         assert counts == [1, 2, 3, 4]
         assert counters[0].read(WRITES, "acme") == 4
         assert counters[0].read(WRITES, "another") == 0
+        counters[1].give_back(WRITES, "acme")
+        assert counters[0].hit(WRITES, "acme") == 4
         with connect(uri) as client:
             database = client.get_default_database()
             assert set(database.list_collection_names()) - set(WRITTEN_WHILE_INDEXED) == {"counters"}
@@ -408,6 +473,7 @@ def test_counters_count_expire_and_can_be_cleared(tmp_path: Path, monkeypatch: p
     seconds[0] += 60
     assert counters.get("a") == 0
     assert counters.incr("a", 60) == 1
+    assert [counters.incr("a", 60), counters.incr("a", 60, -1)] == [2, 1]
     counters.clear("a")
     assert counters.get("a") == 0
     counters.incr("c", 60)
