@@ -39,13 +39,14 @@ from api.schemas import ImagePatch, ProductCreate
 from auth.bearer import BearerAuth
 from auth.budgets import Budgets, add_rate_limit_headers
 from auth.counters import Counters, make_limiter
+from auth.counters.sqlite import SQLiteCounters
 from auth.last_used import LastUsed
 from auth.oauth.registration import UNUSED_KEPT_FOR
 from auth.oauth.server import OAuthServer
 from auth.sessions import Sessions
 from auth.usage_recorder import UsageRecorder
 from catalog.base import Catalog
-from catalog.expiry import Cleanup
+from catalog.expiry import Cleanup, Expiring
 from catalog.sqlite import BUSY_TIMEOUT, SQLiteCatalog
 from cli.catalog import catalog_commands
 from cli.cleanup import cleanup_command
@@ -206,6 +207,9 @@ def make_budgets(
         limiter = make_limiter(app, uri or settings.catalog_url)
     except ValueError as error:
         raise ConfigError(f"RATELIMIT_STORAGE_URI {error}.") from None
+    # MongoDB, Redis and the memory of a process remove expired counts by themselves.
+    storage = limiter.storage
+    app.extensions["expiring_counts"] = storage if isinstance(storage, SQLiteCounters) else None
     counters = Counters(limiter, on_error=LIMITER_ERRORS.inc)
     failures = settings.auth_failures_per_minute
     return Budgets(catalog, counters, failures_per_minute=failures, on_write=on_write)
@@ -304,7 +308,8 @@ def create_app(
     usage = app.extensions["usage"] = UsageRecorder(catalog)
     budgets = make_budgets(app, settings, catalog, usage.count_write)
     last_used = app.extensions["last_used"] = LastUsed(catalog)
-    app.before_request(Cleanup(catalog).run_if_due)
+    counts: Expiring | None = app.extensions["expiring_counts"]
+    app.before_request(Cleanup(catalog, *([counts] if counts else [])).run_if_due)
     app.before_request(usage.run_if_due)
     if purges:
         app.before_request(purges.run_if_due)
@@ -407,7 +412,7 @@ def _add_commands(  # noqa: PLR0913  # what the commands need
         key_commands(catalog),
         user_commands(catalog, settings.public_url),
         client_commands(catalog),
-        cleanup_command(catalog, UNUSED_KEPT_FOR, purges),
+        cleanup_command(catalog, UNUSED_KEPT_FOR, app.extensions["expiring_counts"], purges),
         catalog_commands(catalog),
         storage_commands(catalog, storage, storage_named, partial(longest_request, settings), PREFIX),
         sizes_commands(catalog, storage, sizes),

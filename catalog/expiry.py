@@ -1,4 +1,4 @@
-"""What expires, and when it is removed: the same for every catalog."""
+"""What expires, and when it is removed: the same for every store."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Final, Protocol
 
-from catalog.base import Catalog
-from catalog.errors import CatalogError
 from catalog.identity import LINKS, CredentialKind
 from catalog.ids import now
+from errors import Unavailable
 
 #: The kinds of credentials that nothing looks up after they have expired.
 FORGOTTEN_AT_ONCE: Final = (CredentialKind.ACCESS_TOKEN, CredentialKind.SESSION, *sorted(LINKS))
@@ -30,23 +30,41 @@ INTERVAL: Final = 60.0
 log = logging.getLogger(__name__)
 
 
-def remove_all_expired(catalog: Catalog, *, pause: float = PAUSE) -> Iterator[Counter[str]]:
+class Expiring(Protocol):
+    """A store whose records expire: a catalog, or the counts of the rate limits."""
+
+    def remove_expired(self, at: datetime, limit: int) -> Mapping[str, int]:
+        """Removes a batch of records that have expired, small enough to delay no other write.
+
+        Args:
+            at: UTC.
+            limit: the most records of each kind that are removed.
+
+        Returns:
+            How many records of each kind were removed. If all numbers are 0, none is left.
+
+        Raises:
+            Unavailable
+        """
+
+
+def remove_all_expired(store: Expiring, *, pause: float = PAUSE) -> Iterator[Counter[str]]:
     """Removes everything that has expired by now, in batches.
 
     Args:
-        catalog: the catalog that has the records.
+        store: the store that has the records.
         pause: seconds after each batch.
 
     Yields:
         After each batch, how many records of each kind were removed so far.
 
     Raises:
-        CatalogUnavailable
+        Unavailable
     """
     total: Counter[str] = Counter()
     at = now()
     while True:
-        removed = catalog.remove_expired(at, BATCH)
+        removed = store.remove_expired(at, BATCH)
         for kind, count in removed.items():
             total[kind] += count
         yield total
@@ -59,12 +77,12 @@ class Cleanup:
     """Removes expired records in the background of a process that answers requests.
 
     Args:
-        catalog: the catalog that has the records.
+        stores: the stores that have the records.
         interval: the seconds between two runs, and before the first one.
     """
 
-    def __init__(self, catalog: Catalog, *, interval: float = INTERVAL) -> None:
-        self._catalog = catalog
+    def __init__(self, *stores: Expiring, interval: float = INTERVAL) -> None:
+        self._stores = stores
         self._interval = interval
         self._due = time.monotonic() + interval
         self._running = threading.Lock()
@@ -77,10 +95,16 @@ class Cleanup:
 
     def _run(self) -> None:
         try:
-            for _ in remove_all_expired(self._catalog):
-                pass
-        except CatalogError as error:  # the next run tries again
-            log.info("expired records were not removed: %s", error)
+            for store in self._stores:
+                _remove_all_from(store)
         finally:
             self._due = time.monotonic() + self._interval
             self._running.release()
+
+
+def _remove_all_from(store: Expiring) -> None:
+    try:
+        for _ in remove_all_expired(store):
+            pass
+    except Unavailable as error:  # the next run tries again
+        log.info("expired records were not removed: %s", error)

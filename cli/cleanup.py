@@ -10,10 +10,11 @@ from typing import Final
 import click
 
 from catalog.base import Catalog
-from catalog.expiry import remove_all_expired
+from catalog.expiry import Expiring, remove_all_expired
 from catalog.ids import now
 from cli.listing import json_object_option
 from cli.store_errors import Command
+from errors import Unavailable
 from purging import CdnError, Purges
 
 _KINDS: Final = {
@@ -23,17 +24,22 @@ _KINDS: Final = {
     "grants": "grants",
     "usageDays": "records of days",
     "unusedClients": "OAuth clients without a grant",
+    "counts": "counts of rate limits",
 }
 
 
 def cleanup_command(
-    catalog: Catalog, unused_clients_kept_for: timedelta, purges: Purges | None = None
+    catalog: Catalog,
+    unused_clients_kept_for: timedelta,
+    counts: Expiring | None,
+    purges: Purges | None = None,
 ) -> click.Command:
     """The command.
 
     Args:
         catalog: the catalog that has the records.
         unused_clients_kept_for: how long a self-registered client is kept without a grant.
+        counts: the storage of the rate limits' counts; None if it removes expired ones by itself.
         purges: the queue of purges; None if nothing is purged.
     """
 
@@ -44,17 +50,20 @@ def cleanup_command(
 
         Deleted pictures that are due are purged from Cloudflare's cache, if CLOUDFLARE_ZONE_ID is set.
         """
-        total: Counter[str] = Counter()
-        problem = ""
+        problems = []
         try:
-            for counts in remove_all_expired(catalog):
-                total = counts
+            total = _remove_all_from(catalog)
             total["unusedClients"] = catalog.delete_unused_clients(now() - unused_clients_kept_for)
+            total["counts"] = 0
+            try:
+                total.update(_remove_all_from(counts))
+            except Unavailable as error:
+                problems.append(f"The counts of the rate limits can't be used: {error}.")
             if purges:
                 try:
                     total["purgedUrls"] = purges.run()
                 except CdnError as error:
-                    problem = f"Cloudflare's cache was not purged: {error}"
+                    problems.append(f"Cloudflare's cache was not purged: {error}")
         finally:
             catalog.close()
         if as_json:
@@ -63,7 +72,16 @@ def cleanup_command(
             click.echo("removed " + ", ".join(f"{total[kind]} {words}" for kind, words in _KINDS.items()))
             if "purgedUrls" in total:
                 click.echo(f"purged {total['purgedUrls']} URLs")
-        if problem:
-            raise click.ClickException(problem)
+        if problems:
+            raise click.ClickException("\n".join(problems))
 
     return cleanup
+
+
+def _remove_all_from(store: Expiring | None) -> Counter[str]:
+    """Removes everything that has expired; returns how many records of each kind. Raises Unavailable."""
+    total: Counter[str] = Counter()
+    if store:
+        for counts in remove_all_expired(store):
+            total = counts
+    return total

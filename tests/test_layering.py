@@ -153,7 +153,7 @@ ALLOWED: dict[str, set[str]] = {
     "catalog.changes": {"catalog.base", "catalog.codec", "catalog.history"},
     "catalog.daily_usage": {"catalog.identity"},
     "catalog.errors": set(),
-    "catalog.expiry": {"catalog.base", "catalog.errors", "catalog.identity", "catalog.ids"},
+    "catalog.expiry": {"catalog.identity", "catalog.ids"},
     "catalog.history": set(),
     "catalog.identity": set(),
     "catalog.purges": set(),

@@ -8,15 +8,31 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from limits.storage import Storage
 
+from errors import Unavailable
 from sqlite_busy import execute_when_free
 
 _TIMEOUT = 1.0  # seconds
+
+#: How many expired counts a new one removes: few, so that no request is slow, but more than one, so that a
+#: flood of new counts can't outrun the removal.
+_FEW: Final = 10
+
+_REMOVE_EXPIRED: Final = (
+    "DELETE FROM counters WHERE rowid IN"
+    " (SELECT rowid FROM counters WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
+)
+
+
+class CountsUnavailable(Unavailable):
+    """The file of the counts can't be used. The message is for the operator."""
 
 
 class SQLiteCounters(Storage):
@@ -46,6 +62,7 @@ class SQLiteCounters(Storage):
                 "CREATE TABLE IF NOT EXISTS counters"
                 " (key TEXT PRIMARY KEY, value INTEGER NOT NULL, expires_at REAL NOT NULL) STRICT"
             )
+            connection.execute("CREATE INDEX IF NOT EXISTS counters_by_expiry ON counters (expires_at)")
             yield connection
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
@@ -62,9 +79,22 @@ class SQLiteCounters(Storage):
                 " RETURNING value",
                 {"key": key, "amount": amount, "end": now + expiry, "now": now},
             ).fetchall()
-            if value == amount:  # for each new count, the expired ones are deleted
-                connection.execute("DELETE FROM counters WHERE expires_at <= ?", (now,))
+            if value == amount:
+                with suppress(sqlite3.OperationalError):  # the hit is counted; a later one removes them
+                    connection.execute(_REMOVE_EXPIRED, (now, _FEW))
         return int(value)
+
+    def remove_expired(self, at: datetime, limit: int) -> Mapping[str, int]:
+        """Removes up to ``limit`` expired ``counts``; returns how many.
+
+        Raises:
+            CountsUnavailable
+        """
+        try:
+            with self._connection() as connection:
+                return {"counts": connection.execute(_REMOVE_EXPIRED, (at.timestamp(), limit)).rowcount}
+        except self.base_exceptions as error:
+            raise CountsUnavailable(str(error)) from error
 
     def _read(self, key: str) -> tuple[int, float]:
         now = time.time()

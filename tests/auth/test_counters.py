@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -28,7 +29,7 @@ from redis import Redis
 from app import create_app
 from auth.counters import REST, Counters, make_limiter
 from auth.counters.local import LocalCounters
-from auth.counters.sqlite import SQLiteCounters
+from auth.counters.sqlite import CountsUnavailable, SQLiteCounters
 from catalog.base import Catalog
 from catalog.identity import Plan
 from config import ConfigError, Settings
@@ -480,6 +481,27 @@ def test_counters_count_expire_and_can_be_cleared(tmp_path: Path, monkeypatch: p
     assert counters.reset() == 1
     assert counters.check()
     assert not SQLiteCounters(f"sqlite:///{tmp_path}").check()
+
+
+def test_a_new_count_removes_a_few_expired_ones_and_the_cleanup_all_in_batches(tmp_path: Path) -> None:
+    counters = SQLiteCounters(f"sqlite:///{tmp_path}/limits.sqlite3")
+    for number in range(30):
+        counters.incr(f"old {number}", 60)
+    counters.incr("living", 3600)
+    later = datetime.now(UTC) + timedelta(minutes=2)
+    assert counters.remove_expired(datetime.now(UTC), 100) == {"counts": 0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("auth.counters.sqlite.time.time", later.timestamp)
+        counters.incr("new", 60)
+        counters.incr("new", 60)
+    batches = [counters.remove_expired(later, 12)["counts"] for _ in range(3)]
+    assert batches == [12, 8, 0]
+    assert counters.get("living") == 1
+
+
+def test_a_file_of_counts_that_cannot_be_used_is_named_by_the_cleanup(tmp_path: Path) -> None:
+    with pytest.raises(CountsUnavailable, match="unable to open database file"):
+        SQLiteCounters(f"sqlite:///{tmp_path}").remove_expired(datetime.now(UTC), 100)
 
 
 def test_another_process_that_creates_the_file_at_the_same_time_is_waited_for(tmp_path: Path) -> None:

@@ -3,15 +3,19 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskCliRunner
 
+from app import create_app
+from auth.counters.sqlite import SQLiteCounters
 from catalog.base import Catalog
 from catalog.expiry import Cleanup
 from catalog.identity import CredentialKind
 from catalog.ids import now
+from config import Settings
 from tests.catalog.idempotency_contract import a_claim
 from tests.factories import a_client, a_credential, new_workspace
 
@@ -22,6 +26,10 @@ HOUR = timedelta(hours=1)
 def two_hours_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of the cleanup. Records that have expired already are removed by the next write as well."""
     monkeypatch.setattr("catalog.expiry.now", lambda: now() + 2 * HOUR)
+
+
+def counts_of(settings: Settings) -> SQLiteCounters:
+    return SQLiteCounters(f"sqlite:///{settings.data_dir}/limits.sqlite3")
 
 
 def fill(catalog: Catalog) -> None:
@@ -35,8 +43,13 @@ def fill(catalog: Catalog) -> None:
         catalog.claim_idempotency_key(a_claim(expires_at=end), now())
 
 
-def test_cleanup_removes_what_has_expired_and_counts_it(runner: FlaskCliRunner, catalog: Catalog) -> None:
+def test_cleanup_removes_what_has_expired_and_counts_it(
+    runner: FlaskCliRunner, catalog: Catalog, settings: Settings
+) -> None:
     fill(catalog)
+    counts = counts_of(settings)
+    counts.incr("ends before", 3600)
+    counts.incr("ends after", 3 * 3600)
     first = runner.invoke(args=["cleanup", "--json"])
     assert first.exit_code == 0, first.output
     assert json.loads(first.stdout) == {
@@ -46,11 +59,33 @@ def test_cleanup_removes_what_has_expired_and_counts_it(runner: FlaskCliRunner, 
         "grants": 0,
         "usageDays": 0,
         "unusedClients": 1,
+        "counts": 1,
     }
+    assert counts.get("ends after") == 1
     assert runner.invoke(args=["cleanup"]).stdout == (
         "removed 0 Idempotency-Keys, 0 API keys, 0 codes, tokens and sessions, 0 grants, "
-        "0 records of days, 0 OAuth clients without a grant\n"
+        "0 records of days, 0 OAuth clients without a grant, 0 counts of rate limits\n"
     )
+
+
+def test_cleanup_removes_the_rest_if_the_counts_cannot_be_used(
+    runner: FlaskCliRunner, catalog: Catalog, settings: Settings
+) -> None:
+    fill(catalog)
+    (settings.data_dir / "limits.sqlite3").mkdir()
+    result = runner.invoke(args=["cleanup", "--json"])
+    assert result.exit_code == 1
+    removed = json.loads(result.stdout)
+    assert (removed["credentials"], removed["unusedClients"], removed["counts"]) == (1, 1, 0)
+    assert (
+        result.stderr == "Error: The counts of the rate limits can't be used: unable to open database file.\n"
+    )
+
+
+def test_the_cleanup_has_nothing_to_do_with_counts_that_expire_by_themselves(settings: Settings) -> None:
+    settings = replace(settings, ratelimit_storage_uri="memory://")
+    result = create_app(settings).test_cli_runner().invoke(args=["cleanup", "--json"])
+    assert json.loads(result.stdout)["counts"] == 0
 
 
 def wait_for_cleanup() -> None:
@@ -59,9 +94,11 @@ def wait_for_cleanup() -> None:
             thread.join(10)
 
 
-def test_a_running_server_removes_what_has_expired_now_and_then(catalog: Catalog) -> None:
+def test_a_running_server_removes_what_has_expired_now_and_then(catalog: Catalog, settings: Settings) -> None:
     fill(catalog)
-    cleanup = Cleanup(catalog, interval=0.2)
+    counts = counts_of(settings)
+    counts.incr("ends before", 3600)
+    cleanup = Cleanup(catalog, counts, interval=0.2)
     cleanup.run_if_due()
     wait_for_cleanup()
     assert catalog.count_registered_clients() == 2  # not due yet, and only commands remove clients
@@ -69,4 +106,5 @@ def test_a_running_server_removes_what_has_expired_now_and_then(catalog: Catalog
     cleanup.run_if_due()
     wait_for_cleanup()
     assert sum(catalog.remove_expired(now() + 2 * HOUR, 100).values()) == 0
+    assert counts.remove_expired(now() + 2 * HOUR, 100) == {"counts": 0}
     assert sum(catalog.remove_expired(now() + 4 * HOUR, 100).values()) == 2
