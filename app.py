@@ -41,7 +41,6 @@ from auth.budgets import Budgets, add_rate_limit_headers
 from auth.counters import Counters, make_limiter
 from auth.counters.sqlite import SQLiteCounters
 from auth.last_used import LastUsed
-from auth.oauth.registration import UNUSED_KEPT_FOR
 from auth.oauth.server import OAuthServer
 from auth.sessions import Sessions
 from auth.usage_recorder import UsageRecorder
@@ -412,7 +411,7 @@ def _add_commands(  # noqa: PLR0913  # what the commands need
         key_commands(catalog),
         user_commands(catalog, settings.public_url),
         client_commands(catalog),
-        cleanup_command(catalog, UNUSED_KEPT_FOR, app.extensions["expiring_counts"], purges),
+        cleanup_command(catalog, app.extensions["expiring_counts"], purges),
         catalog_commands(catalog),
         storage_commands(catalog, storage, storage_named, partial(longest_request, settings), PREFIX),
         sizes_commands(catalog, storage, sizes),

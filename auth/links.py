@@ -137,7 +137,7 @@ class Links:
         """Stores a link, and revokes the earlier ones of the same kind for the same address.
 
         Raises:
-            WorkspaceNotFound, CatalogUnavailable
+            WorkspaceNotFound, CredentialLimitReached, CatalogUnavailable
         """
         self._catalog.create_credential(record)
         for link in self._catalog.list_links(record.workspace_id):

@@ -395,15 +395,16 @@ class Catalog(Identities, DailyUsage, PurgeQueue, Protocol):
         """Removes a batch of expired records, small enough to delay no other write.
 
         Idempotency-Keys, sessions and access tokens are removed when they have expired; API keys, other
-        credentials and grants ``EXPIRED_KEPT_FOR`` later, and records of days after ``DAYS_KEPT_FOR``.
+        credentials and grants ``EXPIRED_KEPT_FOR`` later, records of days after ``DAYS_KEPT_FOR``, and
+        self-registered clients without a live grant after ``UNUSED_CLIENTS_KEPT_FOR``.
 
         Args:
             at: UTC.
             limit: the most records of each kind that are removed.
 
         Returns:
-            How many ``idempotencyKeys``, ``apiKeys``, other ``credentials``, ``grants`` and ``usageDays``
-            were removed. If all numbers are 0, none is left.
+            How many ``idempotencyKeys``, ``apiKeys``, other ``credentials``, ``grants``, ``usageDays`` and
+            ``unusedClients`` were removed. If all numbers are 0, none is left.
         """
 
     def prepare(self) -> Iterator[str]:

@@ -37,6 +37,13 @@ class DuplicateCredential(CatalogError):
     message = "This credential exists already"
 
 
+class CredentialLimitReached(CatalogError):
+    """The workspace has as many live credentials of this kind as it can have: ``catalog/bounds.py``."""
+
+    code = "credential_limit_reached"
+    message = "This workspace has as many of these as it can have"
+
+
 class UserNotFound(CatalogError):
     """No user has this id."""
 
@@ -63,6 +70,20 @@ class ClientNotFound(CatalogError):
 
     code = "client_not_found"
     message = "App not found"
+
+
+class ClientLimitReached(CatalogError):
+    """There are as many OAuth clients as there can be."""
+
+    code = "client_limit_reached"
+    message = "There are as many apps as there can be"
+
+
+class AppLimitReached(CatalogError):
+    """The user grants access to as many apps as a user can: ``catalog/bounds.py``."""
+
+    code = "app_limit_reached"
+    message = "You have let in as many apps as a user can"
 
 
 class ProductNotFound(CatalogError):

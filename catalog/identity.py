@@ -15,6 +15,9 @@ from typing import Final, Protocol
 #: keys, which are listed as expired meanwhile.
 EXPIRED_KEPT_FOR: Final = timedelta(days=7)
 
+#: A client that registered itself and has no live grant is removed after this time.
+UNUSED_CLIENTS_KEPT_FOR: Final = timedelta(days=1)
+
 #: ``Credential.created_by`` of an API key that a command made.
 COMMAND_LINE: Final = "cli"
 
@@ -144,10 +147,14 @@ class User:
     disabled_at: datetime | None = None
     enabled_at: datetime | None = None
 
+    @property
+    def admits_since(self) -> datetime:
+        """The time from which on a session or a grant must date to give access."""
+        return max(self.password_set_at, self.enabled_at or self.password_set_at)
+
     def admits(self, created_at: datetime) -> bool:
         """Whether a session or a grant that was created at this time still gives access."""
-        since = max(self.password_set_at, self.enabled_at or self.password_set_at)
-        return self.disabled_at is None and created_at >= since
+        return self.disabled_at is None and created_at >= self.admits_since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,8 +380,17 @@ class Identities(Protocol):
             UserNotFound
         """
 
-    def create_client(self, client: OAuthClient) -> None:
-        """Adds a client. Raises WorkspaceNotFound."""
+    def create_client(self, client: OAuthClient, *, most: int | None = None) -> None:
+        """Adds a client, in one atomic step, unless there are too many.
+
+        Args:
+            client: the client.
+            most: the most clients that its workspace may have then, or of those that registered themselves.
+                None is no limit.
+
+        Raises:
+            WorkspaceNotFound, ClientLimitReached
+        """
 
     def find_client(self, client_id: str) -> OAuthClient | None:
         """The client of this id."""
@@ -399,18 +415,27 @@ class Identities(Protocol):
             ClientNotFound
         """
 
-    def count_registered_clients(self) -> int:
-        """How many clients have registered themselves."""
+    def remove_unused_clients(self, created_before: datetime, limit: int) -> int:
+        """Removes clients that registered themselves before this time and have no live grant.
 
-    def delete_unused_clients(self, created_before: datetime) -> int:
-        """Removes the clients that registered themselves before this time and have no live grant.
+        A client that gets a grant at the same time is kept.
+
+        Args:
+            created_before: UTC.
+            limit: the most clients that are removed.
 
         Returns:
             How many were removed.
         """
 
     def create_grant(self, grant: Grant) -> None:
-        """Adds a grant, and records that its client is used. Raises ClientNotFound."""
+        """Adds a grant, in one atomic step, and records that its client is used.
+
+        Older grants of the user make room for it: see ``catalog/bounds.py``.
+
+        Raises:
+            ClientNotFound, AppLimitReached
+        """
 
     def find_grant(self, grant_id: str) -> Grant | None:
         """The grant of this id, live or not."""
@@ -429,7 +454,12 @@ class Identities(Protocol):
         """Revokes a grant, and with it all its tokens. A grant that is unknown or revoked is not changed."""
 
     def create_credential(self, credential: Credential) -> None:
-        """Adds a credential. Raises WorkspaceNotFound, DuplicateCredential (the digest is taken)."""
+        """Adds a credential within the bound of its kind, in one atomic step: see ``catalog.bounds.BOUNDS``.
+
+        Raises:
+            WorkspaceNotFound, CredentialLimitReached
+            DuplicateCredential: the digest is taken.
+        """
 
     def find_credential(self, digest: bytes) -> Credential | None:
         """The credential whose secret has this SHA-256, live or not."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import timedelta
 from typing import Final
 
 import click
 
 from catalog.base import Catalog
 from catalog.expiry import Expiring, remove_all_expired
-from catalog.ids import now
 from cli.listing import json_object_option
 from cli.store_errors import Command
 from errors import Unavailable
@@ -28,17 +26,11 @@ _KINDS: Final = {
 }
 
 
-def cleanup_command(
-    catalog: Catalog,
-    unused_clients_kept_for: timedelta,
-    counts: Expiring | None,
-    purges: Purges | None = None,
-) -> click.Command:
+def cleanup_command(catalog: Catalog, counts: Expiring | None, purges: Purges | None = None) -> click.Command:
     """The command.
 
     Args:
         catalog: the catalog that has the records.
-        unused_clients_kept_for: how long a self-registered client is kept without a grant.
         counts: the storage of the rate limits' counts; None if it removes expired ones by itself.
         purges: the queue of purges; None if nothing is purged.
     """
@@ -53,7 +45,6 @@ def cleanup_command(
         problems = []
         try:
             total = _remove_all_from(catalog)
-            total["unusedClients"] = catalog.delete_unused_clients(now() - unused_clients_kept_for)
             total["counts"] = 0
             try:
                 total.update(_remove_all_from(counts))

@@ -10,8 +10,9 @@ import click
 
 from auth.tokens import ALL_SCOPES, READ, new_api_key
 from catalog.base import Catalog
-from catalog.errors import CredentialNotFound, WorkspaceNotFound
-from catalog.identity import COMMAND_LINE, Credential
+from catalog.bounds import BOUNDS
+from catalog.errors import CredentialLimitReached, CredentialNotFound, WorkspaceNotFound
+from catalog.identity import COMMAND_LINE, Credential, CredentialKind
 from catalog.ids import now
 from cli.expiry import Expiry
 from cli.listing import json_object_option, json_option, print_list, print_result, seconds
@@ -70,6 +71,11 @@ def key_commands(catalog: Catalog) -> click.Group:
             catalog.create_credential(credential)
         except WorkspaceNotFound:
             raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
+        except CredentialLimitReached:
+            most = BOUNDS[CredentialKind.API_KEY].most
+            raise click.ClickException(
+                f"The workspace {workspace_id} has {most} API keys (max). Revoke one first."
+            ) from None
         print_result({"key": secret, **_fields(credential, {})}, secret, as_json=as_json)
 
     _add_listing(group, catalog)

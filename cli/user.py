@@ -9,7 +9,8 @@ import click
 from auth.links import Links, link_url, new_invitation, new_reset
 from auth.passwords import PasswordRefused, hash_password
 from catalog.base import Catalog
-from catalog.errors import DuplicateEmail, UserNotFound, WorkspaceNotFound
+from catalog.bounds import BOUNDS
+from catalog.errors import CredentialLimitReached, DuplicateEmail, UserNotFound, WorkspaceNotFound
 from catalog.identity import COMMAND_LINE, Credential, Role, User, normalized_email
 from catalog.ids import new_id, now
 from cli.listing import json_object_option, json_option, print_list, print_result, seconds
@@ -97,6 +98,8 @@ def _add_links(group: click.Group, catalog: Catalog, public_url: str) -> None:
             links.store(link)
         except WorkspaceNotFound:
             raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
+        except CredentialLimitReached:
+            raise _too_many_links(link) from None
         _print_link(link_url(public_url, secret), link, as_json=as_json)
 
     @group.command()
@@ -111,7 +114,10 @@ def _add_links(group: click.Group, catalog: Catalog, public_url: str) -> None:
         if user.disabled_at is not None:
             raise click.ClickException(f"The user {user.email} is disabled.")
         secret, link = new_reset(user, created_by=COMMAND_LINE)
-        links.store(link)
+        try:
+            links.store(link)
+        except CredentialLimitReached:
+            raise _too_many_links(link) from None
         _print_link(link_url(public_url, secret), link, as_json=as_json)
 
 
@@ -177,6 +183,13 @@ def _print_link(url: str, link: Credential, *, as_json: bool) -> None:
         "expiresAt": seconds(link.expires_at),
     }
     print_result(fields, url, as_json=as_json)
+
+
+def _too_many_links(link: Credential) -> click.ClickException:
+    return click.ClickException(
+        f"The workspace {link.workspace_id} has {BOUNDS[link.kind].most} links that nobody has used (max). "
+        "Wait until some have expired, or withdraw some in the console."
+    )
 
 
 def _line(user: User) -> str:

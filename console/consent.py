@@ -17,6 +17,8 @@ from auth.oauth.server import OAuthServer
 from auth.sessions import Session, Sessions, csrf_holds
 from auth.tokens import ROLE_SCOPES, WRITE
 from catalog.base import Catalog
+from catalog.bounds import has_too_many_apps
+from catalog.errors import AppLimitReached
 from catalog.identity import OAuthClient
 from catalog.ids import now
 from console.connections import live_grants
@@ -25,14 +27,6 @@ from console.rendering import Pages
 _PATH: Final = "/api/oauth/authorize"
 
 _DECISIONS: Final = {"allow", "deny"}
-
-#: The most apps to which one user grants access at a time. It bounds how many self-registered apps one user
-#: can keep from being forgotten.
-MAX_APPS: Final = 50
-#: The most live grants of a user to one app. A further one ends the oldest.
-MAX_GRANTS_PER_APP: Final = 20
-#: The most grants of a user that the catalog keeps, which it does for a week after they end.
-MAX_KEPT_GRANTS: Final = 1000
 
 
 def consent_blueprint(oauth: OAuthServer, sessions: Sessions, catalog: Catalog, pages: Pages) -> Blueprint:
@@ -67,7 +61,7 @@ class _Views:
             return self._refuse(error, session)
         if session is None:
             return _to_sign_in()
-        if self._has_too_many_apps(grant, session):
+        if has_too_many_apps(live_grants(self._catalog, session.user), _client(grant).id):
             return self._too_many_apps_page(session)
         return self._consent_page(grant, session)
 
@@ -88,10 +82,10 @@ class _Views:
             return _to_sign_in()
         if decision == "deny":
             return oauth_response(self._oauth.decide(grant, None, at))
-        if self._has_too_many_apps(grant, session):
+        try:
+            return oauth_response(self._oauth.decide(grant, session.user, at))
+        except AppLimitReached:  # reached since the page was shown
             return self._too_many_apps_page(session)
-        self._end_oldest_grants(grant, session)
-        return oauth_response(self._oauth.decide(grant, session.user, at))
 
     def _refuse(self, error: OAuth2Error, session: Session | None) -> ResponseReturnValue:
         """Reports an invalid request: to the app if that is allowed, else to the user."""
@@ -104,19 +98,6 @@ class _Views:
         if client is None or _unchecked(client, session):
             return self._refused_page(error, session, back=answer.location)
         return oauth_response(answer)
-
-    def _has_too_many_apps(self, grant: AuthorizationCodeGrant, session: Session) -> bool:
-        if len(self._catalog.list_grants(session.user.id)) >= MAX_KEPT_GRANTS:
-            return True
-        apps = {live.client_id for live in live_grants(self._catalog, session.user)}
-        return len(apps - {_client(grant).id}) >= MAX_APPS
-
-    def _end_oldest_grants(self, grant: AuthorizationCodeGrant, session: Session) -> None:
-        """Makes room for another grant to the app."""
-        grants = live_grants(self._catalog, session.user)
-        of_app = [live for live in grants if live.client_id == _client(grant).id]
-        for live in of_app[: len(of_app) - MAX_GRANTS_PER_APP + 1]:
-            self._catalog.revoke_grant(live.id, now())
 
     def _consent_page(self, grant: AuthorizationCodeGrant, session: Session) -> Response:
         client = _client(grant)

@@ -13,14 +13,13 @@ from auth.key_expiry import LONGEST_LIFE, ExpiryRefused, check_expiry, end_of_da
 from auth.sessions import Session
 from auth.tokens import ALL_SCOPES, READ, ROLE_SCOPES, new_api_key
 from catalog.base import Catalog
+from catalog.errors import CredentialLimitReached
 from catalog.identity import EXPIRED_KEPT_FOR, Role
 from catalog.ids import now
 from console.guards import Guards
 from console.rendering import Pages
 
 MAX_LABEL: Final = 100
-#: The most keys of a workspace, revoked ones included.
-MAX_KEYS: Final = 1000
 
 #: What a key allows, by the value of the form's field.
 _ACCESS: Final = {"write": ALL_SCOPES, "read": frozenset({READ})}
@@ -65,8 +64,6 @@ def add_keys(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalo
             return page(session, 400, problem="day", form=request.form)
         if not (label and len(label) <= MAX_LABEL and label.isprintable()):
             return page(session, 400, problem="label", form=request.form)
-        if len(catalog.list_api_keys(session.user.workspace_id)) >= MAX_KEYS:
-            return page(session, 400, problem="full", form=request.form)
         secret, key = new_api_key(
             session.user.workspace_id,
             label,
@@ -74,7 +71,10 @@ def add_keys(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalo
             expires_at=expires_at,
             created_by=session.user.id,
         )
-        catalog.create_credential(key)
+        try:
+            catalog.create_credential(key)
+        except CredentialLimitReached:
+            return page(session, 400, problem="full", form=request.form)
         # Only this answer shows the secret. No URL shows it again, and Cache-Control: no-store applies.
         return page(session, 201, secret=secret, new_key=key)
 

@@ -13,6 +13,7 @@ from auth.oauth.clients import MAX_NAME, ClientRefused, new_client, new_client_s
 from auth.oauth.redirects import MAX_REDIRECT_URIS
 from auth.sessions import Session
 from catalog.base import Catalog
+from catalog.errors import ClientLimitReached
 from console.guards import Guards
 from console.rendering import Pages
 
@@ -45,9 +46,10 @@ def add_apps(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalo
             )
         except ClientRefused as error:
             return page(session, 400, problem=error.code, form=request.form)
-        if len(catalog.list_clients(session.user.workspace_id)) >= MAX_APPS:
+        try:
+            catalog.create_client(replace(client, pkce_required=_pkce_required()), most=MAX_APPS)
+        except ClientLimitReached:
             return page(session, 400, problem="full", form=request.form)
-        catalog.create_client(replace(client, pkce_required=_pkce_required()))
         return page(session, 201, new_app=client, secret=secret)
 
     @blueprint.post("/apps/<client_id>/rotate")

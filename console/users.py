@@ -12,7 +12,7 @@ from api.requests import note
 from auth.links import Links, link_url, new_invitation, new_reset
 from auth.sessions import Session
 from catalog.base import Catalog
-from catalog.errors import LastAdmin, UserNotFound
+from catalog.errors import CredentialLimitReached, LastAdmin, UserNotFound
 from catalog.identity import Credential, CredentialKind, Role, User, normalized_email
 from catalog.ids import now
 from console.guards import Guards
@@ -22,8 +22,6 @@ _PATH: Final = "/console/users"
 
 #: The most users of a workspace, with those who are invited.
 MAX_USERS: Final = 1000
-#: The most links of a workspace that have not expired, used ones included.
-MAX_LINKS: Final = 2000
 
 
 def add_users(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalog, links: Links) -> None:
@@ -141,9 +139,10 @@ class _Views:
 
     def _show_link(self, session: Session, secret: str, link: Credential) -> ResponseReturnValue:
         """Stores a link, and shows it in this answer only."""
-        if len(self._catalog.list_links(link.workspace_id)) >= MAX_LINKS:
+        try:
+            self._links.store(link)
+        except CredentialLimitReached:
             return self._page(session, 400, problem="full")
-        self._links.store(link)
         url = link_url(self._pages.public_url, secret)
         return self._page(session, 201, new_link=link, secret=url)
 

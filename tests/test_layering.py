@@ -49,6 +49,7 @@ EVERYWHERE = {"errors"}
 CATALOG = {
     "catalog.base",
     "catalog.attempts",
+    "catalog.bounds",
     "catalog.daily_usage",
     "catalog.expiry",
     "catalog.errors",
@@ -149,6 +150,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "catalog": set(),
     "catalog.attempts": {"catalog.errors"},
+    "catalog.bounds": {"catalog.identity"},
     "catalog.base": {"catalog.daily_usage", "catalog.history", "catalog.identity", "catalog.purges"},
     "catalog.changes": {"catalog.base", "catalog.codec", "catalog.history"},
     "catalog.daily_usage": {"catalog.identity"},

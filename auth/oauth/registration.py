@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -14,16 +15,17 @@ from authlib.oauth2.rfc7591 import (
 
 from auth.oauth.clients import ClientRefused, new_client
 from auth.oauth.scopes import SCOPES, known_scopes, scope_text
+from catalog.errors import ClientLimitReached
+from catalog.expiry import BATCH
+from catalog.identity import OAuthClient
 from catalog.ids import now
 
 if TYPE_CHECKING:
     from auth.oauth.server import OAuthServer
 
-#: A self-registered client that has no live grant is deleted after this time.
-UNUSED_KEPT_FOR: Final = timedelta(days=1)
-#: If the maximum number of clients is reached, one without a live grant is deleted after this shorter time.
-#: It suffices for a user to sign in and consent, and a flood of registrations can't block further ones for
-#: longer.
+#: If the maximum number of clients is reached, those without a live grant are removed after this time, sooner
+#: than otherwise. It suffices for a user to sign in and consent, and a flood of registrations can't block
+#: further ones for longer.
 UNUSED_KEPT_FOR_WHEN_FULL: Final = timedelta(minutes=10)
 
 _TEXTS: Final = {
@@ -50,12 +52,7 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
     """
 
     def authenticate_token(self, request: Any) -> str:  # Authlib's signature
-        server = cast("OAuthServer", self.server)
-        for kept_for in (UNUSED_KEPT_FOR, UNUSED_KEPT_FOR_WHEN_FULL):
-            server.catalog.delete_unused_clients(now() - kept_for)
-            if server.catalog.count_registered_clients() < server.max_registered_clients:
-                return "anyone"
-        raise AccessDeniedError("No more clients can register themselves here.")
+        return "anyone"
 
     def extract_client_metadata(self, request: Any) -> dict[str, Any]:
         """The client's metadata with defaults applied.
@@ -98,7 +95,7 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
             if error.code == "invalid_redirect_uri":
                 raise InvalidRedirectURIError(str(error)) from None
             raise InvalidClientMetadataError(str(error)) from None
-        cast("OAuthServer", self.server).catalog.create_client(client)
+        self._store(client)
         issued = {"client_id": client.id, "client_id_issued_at": round(client.created_at.timestamp())}
         if secret is not None:
             issued |= {"client_secret": secret, "client_secret_expires_at": 0}
@@ -108,3 +105,13 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
             ("Pragma", "no-cache"),
         ]
         return 201, {**issued, **metadata, "client_name": client.name}, headers
+
+    def _store(self, client: OAuthClient) -> None:
+        server = cast("OAuthServer", self.server)
+        with suppress(ClientLimitReached):
+            return server.catalog.create_client(client, most=server.max_registered_clients)
+        server.catalog.remove_unused_clients(now() - UNUSED_KEPT_FOR_WHEN_FULL, BATCH)
+        try:
+            server.catalog.create_client(client, most=server.max_registered_clients)
+        except ClientLimitReached:
+            raise AccessDeniedError("No more clients can register themselves here.") from None

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 import pymongo
@@ -385,6 +385,11 @@ class MongoConnection:
 def latest(collection: Collection[Document]) -> Collection[Document]:
     """The collection, read as the filter of a write reads it: with changes that no majority may have yet."""
     return collection.with_options(read_concern=ReadConcern("local"))
+
+
+def set_once(field: str, at: datetime) -> list[Document]:
+    """The update that sets a time unless it is set already."""
+    return [{"$set": {field: {"$ifNull": [f"${field}", at]}}}]
 
 
 def _duplicate_fields(error: PyMongoError) -> tuple[str, ...]:

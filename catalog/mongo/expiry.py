@@ -6,7 +6,7 @@ module removes records sooner, among them the kinds of credentials that are not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from pymongo.collection import Collection
 
 from catalog.daily_usage import DAYS_KEPT_FOR
 from catalog.expiry import FORGOTTEN_AT_ONCE, REMEMBERED
-from catalog.identity import EXPIRED_KEPT_FOR, CredentialKind
+from catalog.identity import EXPIRED_KEPT_FOR, UNUSED_CLIENTS_KEPT_FOR, CredentialKind
 from catalog.mongo.connection import Document, MongoConnection
 
 
@@ -22,6 +22,7 @@ class MongoExpiry:
     """See Catalog."""
 
     _mongo: MongoConnection
+    remove_unused_clients: Callable[[datetime, int], int]
 
     def remove_expired(self, at: datetime, limit: int) -> Mapping[str, int]:
         over = {"expiresAt": {"$lte": at}}
@@ -39,6 +40,7 @@ class MongoExpiry:
             removed["grants"] = _remove(database.grants, long_over, limit)
             old = {"day": {"$lte": at - DAYS_KEPT_FOR}}
             removed["usageDays"] = _remove(database.usageDays, old, limit)
+        removed["unusedClients"] = self.remove_unused_clients(at - UNUSED_CLIENTS_KEPT_FOR, limit)
         return removed
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, DeleteOne, IndexModel
 from pymongo.database import Database
 
 from catalog.errors import (
+    ClientLimitReached,
     ClientNotFound,
     CredentialNotFound,
     DuplicateCredential,
@@ -31,11 +34,19 @@ from catalog.identity import (
     Workspace,
 )
 from catalog.ids import now
-from catalog.mongo.connection import Document, MongoConnection, Refusals, latest
-from catalog.mongo.records import CLIENT, CREDENTIAL, GRANT, USER, WORKSPACE
+from catalog.mongo.bounds import (
+    BOUND_INDEXES,
+    KEY_INDEX,
+    count_below,
+    insert_credential,
+    insert_grant,
+    insert_within,
+)
+from catalog.mongo.connection import Document, MongoConnection, Refusals, latest, set_once
+from catalog.mongo.records import CLIENT, CREDENTIAL, GRANT, OLDEST_FIRST, USER, WORKSPACE
 
-#: Within a millisecond, new ids sort by their creation (``catalog.ids.new_id``).
-_OLDEST_FIRST: Final = {"createdAt": ASCENDING, "_id": ASCENDING}
+#: How many clients are read at once.
+_PAGE: Final = 1000
 
 #: A document without the field never expires:
 #: https://www.mongodb.com/docs/manual/core/index-ttl/#expiration-of-data
@@ -46,24 +57,27 @@ _EXPIRY: Final = IndexModel(
 IDENTITY_INDEXES: Final = {
     "users": [
         IndexModel("email", name="email", unique=True),
-        IndexModel({"companyId": ASCENDING, **_OLDEST_FIRST}, name="companyId_createdAt"),
+        IndexModel({"companyId": ASCENDING, **OLDEST_FIRST}, name="companyId_createdAt"),
     ],
-    "clients": [IndexModel({"companyId": ASCENDING, **_OLDEST_FIRST}, name="companyId_createdAt")],
+    "clients": [IndexModel({"companyId": ASCENDING, **OLDEST_FIRST}, name="companyId_createdAt")],
     "grants": [
-        IndexModel({"userId": ASCENDING, **_OLDEST_FIRST}, name="userId_createdAt"),
+        IndexModel({"userId": ASCENDING, **OLDEST_FIRST}, name="userId_createdAt"),
         IndexModel("clientId", name="clientId"),
         _EXPIRY,
     ],
     "credentials": [
         IndexModel("digest", name="digest", unique=True),
-        IndexModel({"companyId": ASCENDING, **_OLDEST_FIRST}, name="companyId_createdAt"),
-        IndexModel({"userId": ASCENDING, "kind": ASCENDING, **_OLDEST_FIRST}, name="userId_kind_createdAt"),
+        IndexModel({"companyId": ASCENDING, **OLDEST_FIRST}, name="companyId_createdAt"),
+        IndexModel({"userId": ASCENDING, "kind": ASCENDING, **OLDEST_FIRST}, name="userId_kind_createdAt"),
         # A workspace has many more tokens and sessions than keys.
         IndexModel(
-            {"kind": ASCENDING, "companyId": ASCENDING, **_OLDEST_FIRST},
-            name="api_keys",
+            {"kind": ASCENDING, "companyId": ASCENDING, **OLDEST_FIRST},
+            name=KEY_INDEX,
             partialFilterExpression={"kind": CredentialKind.API_KEY.value},
         ),
+        *BOUND_INDEXES,
+        # Some kinds are kept after they have expired, and the removal of the others does not read them.
+        IndexModel({"kind": ASCENDING, "expiresAt": ASCENDING}, name="kind_expiresAt"),
         _EXPIRY,
     ],
 }
@@ -85,11 +99,6 @@ def require_workspace(database: Database[Document], workspace_id: str) -> None:
         raise WorkspaceNotFound
 
 
-def set_once(field: str, at: datetime) -> list[Document]:
-    """The update that sets a time unless it is set already."""
-    return [{"$set": {field: {"$ifNull": [f"${field}", at]}}}]
-
-
 def _live_sessions(user_id: str) -> Document:
     """The filter of a user's sessions that are not revoked."""
     return {"userId": user_id, "kind": CredentialKind.SESSION.value, "revokedAt": None}
@@ -98,6 +107,21 @@ def _live_sessions(user_id: str) -> Document:
 def revoke_grants(database: Database[Document], client_id: str) -> None:
     """Revokes all grants to a client."""
     database.grants.update_many({"clientId": client_id}, set_once("revokedAt", now()))
+
+
+def _unused_clients(database: Database[Document], created_before: datetime) -> Iterator[Document]:
+    """The clients that registered themselves before this time and have no live grant, read in pages."""
+    last = ""
+    while True:
+        old = {"companyId": None, "createdAt": {"$lt": created_before}, "_id": {"$gt": last}}
+        page = list(database.clients.find(old, {"lastGrant": True}, limit=_PAGE).sort("_id"))
+        ids = [client["_id"] for client in page]
+        live = {"clientId": {"$in": ids}, "revokedAt": None, "expiresAt": {"$gt": now()}}
+        used = set(database.grants.distinct("clientId", live)) if ids else set()
+        yield from (client for client in page if client["_id"] not in used)
+        if len(page) < _PAGE:
+            return
+        last = ids[-1]
 
 
 def _change_unless_last_admin(
@@ -154,7 +178,7 @@ class MongoIdentities:
 
     def list_workspaces(self) -> list[Workspace]:
         with self._mongo.call() as database:
-            return [WORKSPACE.decode(document) for document in database.workspaces.find().sort(_OLDEST_FIRST)]
+            return [WORKSPACE.decode(document) for document in database.workspaces.find().sort(OLDEST_FIRST)]
 
     def set_plan(self, workspace_id: str, plan: Plan) -> None:
         change = {"$set": {"plan": plan.value}}
@@ -182,7 +206,7 @@ class MongoIdentities:
     def list_users(self, workspace_id: str | None = None) -> list[User]:
         wanted = {} if workspace_id is None else {"companyId": workspace_id}
         with self._mongo.call() as database:
-            return [USER.decode(document) for document in database.users.find(wanted).sort(_OLDEST_FIRST)]
+            return [USER.decode(document) for document in database.users.find(wanted).sort(OLDEST_FIRST)]
 
     def set_password(self, user_id: str, password_hash: str, at: datetime) -> None:
         change = {"$set": {"passwordHash": password_hash, "passwordSetAt": at}}
@@ -219,11 +243,16 @@ class MongoIdentities:
 
     # --- OAuth clients and what is granted to them
 
-    def create_client(self, client: OAuthClient) -> None:
+    def create_client(self, client: OAuthClient, *, most: int | None = None) -> None:
+        others = {"companyId": client.workspace_id, "_id": {"$ne": client.id}}
         with self._mongo.call() as database:
             if client.workspace_id is not None:
                 require_workspace(database, client.workspace_id)
-            self._mongo.insert(database.clients, CLIENT.encode(client))
+            insert_within(
+                *(self._mongo, database.clients, CLIENT.encode(client)),
+                fits=lambda: most is None or count_below(database.clients, others, most),
+                refusal=ClientLimitReached,
+            )
 
     def find_client(self, client_id: str) -> OAuthClient | None:
         with self._mongo.call() as database:
@@ -232,7 +261,7 @@ class MongoIdentities:
 
     def list_clients(self, workspace_id: str | None) -> list[OAuthClient]:
         with self._mongo.call() as database:
-            found = database.clients.find({"companyId": workspace_id}).sort(_OLDEST_FIRST)
+            found = database.clients.find({"companyId": workspace_id}).sort(OLDEST_FIRST)
             return [CLIENT.decode(document) for document in found]
 
     def set_client_secret(self, workspace_id: str, client_id: str, secret_digest: bytes) -> None:
@@ -260,24 +289,20 @@ class MongoIdentities:
                 raise ClientNotFound
             revoke_grants(database, client_id)
 
-    def count_registered_clients(self) -> int:
+    def remove_unused_clients(self, created_before: datetime, limit: int) -> int:
         with self._mongo.call() as database:
-            return database.clients.count_documents({"companyId": None})
-
-    def delete_unused_clients(self, created_before: datetime) -> int:
-        old = {"companyId": None, "createdAt": {"$lt": created_before}}
-        with self._mongo.call() as database:
-            ids = [document["_id"] for document in database.clients.find(old, {"_id": True})]
-            live = {"clientId": {"$in": ids}, "revokedAt": None, "expiresAt": {"$gt": now()}}
-            used = database.grants.distinct("clientId", live)
-            return database.clients.delete_many({"_id": {"$in": ids, "$nin": used}}).deleted_count
+            unused = list(islice(_unused_clients(database, created_before), limit))
+            if not unused:
+                return 0
+            # A client whose ``lastGrant`` is another one by now has got a grant since it was read.
+            deletions = [
+                DeleteOne({"_id": each["_id"], "lastGrant": each.get("lastGrant")}) for each in unused
+            ]
+            return database.clients.bulk_write(deletions, ordered=False).deleted_count
 
     def create_grant(self, grant: Grant) -> None:
-        used = set_once("usedAt", grant.created_at)
         with self._mongo.call() as database:
-            if not database.clients.update_one({"_id": grant.client_id}, used).matched_count:
-                raise ClientNotFound
-            self._mongo.insert(database.grants, GRANT.encode(grant))
+            insert_grant(self._mongo, database, grant, now())
 
     def find_grant(self, grant_id: str) -> Grant | None:
         with self._mongo.call() as database:
@@ -286,7 +311,7 @@ class MongoIdentities:
 
     def list_grants(self, user_id: str) -> list[Grant]:
         with self._mongo.call() as database:
-            found = database.grants.find({"userId": user_id}).sort(_OLDEST_FIRST)
+            found = database.grants.find({"userId": user_id}).sort(OLDEST_FIRST)
             return [GRANT.decode(document) for document in found]
 
     def extend_grant(self, grant_id: str, until: datetime) -> bool:
@@ -303,7 +328,7 @@ class MongoIdentities:
     def create_credential(self, credential: Credential) -> None:
         with self._mongo.call(_CREDENTIAL_REFUSALS) as database:
             require_workspace(database, credential.workspace_id)
-            self._mongo.insert(database.credentials, CREDENTIAL.encode(credential))
+            insert_credential(self._mongo, database, credential, now())
 
     def find_credential(self, digest: bytes) -> Credential | None:
         with self._mongo.call() as database:
@@ -315,19 +340,19 @@ class MongoIdentities:
         if workspace_id is not None:
             wanted["companyId"] = workspace_id
         with self._mongo.call() as database:
-            hint = "api_keys" if self._mongo.indexes.has("credentials", "api_keys") else None
-            found = database.credentials.find(wanted, hint=hint).sort(_OLDEST_FIRST)
+            hint = KEY_INDEX if self._mongo.indexes.has("credentials", KEY_INDEX) else None
+            found = database.credentials.find(wanted, hint=hint).sort(OLDEST_FIRST)
             return [CREDENTIAL.decode(document) for document in found]
 
     def list_links(self, workspace_id: str) -> list[Credential]:
         wanted = {"companyId": workspace_id, "kind": {"$in": [kind.value for kind in LINKS]}}
         with self._mongo.call() as database:
-            found = database.credentials.find(wanted).sort(_OLDEST_FIRST)
+            found = database.credentials.find(wanted).sort(OLDEST_FIRST)
             return [CREDENTIAL.decode(document) for document in found]
 
     def list_sessions(self, user_id: str) -> list[Credential]:
         with self._mongo.call() as database:
-            found = database.credentials.find(_live_sessions(user_id)).sort(_OLDEST_FIRST)
+            found = database.credentials.find(_live_sessions(user_id)).sort(OLDEST_FIRST)
             return [CREDENTIAL.decode(document) for document in found]
 
     def end_sessions(self, user_id: str, at: datetime, *, kept: str = "") -> int:

@@ -14,6 +14,8 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
 
+from pymongo import ASCENDING
+
 from catalog.base import Image, Product
 from catalog.codec import Codec, Conversion, camel_case
 from catalog.grams import LONGEST, fold, grams_of
@@ -36,10 +38,14 @@ OF_RECORD: Final = dict.fromkeys((*SEARCH_FIELDS, *OBSOLETE_FIELDS, "history"), 
 #: separator or extends across it.
 SEPARATOR: Final = "MODEL"
 
+#: Within a millisecond, new ids sort by their creation (``catalog.ids.new_id``).
+OLDEST_FIRST: Final = {"createdAt": ASCENDING, "_id": ASCENDING}
+
 _RENAMED: Final = {"id": "_id", "workspace_id": "companyId"}
 
 
-def _rename(field: str) -> str:
+def stored_name(field: str) -> str:
+    """The name that a field of a record has in a document."""
     return _RENAMED.get(field) or camel_case(field)
 
 
@@ -54,7 +60,7 @@ def _member_of(enum: type[StrEnum]) -> Conversion:
 _LIST: Final = Conversion(list, tuple)
 
 #: Elements of a product's ``images``.
-IMAGE: Final = Codec(Image, {tuple[str, ...]: _LIST}, rename=_rename, omit_none=True)
+IMAGE: Final = Codec(Image, {tuple[str, ...]: _LIST}, rename=stored_name, omit_none=True)
 
 
 def _images_to_list(images: Sequence[Image]) -> list[dict[str, Any]]:
@@ -83,7 +89,7 @@ _CONVERSIONS: Final = {
 PRODUCT: Final = Codec(
     Product,
     _CONVERSIONS,
-    rename=_rename,
+    rename=stored_name,
     derived={
         "folded": lambda product: fold(product.name) + SEPARATOR + fold(product.model),
         "sortName": lambda product: fold(product.name),
@@ -96,8 +102,8 @@ PRODUCT: Final = Codec(
     },
     omit_none=True,
 )
-_TOUCHED: Final = Codec(TouchedImage, {Touch: _member_of(Touch)}, rename=_rename, omit_none=True)
-_ACTOR: Final = Codec(Actor, {ActorKind: _member_of(ActorKind)}, rename=_rename, omit_none=True)
+_TOUCHED: Final = Codec(TouchedImage, {Touch: _member_of(Touch)}, rename=stored_name, omit_none=True)
+_ACTOR: Final = Codec(Actor, {ActorKind: _member_of(ActorKind)}, rename=stored_name, omit_none=True)
 #: Elements of a product's ``history``.
 CHANGE: Final = Codec(
     Change,
@@ -110,12 +116,12 @@ CHANGE: Final = Codec(
             lambda images: tuple(_TOUCHED.decode(document) for document in images),
         ),
     },
-    rename=_rename,
+    rename=stored_name,
     omit_none=True,
 )
 #: Documents of ``workspaces``, ``users``, ``clients``, ``grants`` and ``credentials``.
-WORKSPACE: Final = Codec(Workspace, _CONVERSIONS, rename=_rename, omit_none=True)
-USER: Final = Codec(User, _CONVERSIONS, rename=_rename, omit_none=True)
-CLIENT: Final = Codec(OAuthClient, _CONVERSIONS, rename=_rename, omit_none=True)
-GRANT: Final = Codec(Grant, _CONVERSIONS, rename=_rename, omit_none=True)
-CREDENTIAL: Final = Codec(Credential, _CONVERSIONS, rename=_rename, omit_none=True)
+WORKSPACE: Final = Codec(Workspace, _CONVERSIONS, rename=stored_name, omit_none=True)
+USER: Final = Codec(User, _CONVERSIONS, rename=stored_name, omit_none=True)
+CLIENT: Final = Codec(OAuthClient, _CONVERSIONS, rename=stored_name, omit_none=True)
+GRANT: Final = Codec(Grant, _CONVERSIONS, rename=stored_name, omit_none=True)
+CREDENTIAL: Final = Codec(Credential, _CONVERSIONS, rename=stored_name, omit_none=True)

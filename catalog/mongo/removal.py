@@ -15,8 +15,8 @@ from pymongo.database import Database
 
 from catalog.errors import UserNotFound, WorkspaceNotEmpty, WorkspaceNotFound
 from catalog.ids import now
-from catalog.mongo.connection import Document, MongoConnection, latest
-from catalog.mongo.identity import revoke_grants, set_once
+from catalog.mongo.connection import Document, MongoConnection, latest, set_once
+from catalog.mongo.identity import revoke_grants
 
 #: The longest that the removal of many records takes, in seconds.
 _TIMEOUT: Final = 50.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from datetime import datetime
 from typing import Final
@@ -27,6 +28,7 @@ from catalog.identity import (
     Workspace,
 )
 from catalog.ids import now
+from catalog.sqlite.bounds import bound_clients, bound_credentials, bound_grants
 from catalog.sqlite.connection import NO_WORKSPACE, Refusals, SQLiteConnections
 from catalog.sqlite.expiry import FEW, remove_expired_credentials, remove_expired_grants
 from catalog.sqlite.records import CLIENT, CREDENTIAL, GRANT, USER, WORKSPACE, insert, to_ms
@@ -47,13 +49,21 @@ _LAST_ADMIN: Final = """(
     )
 )"""
 
+#: Whether the row of ``clients`` has no live grant. The parameter is the time.
+_UNUSED: Final = """NOT EXISTS (
+    SELECT 1 FROM grants WHERE client_id = clients.id AND revoked_at IS NULL AND expires_at > ?
+)"""
+
+_GRANTS_OF_USER: Final = "SELECT * FROM grants WHERE user_id = ? ORDER BY created_at, rowid"
+_REVOKE_GRANT: Final = "UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?"
+
 
 class SQLiteIdentities:
     """See Identities."""
 
     _file: SQLiteConnections
 
-    def _rows(self, select: str, *values: str | bytes | None) -> list[sqlite3.Row]:
+    def _rows(self, select: str, *values: str | bytes | int | None) -> list[sqlite3.Row]:
         with self._file.read() as connection:
             return connection.execute(select, values).fetchall()
 
@@ -138,9 +148,10 @@ class SQLiteIdentities:
 
     # --- OAuth clients and what is granted to them
 
-    def create_client(self, client: OAuthClient) -> None:
+    def create_client(self, client: OAuthClient, *, most: int | None = None) -> None:
         with self._file.write() as connection:
             insert(connection, "clients", CLIENT.encode(client))
+            bound_clients(connection, client.workspace_id, most)
 
     def find_client(self, client_id: str) -> OAuthClient | None:
         for row in self._rows("SELECT * FROM clients WHERE id = ?", client_id):
@@ -175,15 +186,17 @@ class SQLiteIdentities:
                 (to_ms(now()), client_id),
             )
 
-    def count_registered_clients(self) -> int:
-        ((count,),) = self._rows("SELECT count(*) FROM clients WHERE workspace_id IS NULL")
-        return int(count)
-
-    def delete_unused_clients(self, created_before: datetime) -> int:
+    def remove_unused_clients(self, created_before: datetime, limit: int) -> int:
+        # Every old client is looked at, so this is done before the transaction, in which others must wait.
+        unused = self._rows(
+            f"SELECT id FROM clients WHERE workspace_id IS NULL AND created_at < ? AND {_UNUSED} LIMIT ?",  # noqa: S608  # our own SQL
+            *(to_ms(created_before), to_ms(now()), limit),
+        )
+        if not unused:
+            return 0
         return self._execute(
-            "DELETE FROM clients WHERE workspace_id IS NULL AND created_at < ? AND NOT EXISTS ("
-            "SELECT 1 FROM grants WHERE client_id = clients.id AND revoked_at IS NULL AND expires_at > ?)",
-            *(to_ms(created_before), to_ms(now())),
+            f"DELETE FROM clients WHERE id IN (SELECT value FROM json_each(?)) AND {_UNUSED}",  # noqa: S608  # our own SQL
+            *(json.dumps([row["id"] for row in unused]), to_ms(now())),
         )
 
     def create_grant(self, grant: Grant) -> None:
@@ -192,6 +205,7 @@ class SQLiteIdentities:
             if not connection.execute(used, (to_ms(grant.created_at), grant.client_id)).rowcount:
                 raise ClientNotFound
             insert(connection, "grants", GRANT.encode(grant))
+            bound_grants(connection, grant, now())
             remove_expired_grants(connection, now(), FEW)
 
     def find_grant(self, grant_id: str) -> Grant | None:
@@ -200,23 +214,21 @@ class SQLiteIdentities:
         return None
 
     def list_grants(self, user_id: str) -> list[Grant]:
-        rows = self._rows("SELECT * FROM grants WHERE user_id = ? ORDER BY created_at, rowid", user_id)
-        return [GRANT.decode(row) for row in rows]
+        return [GRANT.decode(row) for row in self._rows(_GRANTS_OF_USER, user_id)]
 
     def extend_grant(self, grant_id: str, until: datetime) -> bool:
         update = "UPDATE grants SET expires_at = max(expires_at, ?) WHERE id = ? AND revoked_at IS NULL"
         return self._execute(update, to_ms(until), grant_id) > 0
 
     def revoke_grant(self, grant_id: str, at: datetime) -> None:
-        self._execute(
-            "UPDATE grants SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", to_ms(at), grant_id
-        )
+        self._execute(_REVOKE_GRANT, to_ms(at), grant_id)
 
     # --- credentials
 
     def create_credential(self, credential: Credential) -> None:
         with self._file.write(_CREDENTIAL_REFUSALS) as connection:
             insert(connection, "credentials", CREDENTIAL.encode(credential))
+            bound_credentials(connection, credential, now())
             remove_expired_credentials(connection, now(), FEW)
 
     def find_credential(self, digest: bytes) -> Credential | None:

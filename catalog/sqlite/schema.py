@@ -430,6 +430,19 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         END
         """,
     ),
+    (
+        # The credentials of a workspace or of a grant are counted by kind; clients without a live grant are
+        # removed.
+        "DROP INDEX credentials_of_workspace",
+        "CREATE INDEX credentials_of_workspace ON credentials (workspace_id, kind, created_at)",
+        """
+        CREATE INDEX credentials_of_grant ON credentials (grant_id, kind, created_at)
+        WHERE grant_id IS NOT NULL
+        """,
+        "CREATE INDEX clients_of_workspace ON clients (workspace_id, created_at)",
+        "DROP INDEX grants_of_client",
+        "CREATE INDEX grants_of_client ON grants (client_id, expires_at)",
+    ),
 )
 
 

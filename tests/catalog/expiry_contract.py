@@ -10,12 +10,13 @@ import pytest
 from catalog.base import Catalog
 from catalog.errors import IdempotencyKeysUsedUp
 from catalog.expiry import remove_all_expired
-from catalog.identity import EXPIRED_KEPT_FOR, CredentialKind
+from catalog.identity import EXPIRED_KEPT_FOR, UNUSED_CLIENTS_KEPT_FOR, CredentialKind
 from catalog.ids import new_id, now
 from tests.catalog.idempotency_contract import AT, CREATED, a_claim, later
-from tests.factories import a_client, a_credential, a_grant, a_user, new_workspace
+from tests.factories import a_client, a_credential, a_grant, a_user, new_grant, new_user, new_workspace
 
 SECOND = timedelta(seconds=1)
+KINDS = ("idempotencyKeys", "apiKeys", "credentials", "grants", "usageDays", "unusedClients")
 LATER = AT + timedelta(days=30)
 
 
@@ -58,7 +59,7 @@ class ExpiryContract:
             CredentialKind.AUTHORIZATION_CODE,
         }
         before, after = end + EXPIRED_KEPT_FOR - SECOND, end + EXPIRED_KEPT_FOR
-        nothing = {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 0, "grants": 0, "usageDays": 0}
+        nothing = dict.fromkeys(KINDS, 0)
         assert catalog.remove_expired(before, 100) == nothing
         assert catalog.remove_expired(after, 100) == nothing | {"apiKeys": 1, "credentials": 2}
         assert left() == set()
@@ -75,6 +76,24 @@ class ExpiryContract:
         assert catalog.remove_expired(end, 100)["grants"] == 1
         assert catalog.list_grants(user.id) == []
 
+    def test_a_self_registered_client_is_removed_after_a_day_without_a_live_grant(
+        self, catalog: Catalog
+    ) -> None:
+        workspace = new_workspace(catalog)
+        user = new_user(catalog, workspace)
+        at = now()
+        unused, used = a_client(created_at=at), a_client(created_at=at)
+        for client in (unused, used, a_client(created_at=at, workspace_id=workspace.id)):
+            catalog.create_client(client)
+        grant = new_grant(catalog, user, used)
+        end = at + UNUSED_CLIENTS_KEPT_FOR
+        assert catalog.remove_expired(end, 100)["unusedClients"] == 0
+        assert catalog.remove_expired(end + SECOND, 100)["unusedClients"] == 1
+        assert [client.id for client in catalog.list_clients(None)] == [used.id]
+        catalog.revoke_grant(grant.id, now())
+        assert catalog.remove_expired(end + SECOND, 100)["unusedClients"] == 1
+        assert len(catalog.list_clients(workspace.id)) == 1
+
     def test_idempotency_keys_are_removed_with_their_answers(self, catalog: Catalog) -> None:
         claim = a_claim()
         catalog.claim_idempotency_key(claim, AT)
@@ -85,17 +104,19 @@ class ExpiryContract:
     def test_a_batch_is_no_larger_than_its_limit(self, catalog: Catalog) -> None:
         workspace = new_workspace(catalog)
         for _ in range(4):
+            catalog.create_client(a_client())
             catalog.claim_idempotency_key(a_claim(), AT)
             for kind in (CredentialKind.SESSION, CredentialKind.ACCESS_TOKEN, CredentialKind.API_KEY):
                 catalog.create_credential(
                     a_credential(kind, workspace_id=workspace.id, expires_at=now() + SECOND)
                 )
         batches = [dict(catalog.remove_expired(LATER, 3)) for _ in range(4)]
+        nothing = dict.fromkeys(KINDS, 0)
         assert batches == [
-            {"idempotencyKeys": 3, "apiKeys": 3, "credentials": 3, "grants": 0, "usageDays": 0},
-            {"idempotencyKeys": 1, "apiKeys": 1, "credentials": 3, "grants": 0, "usageDays": 0},
-            {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 2, "grants": 0, "usageDays": 0},
-            {"idempotencyKeys": 0, "apiKeys": 0, "credentials": 0, "grants": 0, "usageDays": 0},
+            nothing | {"idempotencyKeys": 3, "apiKeys": 3, "credentials": 3, "unusedClients": 3},
+            nothing | {"idempotencyKeys": 1, "apiKeys": 1, "credentials": 3, "unusedClients": 1},
+            nothing | {"credentials": 2},
+            nothing,
         ]
 
     def test_all_that_has_expired_is_removed_batch_by_batch(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from auth.tokens import new_api_key
-from catalog.base import ProductPage, ProductQuery, Sort
+from catalog.base import ProductPage, ProductQuery, Sort, StoredAnswer
 from catalog.errors import CatalogUnavailable, DuplicateModel, ProductNotFound
 from catalog.identity import Plan, Usage, Workspace
 from catalog.ids import new_id, now
@@ -21,11 +21,12 @@ from catalog.sqlite import SQLiteCatalog
 from catalog.sqlite.records import PRODUCT, insert
 from catalog.sqlite.schema import MIGRATIONS
 from catalog.sqlite.search import add_to_index
+from tests.catalog.bounds_contract import BoundsContract
 from tests.catalog.contract import CatalogContract
 from tests.catalog.daily_usage_contract import DailyUsageContract
 from tests.catalog.expiry_contract import ExpiryContract
 from tests.catalog.history_contract import HistoryContract
-from tests.catalog.idempotency_contract import IdempotencyKeysContract
+from tests.catalog.idempotency_contract import IdempotencyKeysContract, a_claim
 from tests.catalog.identity_contract import IdentitiesContract
 from tests.catalog.purge_contract import PurgeContract
 from tests.catalog.quota_contract import QuotaContract
@@ -50,6 +51,7 @@ class TestSQLiteCatalog(
     CatalogContract,
     HistoryContract,
     IdentitiesContract,
+    BoundsContract,
     RemovalContract,
     IdempotencyKeysContract,
     ExpiryContract,
@@ -381,3 +383,16 @@ def test_no_secret_is_in_the_file(catalog: SQLiteCatalog, path: Path) -> None:
 def test_a_product_of_a_database_that_was_just_made_is_not_found(catalog: SQLiteCatalog) -> None:
     with pytest.raises(ProductNotFound):
         catalog.get_product(new_id(), new_id())
+
+
+def test_a_batch_of_expired_answers_has_about_a_megabyte(catalog: SQLiteCatalog) -> None:
+    at = now()
+    end = at + timedelta(hours=1)
+    sizes = [600_000, 300_000, 300_000, 5_000_000, 10, 10]
+    for number, size in enumerate(sizes):
+        claim = a_claim(at, expires_at=end + timedelta(seconds=number))
+        catalog.claim_idempotency_key(claim, at)
+        catalog.complete_idempotency_key(claim, StoredAnswer(200, {}, b"x" * size))
+    later = end + timedelta(minutes=1)
+    batches = [catalog.remove_expired(later, 100)["idempotencyKeys"] for _ in range(5)]
+    assert batches == [2, 1, 1, 2, 0]

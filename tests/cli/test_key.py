@@ -10,6 +10,8 @@ from flask.testing import FlaskClient, FlaskCliRunner
 
 from auth.tokens import ALL_SCOPES, READ, WRITE, digest
 from catalog.base import Catalog
+from catalog.bounds import BOUNDS, Bound
+from catalog.identity import CredentialKind
 from catalog.ids import now
 from cli.listing import seconds
 from tests.factories import issue_key, new_user, new_workspace
@@ -212,3 +214,13 @@ def test_revoke_ends_a_key_at_the_next_request(
 def test_revoke_refuses_an_unknown_key(runner: FlaskCliRunner) -> None:
     result = runner.invoke(args=["key", "revoke", "nothing"])
     assert (result.exit_code, result.stderr) == (1, "Error: The key nothing does not exist.\n")
+
+
+def test_create_refuses_a_key_beyond_what_a_workspace_can_have(
+    runner: FlaskCliRunner, workspace_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BOUNDS, CredentialKind.API_KEY, Bound("workspace_id", 1, refuses=True))
+    create(runner, workspace_id)
+    result = runner.invoke(args=["key", "create", "--workspace", workspace_id])
+    refusal = f"Error: The workspace {workspace_id} has 1 API keys (max). Revoke one first.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", refusal)

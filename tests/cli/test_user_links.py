@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable
 
 import pytest
+from click.testing import Result
 from flask.testing import FlaskCliRunner
 
 from auth.tokens import digest
 from catalog.base import Catalog
-from catalog.identity import CredentialKind, Role, Workspace
+from catalog.bounds import BOUNDS, Bound
+from catalog.identity import LINKS, CredentialKind, Role, Workspace
 from catalog.ids import now
 from tests.conftest import PUBLIC_URL
 from tests.factories import new_user
@@ -78,3 +80,30 @@ def test_what_can_have_no_link_is_said(
         result = runner.invoke(args=["user", *args])
         assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"Error: {said}\n")
     assert catalog.list_links(workspace.id) == []
+
+
+@pytest.mark.parametrize("kind", sorted(LINKS))
+def test_a_workspace_has_so_many_unused_links_and_no_more(
+    runner: FlaskCliRunner,
+    workspace: Workspace,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: CredentialKind,
+) -> None:
+    monkeypatch.setitem(BOUNDS, kind, Bound("workspace_id", 1, refuses=True))
+
+    def invoke(number: int) -> Result:
+        if kind is CredentialKind.PASSWORD_RESET:
+            return runner.invoke(args=["user", "reset", new_user(catalog, workspace).email])
+        address = f"{number}@example.com"
+        return runner.invoke(
+            args=["user", "invite", address, "--workspace", workspace.id, "--role", "viewer"]
+        )
+
+    assert invoke(1).exit_code == 0
+    refused = invoke(2)
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        f"Error: The workspace {workspace.id} has 1 links that nobody has used (max). "
+        "Wait until some have expired, or withdraw some in the console.\n",
+    )

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 import pytest
 from flask.testing import FlaskClient
 
-import console.consent
 from auth.oauth.clients import new_client
 from auth.tokens import ALL_SCOPES
 from catalog.base import Catalog
@@ -174,7 +173,7 @@ def test_the_consent_page_lists_what_aliases_grant_and_no_unknown_scopes(
 def test_a_user_can_not_let_in_any_number_of_apps(
     admin: Person, workspace_app: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console.consent, "MAX_APPS", 1)
+    monkeypatch.setattr("catalog.bounds.MAX_APPS", 1)
     known = new_grant(catalog, admin.user)
     assert "You have let in as many apps as a user can." in ask(admin, workspace_app)
     path = f"/api/oauth/authorize?{parameters(workspace_app)}"
@@ -186,20 +185,22 @@ def test_a_user_can_not_let_in_any_number_of_apps(
     assert "You have let in as many apps as a user can." not in ask(admin, client), "it is let in already"
 
 
-def test_grants_that_ended_count_until_they_are_forgotten(
+def test_a_further_grant_makes_the_oldest_that_ended_be_forgotten(
     admin: Person, workspace_app: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console.consent, "MAX_KEPT_GRANTS", 2)
+    monkeypatch.setattr("catalog.bounds.MAX_GRANTS", 2)
     new_grant(catalog, admin.user, workspace_app, revoked_at=now())
-    assert "<h1>Let Price" in ask(admin, workspace_app)
-    new_grant(catalog, admin.user, workspace_app, expires_at=now())
-    assert "You have let in as many apps as a user can." in ask(admin, workspace_app)
+    expired = new_grant(catalog, admin.user, workspace_app, expires_at=now())
+    path = f"/api/oauth/authorize?{parameters(workspace_app)}"
+    assert admin.browser.post(path, data={"decision": "allow", "csrf": admin.csrf()}).status_code == 302
+    kept, new = catalog.list_grants(admin.user.id)
+    assert (kept, new.is_live(now())) == (expired, True)
 
 
 def test_a_further_grant_to_an_app_ends_the_oldest(
     admin: Person, workspace_app: OAuthClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console.consent, "MAX_GRANTS_PER_APP", 2)
+    monkeypatch.setattr("catalog.bounds.MAX_GRANTS_PER_APP", 2)
     other = new_grant(catalog, admin.user)
     path = f"/api/oauth/authorize?{parameters(workspace_app)}"
     for _ in range(3):

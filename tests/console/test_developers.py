@@ -10,11 +10,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-import console.keys
 import console.oauth_apps
 from auth.counters.sqlite import SQLiteCounters
 from auth.tokens import ALL_SCOPES, READ, ROLE_SCOPES, WRITE, digest
 from catalog.base import Catalog
+from catalog.bounds import BOUNDS, Bound
 from catalog.daily_usage import UsageDay
 from catalog.identity import CredentialKind, OAuthClient, Plan, Quota, Role, Usage, User, Workspace
 from catalog.ids import now
@@ -171,14 +171,15 @@ def test_only_api_keys_can_be_revoked_on_the_keys_page(admin: Person, catalog: C
 def test_the_number_of_keys_is_limited(
     admin: Person, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console.keys, "MAX_KEYS", 1)
+    monkeypatch.setitem(BOUNDS, CredentialKind.API_KEY, Bound("workspace_id", 1, refuses=True))
     assert admin.post(KEYS, KEYS, label="one").status_code == 201
-    (key,) = catalog.list_api_keys(admin.user.workspace_id)
-    catalog.revoke_credential(key.id, now())
     answer = admin.post(KEYS, KEYS, label="two")
     assert answer.status_code == 400
-    assert "This workspace has as many keys as it can have, revoked ones included." in answer.text
-    assert len(catalog.list_api_keys(admin.user.workspace_id)) == 1
+    assert "This workspace has as many keys as it can have. Revoke one first." in answer.text
+    (key,) = catalog.list_api_keys(admin.user.workspace_id)
+    catalog.revoke_credential(key.id, now())
+    assert admin.post(KEYS, KEYS, label="two").status_code == 201
+    assert [key.label for key in catalog.list_api_keys(admin.user.workspace_id)] == ["two"]
 
 
 # --- apps

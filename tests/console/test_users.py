@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from auth.links import LIFETIMES, LINK_PATH
 from auth.tokens import digest
 from catalog.base import Catalog
+from catalog.bounds import BOUNDS, Bound
 from catalog.identity import CredentialKind, Role, User, Workspace
 from catalog.ids import now
 from tests.api.fixtures import on_both_catalogs
@@ -128,13 +129,12 @@ def test_a_workspace_has_so_many_users_and_links_and_no_more(
     admin: Person, workspace: Workspace, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("console.users.MAX_USERS", 2)
-    monkeypatch.setattr("console.users.MAX_LINKS", 3)
+    monkeypatch.setitem(BOUNDS, CredentialKind.PASSWORD_RESET, Bound("workspace_id", 2, refuses=True))
     assert invite(admin, "a@example.com").status_code == 201
     full = invite(admin, "b@example.com")
     assert full.status_code == 400
     assert "This workspace has as many users and links as it can have." in full.text
-    other = new_user(catalog, workspace)
-    answers = [post(admin, other, "reset").status_code for _ in range(3)]
+    answers = [post(admin, new_user(catalog, workspace), "reset").status_code for _ in range(3)]
     assert answers == [201, 201, 400]
 
 
