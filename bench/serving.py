@@ -12,10 +12,8 @@ import json
 import re
 import shutil
 import statistics
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,7 +25,9 @@ from bench.pictures import all_pictures
 from bench.processes import bytes_read, cpu_seconds
 from bench.targets import WORKERS, Target
 from bench.upload import BOUNDARY, form
-from tests.servers import ROOT, START_SECONDS, accepts, free_port
+from tests.nginx import configuration as shipped_configuration
+from tests.nginx import running as running_nginx
+from tests.servers import free_port
 
 PICTURE: Final = "JPEG 2 MP"
 #: The width of the size that is served.
@@ -39,24 +39,11 @@ SECONDS: Final = 1.0
 MAX_REQUESTS: Final = 50_000
 NGINX: Final = shutil.which("nginx") or "/usr/sbin/nginx"
 
-_MAIN: Final = """
-daemon off;
-worker_processes {workers};
-error_log {folder}/error.log;
-pid {folder}/nginx.pid;
-{user}
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    sendfile on;
+#: Another site of the same nginx, which only sends the files.
+_FILES: Final = """
     types {{ image/jpeg jpg; image/webp webp; }}
+    sendfile on;
     keepalive_requests 1000000;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/site.conf;
     server {{
         listen 127.0.0.1:{port};
         location /media/ {{ alias {media}/; }}
@@ -112,41 +99,19 @@ class Row:
     file_bytes: float
 
 
-@contextmanager
-def nginx(folder: Path, vetrina: Target, static_port: int, proxy_port: int) -> Iterator[int]:
-    """Runs nginx with the shipped site before ``vetrina`` and one that serves files; yields its pid."""
-    site = (ROOT / "deploy" / "nginx.conf").read_text()
-    # Without TLS, which would be measured too.
-    site = re.sub(r"^ *ssl_.*\n", "", site, flags=re.MULTILINE)
+def configuration(folder: Path, vetrina: Target, static_port: int, proxy_port: int) -> str:
+    """The shipped configuration of nginx before ``vetrina``, with one more site, which sends files."""
+    text = shipped_configuration(folder, vetrina.port, proxy_port, plain_port=free_port(), tls=False)
     # Without the limits of an address: all clients here have the same one.
-    site = re.sub(r"^ *limit_(conn|req) .*\n", "", site, flags=re.MULTILINE)
+    text = re.sub(r"^ *limit_(conn|req) .*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"worker_processes .*", f"worker_processes {WORKERS};", text)
+    text = re.sub(r"access_log .*", "access_log off;", text)
     for shipped, here in (
-        ("server 127.0.0.1:8000;", f"server 127.0.0.1:{vetrina.port};"),
-        ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
-        ("listen 443 ssl http2;", f"listen 127.0.0.1:{proxy_port};"),
-        ("root /srv/vetrina/data;", f"root {vetrina.media.parent};"),
-        ("/srv/vetrina/data/media/", f"{vetrina.media}/"),
+        (f"root {folder}/data;", f"root {vetrina.media.parent};"),
+        (f"{folder}/data/media/", f"{vetrina.media}/"),
     ):
-        if shipped not in site:
-            raise RuntimeError(f"deploy/nginx.conf has no {shipped!r}")
-        site = site.replace(shipped, here)
-    folder.mkdir()
-    (folder / "site.conf").write_text(site)
-    # If root starts nginx, its workers run as another user, who may not read the folder.
-    user = "user root;" if Path("/proc/self").stat().st_uid == 0 else ""
-    main = _MAIN.format(folder=folder, workers=WORKERS, port=static_port, media=vetrina.media, user=user)
-    (folder / "nginx.conf").write_text(main)
-    process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")])
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not (accepts(static_port) and accepts(proxy_port)):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((folder / "error.log").read_text())
-            time.sleep(0.05)
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait(20)
+        text = text.replace(shipped, here)
+    return text.removesuffix("}\n") + _FILES.format(port=static_port, media=vetrina.media)
 
 
 def first_answer(port: int, path: str) -> http.client.HTTPResponse:
@@ -173,7 +138,10 @@ def ways(folder: Path, stack: ExitStack) -> list[Way]:
     alone = stack.enter_context(targets.vetrina(folder))
     behind = stack.enter_context(targets.vetrina(folder, MEDIA_ACCEL_PREFIX="/_media/"))
     static_port, proxy_port = free_port(), free_port()
-    web = stack.enter_context(nginx(folder / "nginx", behind, static_port, proxy_port))
+    web_folder = folder / "nginx"
+    web_folder.mkdir()
+    text = configuration(web_folder, behind, static_port, proxy_port)
+    web = stack.enter_context(running_nginx(web_folder, text, proxy_port))
     path = stored_path(alone, form(all_pictures()[PICTURE]))
     etag = first_answer(alone.port, path).headers["ETag"]
     size = re.sub(r"\.jpg$", f"_{SIZE}w.webp", path)

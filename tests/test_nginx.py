@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -17,28 +17,13 @@ import trustme
 
 from app import create_app
 from config import Settings
+from tests.api.fixtures import FORM_TYPE
 from tests.api.test_metrics import samples
+from tests.nginx import nginx as shipped_nginx
 from tests.pictures import jpeg, png, webp
 from tests.programs import require_program
-from tests.servers import ROOT, Server, accepts, free_port, gunicorn
+from tests.servers import Server, free_port, gunicorn
 from tests.test_worker import PICTURE, Shop, head, open_shop, read_answer
-
-MAIN = """
-daemon off;
-worker_processes 1;
-error_log {folder}/nginx-error.log;
-pid {folder}/nginx.pid;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/site.conf;
-}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -54,39 +39,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[trustme.CA]:
 
 @contextmanager
 def nginx(folder: Path, server: Server, port: int, authority: trustme.CA) -> Iterator[int]:
-    """Runs nginx with the shipped site on this port, over TLS. Yields the port that redirects to TLS."""
-    plain_port = free_port()
+    """Runs nginx with the shipped file on this port, over TLS. Yields the port that redirects to TLS."""
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
     (folder / "chain.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
-    site = (ROOT / "deploy" / "nginx.conf").read_text()
-    for shipped, here in (
-        ("server 127.0.0.1:8000;", f"server 127.0.0.1:{server.port};"),
-        ("listen 80;", f"listen 127.0.0.1:{plain_port};"),
-        ("listen 443 ssl http2;", f"listen 127.0.0.1:{port} ssl http2;"),
-        ("/etc/letsencrypt/live/images.example.com/fullchain.pem", f"{folder}/chain.pem"),
-        ("/etc/letsencrypt/live/images.example.com/privkey.pem", f"{folder}/key.pem"),
-        ("root /srv/vetrina/data;", f"root {folder}/data;"),
-        ("/srv/vetrina/data/media/", f"{folder}/data/media/"),
-    ):
-        assert shipped in site
-        site = site.replace(shipped, here)
-    (folder / "site.conf").write_text(site)
-    (folder / "nginx.conf").write_text(MAIN.format(folder=folder))
-    program = require_program("nginx")
-    # If root starts nginx, its workers run as another user by default, who can't read the test's folder.
-    user = ["-g", "user root;"] if os.geteuid() == 0 else []
-    process = subprocess.Popen([program, "-p", str(folder), "-c", str(folder / "nginx.conf"), *user])
-    try:
-        deadline = time.monotonic() + 60
-        while not accepts(port):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    with shipped_nginx(folder, server.port, port) as plain_port:
         yield plain_port
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -309,18 +267,89 @@ def connect(shop: Shop) -> socket.socket:
     return context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
-def begin_upload(shop: Shop) -> socket.socket:
-    """Sends the head of an upload through nginx, and a part of its body."""
+def begin(
+    shop: Shop, path: str = "/console/sign-in", key: str = "", size: int = 1000, missing: int = 1
+) -> socket.socket:
+    """Sends the head of a request through nginx, and its body but for the last ``missing`` bytes."""
     connection = connect(shop)
-    connection.sendall(head("/api/v1/products/x/images", "Content-Length: 1000") + b"part")
+    authorization = f"Authorization: Bearer {key or shop.key}"
+    form = f"Content-Type: {FORM_TYPE}"
+    connection.sendall(head(path, authorization, form, f"Content-Length: {size}") + bytes(size - missing))
     return connection
 
 
-def test_a_body_that_stops_is_cut(shop: Shop) -> None:
+def images_path(shop: Shop) -> str:
+    return shop.new_product().removeprefix(shop.server.url) + "/images"
+
+
+@pytest.mark.parametrize("is_upload", [True, False])
+def test_a_body_that_stops_is_cut(shop: Shop, is_upload: bool) -> None:
     begun = time.monotonic()
-    with begin_upload(shop) as connection, suppress(ConnectionResetError):
+    path = images_path(shop) if is_upload else "/console/sign-in"
+    with begin(shop, path) as connection, suppress(ConnectionResetError):
         assert connection.recv(1000) == b""
     assert 4 < time.monotonic() - begun < 12
+
+
+def test_an_upload_with_an_unknown_key_is_refused_before_its_body_has_arrived(shop: Shop) -> None:
+    with begin(shop, images_path(shop), key="unknown") as connection:
+        assert read_answer(connection) == (401, {"error": "Unauthorized"})
+
+
+def test_an_upload_that_drips_is_cut_by_the_deadline_of_vetrina(
+    tmp_path: Path, authority: trustme.CA
+) -> None:
+    require_program("nginx")  # before the server starts
+    port, deadline = free_port(), 3
+    settings = {"REQUEST_DEADLINE": str(deadline), "PUBLIC_URL": f"https://127.0.0.1:{port}"}
+    with (
+        gunicorn(tmp_path, WEB_CONCURRENCY="1", TRUSTED_PROXY_HOPS="1", **settings) as server,
+        nginx(tmp_path, server, port, authority),
+    ):
+        shop = open_shop(server)
+        path = images_path(shop)
+        server.url = settings["PUBLIC_URL"]
+        with begin(shop, path, missing=100) as connection:
+            connection.settimeout(0.5)
+            for _ in range(60):
+                with suppress(TimeoutError):
+                    assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+                    break
+                connection.sendall(b"x")
+            else:
+                pytest.fail("the upload is not cut")
+
+
+def test_unfinished_uploads_take_nothing_on_the_disk_of_nginx(shop: Shop) -> None:
+    path = images_path(shop)
+    bodies = Path(shop.server.environ["DATA_DIR"]).parent / "body"
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(begin(shop, path, size=4_000_000))
+        assert sum(file.stat().st_size for file in bodies.rglob("*") if file.is_file()) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "size", "refusal"),
+    [
+        ("unknown", 5_000_000, (401, {"error": "Unauthorized"})),
+        ("", 5_600_000, (413, {"error": "Image must be under 5MB"})),
+    ],
+)
+def test_a_client_that_sends_all_of_a_refused_upload_gets_the_answer(
+    shop: Shop, key: str, size: int, refusal: tuple[int, Any]
+) -> None:
+    url, headers = shop.new_product(), {"Authorization": f"Bearer {key or shop.key}"}
+    for _ in range(10):
+        answer = requests.post(f"{url}/images", files={"file": bytes(size)}, headers=headers, timeout=30)
+        assert (answer.status_code, answer.json()) == refusal
+
+
+def test_a_json_body_that_is_too_large_is_refused_with_the_words_of_vetrina(shop: Shop) -> None:
+    url = f"{shop.server.url}/api/v1/products"
+    for size in ((1 << 20) + 1, 3 << 20):
+        answer = requests.post(url, data=bytes(size), headers=shop.headers, timeout=30)
+        assert (answer.status_code, answer.json()) == (413, {"error": "Request body must be under 1MB"})
 
 
 def test_an_address_with_too_many_unfinished_bodies_is_refused_and_still_reads(
@@ -328,8 +357,8 @@ def test_an_address_with_too_many_unfinished_bodies_is_refused_and_still_reads(
 ) -> None:
     with ExitStack() as stack:
         for _ in range(40):
-            stack.enter_context(begin_upload(shop))
-        with begin_upload(shop) as refused:
+            stack.enter_context(begin(shop))
+        with begin(shop) as refused:
             assert read_answer(refused) == (429, {"error": "Too many requests"})
         assert requests.get(image_url, timeout=10).status_code == 200
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,24 @@ import requests
 
 from tests.programs import require_program
 from tests.servers import ROOT, Server, accepts, free_port, gunicorn
-from tests.test_worker import PICTURE, Shop, open_shop
+from tests.test_worker import PICTURE, Shop, head, open_shop
+
+#: The deadline of a body, in place of the minute of the shipped file.
+BODY_SECONDS = 3
 
 
 @contextmanager
 def caddy(folder: Path, server: Server, port: int) -> Iterator[None]:
     site = (ROOT / "deploy" / "Caddyfile").read_text()
     for shipped, here in (
+        ("{\n\tservers {", "{\n\tadmin off\n\tservers {"),
+        ("read_body 60s", f"read_body {BODY_SECONDS}s"),
         ("images.example.com {", f"http://127.0.0.1:{port} {{"),
         ("127.0.0.1:8000", f"127.0.0.1:{server.port}"),
     ):
         assert shipped in site
         site = site.replace(shipped, here)
-    (folder / "Caddyfile").write_text("{\n\tadmin off\n}\n" + site)
+    (folder / "Caddyfile").write_text(site)
     command = [
         require_program("caddy"),
         "run",
@@ -90,3 +96,21 @@ def test_a_server_that_is_down_is_a_503_in_json(tmp_path: Path) -> None:
         response = requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10)
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
     assert response.json() == {"error": "Service temporarily unavailable"}
+
+
+def drip(connection: socket.socket) -> None:
+    """Sends a byte every 0.2 s until the connection is closed, for 20 s at most."""
+    for _ in range(100):
+        with suppress(TimeoutError):
+            if not connection.recv(1000):
+                return
+        connection.sendall(b"x")
+    pytest.fail("the connection is not closed")
+
+
+def test_a_body_that_drips_is_cut(shop: Shop) -> None:
+    port = int(shop.server.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=0.2) as connection:
+        connection.sendall(head("/console/sign-in", "Content-Length: 1000"))
+        with suppress(ConnectionError):
+            drip(connection)
