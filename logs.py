@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 #: The ids of the request that the current thread serves, of its workspace, its credential and its user.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -61,6 +62,31 @@ class TextFormatter(logging.Formatter):
         return "  ".join([super().formatMessage(record), " ".join(pairs)]).rstrip()
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes each record with one call to the kernel, and without a lock.
+
+    The standard handler holds its lock while it formats and writes. A thread that holds it waits for the
+    interpreter after the call to the kernel, and all other threads wait for both. The kernel keeps the lines
+    of several threads apart, as it does those of several workers: pipe(7) "PIPE_BUF", write(2).
+    """
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Emits the record if the filters allow it. Returns whether they do."""
+        allowed = bool(self.filter(record))
+        if allowed:
+            self.emit(record)
+        return allowed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes the line of the record."""
+        try:
+            line = f"{self.format(record)}{self.terminator}".encode(errors="backslashreplace")
+            while line:
+                line = line[os.write(self.stream.fileno(), line) :]
+        except Exception:  # noqa: BLE001  # as in the standard handlers: a failure to log is not one of the caller
+            self.handleError(record)
+
+
 #: The loggers of libraries that log, at level DEBUG, what they send and receive.
 _TALKATIVE: Final = ("pymongo", "boto3", "botocore", "urllib3", "authlib")
 
@@ -80,7 +106,7 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": formatter}},
         "handlers": {
-            "stdout": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}
+            "stdout": {"class": "logs.LineHandler", "formatter": "line", "stream": "ext://sys.stdout"}
         },
         "root": {"level": level, "handlers": ["stdout"]},
         "loggers": {

@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import logging
 import logging.config
+import os
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +57,37 @@ def test_the_configuration_is_one_that_logging_takes(log_format: str) -> None:
     config = logs.logging_config(log_format, "WARNING")
     logging.config.DictConfigurator(config).configure_formatter(config["formatters"]["line"])
     assert config["root"] == {"level": "WARNING", "handlers": ["stdout"]}
+
+
+def test_a_thread_that_writes_a_line_keeps_no_other_one_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, may_write = threading.Event(), threading.Event()
+    write = os.write
+
+    def write_when_allowed(descriptor: int, line: bytes) -> int:
+        if line.startswith(b"first"):
+            writing.set()
+            may_write.wait(30)
+        return write(descriptor, line[:5])  # as if the pipe had no room for more
+
+    monkeypatch.setattr(os, "write", write_when_allowed)
+    with (tmp_path / "log").open("w") as file:
+        handler = logs.LineHandler(file)
+        records = {
+            name: LOGGER.makeRecord(LOGGER.name, logging.INFO, "x.py", 1, name, (), None)
+            for name in ("first line", "second line")
+        }
+        first = threading.Thread(target=handler.handle, args=(records["first line"],))
+        first.start()
+        assert writing.wait(30)
+        second = threading.Thread(target=handler.handle, args=(records["second line"],), daemon=True)
+        second.start()
+        second.join(30)
+        assert not second.is_alive()
+        may_write.set()
+        first.join(30)
+    assert (tmp_path / "log").read_text() == "second line\nfirst line\n"
 
 
 def id_of(url: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
 
+from worker.refusals import RequestTimeout
 from worker.sockets import DeadlineSocket
 from worker.waits import Waits
 
@@ -71,6 +73,25 @@ def test_a_wait_that_ended_does_not_count() -> None:
         assert first.is_cut
     with waits.waiting(second):
         assert not second.is_cut
+
+
+def test_a_thread_reports_that_it_waits_for_its_client_once_a_request() -> None:
+    server, client = socket.socketpair()
+    reports: list[DeadlineSocket] = []
+    waits = Waits(9, lambda _: None)
+    sock = DeadlineSocket(
+        server.detach(), "a", send_seconds=1, waits=waits, on_wait=reports.append, on_close=None
+    )
+    with client, sock:
+        for number in range(3):
+            sock.begin()
+            client.sendall(b"x")
+            assert sock.recv(9) == b"x"
+            for _ in range(2):
+                sock.deadline = time.monotonic() + 0.01
+                with pytest.raises(RequestTimeout):
+                    sock.recv(9)
+            assert reports == [sock] * (number + 1)
 
 
 @pytest.mark.parametrize("method", [DeadlineSocket.send, DeadlineSocket.sendall])

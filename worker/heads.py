@@ -64,7 +64,7 @@ class Heads:
         self,
         poller: selectors.BaseSelector,
         *,
-        complete: Callable[[TConn], None],
+        complete: Callable[[TConn, DeadlineSocket], None],
         end: Callable[[TConn], None],
     ) -> None:
         self._poller = poller
@@ -188,7 +188,7 @@ class Heads:
     def _hand_on(self, waiting: _Waiting) -> None:
         self._forget(waiting)
         waiting.conn.data_ready = True  # otherwise its thread would wait for data
-        self._complete(waiting.conn)
+        self._complete(waiting.conn, waiting.sock)
 
     def _refuse_long(self, waiting: _Waiting) -> None:
         self._forget(waiting)

@@ -35,16 +35,18 @@ class DeadlineSocket(socket.socket):
         network: see ``network_of``.
         send_seconds: how long the client may take to read an answer.
         waits: where a thread that waits for the client is counted.
+        on_wait: called when a thread begins to wait for the client, at most once a request.
         on_close: called once, when the connection is closed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it reports, and to whom
         self,
         descriptor: int,
         network: str,
         *,
         send_seconds: float,
         waits: Waits,
+        on_wait: Callable[[DeadlineSocket], None] = lambda _: None,
         on_close: Callable[[], None] | None,
     ) -> None:
         super().__init__(fileno=descriptor)
@@ -59,12 +61,15 @@ class DeadlineSocket(socket.socket):
         self._send_seconds = send_seconds
         self._send_deadline: float | None = None
         self._waits = waits
+        self._on_wait = on_wait
+        self._has_waited = False
         self._on_close = on_close
 
     def begin(self) -> None:
         """Starts a request whose head is in ``ahead``. The deadline is now, because the head is complete."""
         self.since = self.deadline = time.monotonic()
         self._send_deadline = None
+        self._has_waited = False
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Reads the bytes that have arrived, or waits for some until the deadline.
@@ -130,6 +135,9 @@ class DeadlineSocket(socket.socket):
         left = deadline - time.monotonic()
         if left <= 0:
             return False
+        if not self._has_waited:
+            self._has_waited = True
+            self._on_wait(self)
         ready = select.poll()
         ready.register(self, event)
         with self._waits.waiting(self):

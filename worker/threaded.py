@@ -19,6 +19,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from worker.admission import Admission
 from worker.heads import HEAD_DEADLINE, Heads
 from worker.heap import Heap
 from worker.refusals import AmbiguousRequest, answer, refusal
@@ -93,8 +94,8 @@ class Worker(ThreadWorker):
             idle = self.keepalived_conns.popleft()
             self.poller.unregister(idle.sock)
             self._end(idle)
-        else:
-            self._heads.evict_arriving()
+        elif not self._heads.evict_arriving():
+            self._admission.evict()
 
     def enqueue_req(self, conn: TConn) -> None:
         """Waits for the head of the connection's next request. A new connection may be refused here."""
@@ -127,8 +128,13 @@ class Worker(ThreadWorker):
             network,
             send_seconds=self.request_deadline,
             waits=self._waits,
+            on_wait=self._report_wait,
             on_close=partial(self._count_out, network) if is_counted else None,
         )
+
+    def _report_wait(self, sock: DeadlineSocket) -> None:
+        """Tells the main thread that this thread begins to wait for its client."""
+        self.method_queue.defer(self._admission.settle, sock)
 
     def _count_out(self, network: str) -> None:
         with self._connections_lock:
@@ -173,22 +179,26 @@ class Worker(ThreadWorker):
             super().enqueue_req(conn)
         except RuntimeError as error:  # the system has no more threads
             self._warn("no thread can be started: %s", str(error))
-            busy = answer(503, "Service temporarily unavailable", "Retry-After: 2")
             if isinstance(conn.sock, DeadlineSocket):
-                self._heads.refuse(conn, conn.sock, busy)
+                self._refuse_busy(conn, conn.sock)
+
+    def _refuse_busy(self, conn: TConn, sock: DeadlineSocket) -> None:
+        self._heads.refuse(conn, sock, answer(503, "Service temporarily unavailable", "Retry-After: 2"))
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         """Calls what waits for the events, in the main thread. An error in it does not end the worker.
 
         An event may be of a connection that an earlier one of the same batch has ended.
         """
-        for key, _ in self.poller.select(timeout):
+        left = self._admission.seconds_left()
+        for key, _ in self.poller.select(timeout if left is None else min(left, timeout or left)):
             if self.poller.get_map().get(key.fd) is not key:
                 continue
             try:
                 key.data(key.fileobj)
             except Exception:
                 self.log.exception("an event of a connection failed")
+        self._admission.advance()
 
     def handle(self, conn: TConn) -> bool:
         """Serves a request of a connection, in a thread."""
@@ -214,6 +224,8 @@ class Worker(ThreadWorker):
 
         gunicorn would wait up to two seconds for the client to close the connection, in this thread.
         """
+        if isinstance(conn.sock, DeadlineSocket):
+            self._admission.settle(conn.sock)
         over = fs.cancelled() or fs.exception() is not None or fs.result() is False
         if over and isinstance(conn.sock, DeadlineSocket):
             self._heads.linger(conn, conn.sock)
@@ -224,6 +236,7 @@ class Worker(ThreadWorker):
         """Ends the connections whose deadline has passed; the main thread calls it once a second."""
         super().murder_pending()
         self._heads.expire(stopping=not self.alive)
+        self._admission.expire()
 
     def notify(self) -> None:
         """Reports to the arbiter, in the main thread: at least once a second."""
@@ -249,7 +262,8 @@ class Worker(ThreadWorker):
 
     def run(self) -> None:
         """Accepts connections until the worker stops."""
-        self._heads = Heads(self.poller, complete=self._hand_over, end=self._end)
+        self._admission = Admission(begin=self._hand_over, end=self._end, refuse=self._refuse_busy)
+        self._heads = Heads(self.poller, complete=self._admission.add, end=self._end)
         # Threads that end later write to its pipe, whose descriptor may belong to another file by then.
         self.method_queue.close = lambda: None  # type: ignore[method-assign]  # the process ends anyway
         super().run()

@@ -1,0 +1,122 @@
+"""Decides which request gets a thread next: few begin at a time, and the networks of clients take turns."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from gunicorn.workers.gthread import TConn
+
+from worker.sockets import DeadlineSocket
+
+#: The most young requests: those that began within the last ``_YOUNG`` seconds, have not ended, and have
+#: not waited for their clients. Only one thread of a process runs Python code at a time. If hundreds try,
+#: each one waits for the others after every call to the kernel, and so does the thread that accepts
+#: connections.
+_MOST_YOUNG: Final = 8
+#: In seconds. A request that takes longer usually waits for a store or a turn, and another one may begin.
+_YOUNG: Final = 0.1
+#: How long a request may wait for a thread, in seconds.
+_LONGEST_WAIT: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """A request that waits for a thread; ``since`` is on the clock of time.monotonic()."""
+
+    conn: TConn
+    sock: DeadlineSocket
+    since: float
+
+
+class Admission:
+    """The requests of a process that wait for a thread. Only the main thread uses it.
+
+    Args:
+        begin: gives a request to a thread.
+        end: closes the connection of a request whose client is gone.
+        refuse: answers a request that there is no room or no time for.
+    """
+
+    def __init__(
+        self,
+        *,
+        begin: Callable[[TConn], None],
+        end: Callable[[TConn], None],
+        refuse: Callable[[TConn, DeadlineSocket], None],
+    ) -> None:
+        self._begin = begin
+        self._end = end
+        self._refuse = refuse
+        # In the order in which they began, with the time until which each is young.
+        self._young: dict[DeadlineSocket, float] = {}
+        # The networks in the order of their turns. None of the queues is empty.
+        self._queues: OrderedDict[str, deque[_Queued]] = OrderedDict()
+
+    def add(self, conn: TConn, sock: DeadlineSocket) -> None:
+        """Takes a request whose head is complete. It begins at once, or waits for its turn."""
+        if len(self._young) < _MOST_YOUNG:
+            self._start(conn, sock)
+        elif sock.is_hung_up():
+            self._end(conn)
+        else:
+            self._queues.setdefault(sock.network, deque()).append(_Queued(conn, sock, time.monotonic()))
+
+    def settle(self, sock: DeadlineSocket) -> None:
+        """Lets another request begin: this one has ended, or waits for its client."""
+        self._young.pop(sock, None)
+        self.advance()
+
+    def advance(self) -> None:
+        """Lets requests begin, of each network in turn. Those whose client is gone are dropped."""
+        now = time.monotonic()
+        while self._young and next(iter(self._young.values())) <= now:
+            del self._young[next(iter(self._young))]
+        while self._queues and len(self._young) < _MOST_YOUNG:
+            queued = self._take(next(iter(self._queues)))
+            if queued.sock.is_hung_up():
+                self._end(queued.conn)
+            else:
+                self._start(queued.conn, queued.sock)
+
+    def seconds_left(self) -> float | None:
+        """The seconds until ``advance`` may let another request begin; None if none waits."""
+        if not self._queues:
+            return None
+        return max(0.0, next(iter(self._young.values()), 0.0) - time.monotonic())
+
+    def expire(self) -> None:
+        """Refuses the requests that have waited too long."""
+        oldest = time.monotonic() - _LONGEST_WAIT
+        for network in list(self._queues):
+            while network in self._queues and self._queues[network][0].since <= oldest:
+                queued = self._take(network)
+                self._refuse(queued.conn, queued.sock)
+
+    def evict(self) -> bool:
+        """Refuses the newest request of the network with the most. Returns False if none waits."""
+        if not self._queues:
+            return False
+        network = max(self._queues, key=lambda each: len(self._queues[each]))
+        queued = self._queues[network].pop()
+        if not self._queues[network]:
+            del self._queues[network]
+        self._refuse(queued.conn, queued.sock)
+        return True
+
+    def _take(self, network: str) -> _Queued:
+        """Takes the oldest request of a network, whose next turn comes after those of all others."""
+        queue = self._queues[network]
+        queued = queue.popleft()
+        if queue:
+            self._queues.move_to_end(network)
+        else:
+            del self._queues[network]
+        return queued
+
+    def _start(self, conn: TConn, sock: DeadlineSocket) -> None:
+        self._young[sock] = time.monotonic() + _YOUNG
+        self._begin(conn)
