@@ -51,6 +51,7 @@ class UsageRecorder:
         self._due = time.monotonic() + interval
         self._lock = threading.Lock()
         self._running = threading.Lock()
+        self._is_finished = False
         self._writes: Counter[tuple[str, date]] = Counter()
         # The workspaces with writes since they were counted, and when each may be counted again.
         self._changed: set[str] = set()
@@ -58,10 +59,12 @@ class UsageRecorder:
         self._counted: dict[str, tuple[Usage, float]] = {}
 
     def count_write(self, workspace_id: str) -> None:
-        """Counts a write of today."""
+        """Counts a write of today; after ``finish``, records it too."""
         with self._lock:
             self._writes[workspace_id, self._clock().date()] += 1
             self._changed.add(workspace_id)
+        if self._is_finished:
+            self.record()
 
     def current(self, workspace_id: str) -> Usage:
         """What a workspace has stored, now or a moment ago. A count that takes longer is used for longer.
@@ -100,7 +103,11 @@ class UsageRecorder:
             self._running.release()
 
     def finish(self) -> None:
-        """Records everything before the process ends, and counts what is stored even if that is not due."""
+        """Records everything before the process ends, and counts what is stored even if that is not due.
+
+        After a forced stop, threads may still serve requests. What they write is recorded immediately.
+        """
+        self._is_finished = True
         with self._lock:
             self._next_count.clear()
             self._counted = {}

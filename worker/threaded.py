@@ -36,6 +36,9 @@ _FORBIDDEN: Final = {"SCRIPT_NAME", "PATH_INFO"}
 #: The pause after an error of accept(2), in seconds. The process or the system may lack descriptors or
 #: memory: without the pause the loop would spin, as the connection stays ready.
 _EXHAUSTION_PAUSE: Final = 0.1
+#: A worker stops so many seconds before the arbiter would kill it, to record the usage that it has counted
+#: (gunicorn.conf.py "worker_exit").
+_TO_RECORD: Final = 3
 #: The seconds between two warnings of the same kind.
 _WARNING_PAUSE: Final = 60.0
 
@@ -256,6 +259,8 @@ class Worker(ThreadWorker):
         self._connections_lock = threading.Lock()
         self._next_warnings: dict[str, float] = {}  # on the clock of time.monotonic()
         self._waits = Waits(self.slow_clients, self._report_cut)
+        grace: int = self.cfg.graceful_timeout
+        self.cfg.set("graceful_timeout", max(grace - _TO_RECORD, grace // 2))
         # gunicorn looks up dozens of settings per request, each through a method. Attributes are faster.
         vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
         super().init_process()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -150,6 +151,33 @@ def test_a_request_starts_the_record_when_it_is_due(
         if thread.name == "usage":
             thread.join(10)
     assert [day.writes for day in catalog.list_usage_days(workspace.id)] == [1]
+
+
+def test_writes_after_the_last_record_are_recorded_at_once(
+    recorder: UsageRecorder, catalog: Catalog, workspace: Workspace
+) -> None:
+    recorder.finish()
+    recorder.count_write(workspace.id)
+    assert [day.writes for day in catalog.list_usage_days(workspace.id)] == [1]
+
+
+def test_a_worker_that_is_killed_when_its_time_to_stop_is_over_has_recorded_its_writes(
+    tmp_path: Path,
+) -> None:
+    environ = {"WEB_CONCURRENCY": "1", "GUNICORN_CMD_ARGS": "--graceful-timeout 8"}
+    with gunicorn(tmp_path, **environ) as server:
+        head = (
+            f"POST /api/v1/products HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.issue_key()}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(head.encode())
+            assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"  # the write is counted
+            server.stop()
+        with server.catalog() as catalog:
+            (workspace,) = catalog.list_workspaces()
+            days = catalog.list_usage_days(workspace.id)
+    assert [day.writes for day in days] == [1]
 
 
 def test_a_worker_that_ends_records_its_writes(tmp_path: Path) -> None:
