@@ -95,7 +95,29 @@ def test_the_limit_of_the_pod_is_at_least_the_memory_that_the_workers_can_take()
     assert limit >= memory_bound(Settings.from_env(environ))
 
 
+def most_tasks(settings: Settings) -> int:
+    """The most threads of a server: docs/operations.md "Under attack"."""
+    (threads,) = re.findall(r"^threads = (\d+)$", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE)
+    per_request = 3 if settings.storage_backend == "r2" else 1
+    return 2 * settings.web_concurrency * (int(threads) * per_request + 40) + 100
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.single.yaml"])
+def test_the_limit_of_a_compose_file_is_at_least_the_threads_of_the_workers(name: str) -> None:
+    server = yaml.safe_load((ROOT / name).read_text())["services"]["vetrina"]
+    assert server["pids_limit"] >= most_tasks(Settings.from_env(server["environment"]))
+
+
 # --- systemd
+
+
+def test_the_limit_of_the_unit_is_at_least_the_threads_of_the_workers() -> None:
+    example = (DEPLOY / "vetrina.env").read_text()
+    environ = dict(re.findall(r"^(\w+)='(.*)'$", example, re.MULTILINE))
+    (limit,) = re.findall(
+        r"^TasksMax=(\d+)$", (DEPLOY / "systemd" / "vetrina.service").read_text(), re.MULTILINE
+    )
+    assert int(limit) >= most_tasks(Settings.from_env(environ))
 
 
 def installed_copy(unit: Path, folder: Path) -> Path:
