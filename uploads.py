@@ -28,9 +28,10 @@ import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Final
 
 from catalog.base import MAX_IMAGES, Catalog, Image, Product
-from catalog.errors import CatalogError, OutcomeUnknown, ProductFull
+from catalog.errors import ByteQuotaReached, CatalogError, ImageQuotaReached, OutcomeUnknown, ProductFull
 from catalog.ids import now
 from sizes import keys_with_sizes
 from storage.base import ObjectLocked, StorageBackend, StorageUnavailable
@@ -38,6 +39,9 @@ from validators import validate
 from validators.base import Limits, Upload
 
 Stage = Callable[[str], AbstractContextManager[object]]
+
+#: The most workspaces that a process remembers because their quota was reached.
+_MOST_REMEMBERED: Final = 1000
 
 log = logging.getLogger(__name__)
 
@@ -82,22 +86,44 @@ class Uploads:
         self._stage = stage
         self._strip_metadata = strip_metadata
         self._on_left = on_left
+        # The workspaces whose quota has refused an upload. Only their usage is read before the next body: a
+        # spent quota is rare, and the read would delay every upload.
+        self._at_quota: set[str] = set()
 
     def admit(self, workspace_id: str, product_id: str, *, skip_present: bool) -> Product:
         """Reads the product before the body of the request is read: an upload that can't succeed ends here.
 
-        With ``skip_present``, a full product is admitted, because it may already have the image.
+        With ``skip_present``, a full product and a spent quota do not end it, because the product may already
+        have the image. The first upload that a quota refuses is refused by the append.
 
         Returns:
             The product, for ``add``.
 
         Raises:
-            ProductNotFound, ProductFull, CatalogUnavailable
+            ProductNotFound, ProductFull, ImageQuotaReached, ByteQuotaReached, CatalogUnavailable
         """
         product = self._catalog.get_product(workspace_id, product_id)
-        if len(product.images) >= MAX_IMAGES and not skip_present:
-            raise ProductFull
+        if not skip_present:
+            if len(product.images) >= MAX_IMAGES:
+                raise ProductFull
+            if workspace_id in self._at_quota:
+                self._check_quota(workspace_id)
         return product
+
+    def _check_quota(self, workspace_id: str) -> None:
+        """Refuses any upload to a workspace that has no room for a further image, or for a further byte."""
+        quota = self._catalog.get_workspace(workspace_id).quota
+        usage = self._catalog.get_usage(workspace_id)
+        if quota.images is not None and usage.images >= quota.images:
+            raise ImageQuotaReached
+        if quota.bytes is not None and usage.bytes >= quota.bytes:
+            raise ByteQuotaReached
+        self._at_quota.discard(workspace_id)
+
+    def _remember_quota(self, workspace_id: str) -> None:
+        if len(self._at_quota) >= _MOST_REMEMBERED:
+            self._at_quota.pop()
+        self._at_quota.add(workspace_id)
 
     def add(self, admitted: Product, upload: Upload, *, skip_present: bool, alt: str | None = None) -> Added:
         """Validates an upload, stores it and appends it to the product.
@@ -110,7 +136,7 @@ class Uploads:
 
         Raises:
             Rejected: the upload is not an acceptable image.
-            ProductNotFound, ProductFull: nothing has changed.
+            ProductNotFound, ProductFull, ImageQuotaReached, ByteQuotaReached: nothing has changed.
             StorageUnavailable, CatalogUnavailable: nothing has changed.
             OutcomeUnknown: the image may have been added.
         """
@@ -164,7 +190,9 @@ class Uploads:
                 )
         except OutcomeUnknown:
             raise
-        except CatalogError:
+        except CatalogError as error:
+            if isinstance(error, ImageQuotaReached | ByteQuotaReached):
+                self._remember_quota(admitted.workspace_id)
             self._discard(image)
             raise
         created = appended.image is image

@@ -30,7 +30,10 @@ from errors import InvalidFields
 
 MAX_KEY: Final = 255
 KEPT_FOR: Final = timedelta(hours=24)
-#: Longer than any request takes: a request fails within seconds if a store is down.
+#: Longer than a request takes after it has claimed its key, when its body has arrived. The longest one
+#: replaces the images of a product: 5 s of retries, three calls of a catalog of up to 8 s each, 8 s of
+#: deletions in a store, and a last call of it, of up to 8 s. If a second request ran earlier,
+#: ``DELETE …/images/0`` would delete two images. The key of a worker that died stays claimed as long.
 LEASE: Final = timedelta(seconds=60)
 #: How long a second request waits for the first, and the interval between two checks, in seconds.
 WAIT: Final = 2.0

@@ -19,6 +19,15 @@ NewProduct = Callable[..., dict[str, Any]]
 Post = Callable[..., TestResponse]
 
 
+class Unreadable:
+    """A body that must not be read."""
+
+    def read(self, *_: object) -> bytes:
+        raise AssertionError("the body was read")
+
+    readinto = readline = read
+
+
 @pytest.fixture
 def new_product(client: FlaskClient) -> NewProduct:
     """Creates a product over HTTP. Returns its JSON."""

@@ -13,7 +13,16 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from storage.base import StorageBackend
-from tests.api.fixtures import FORM_TYPE, NewProduct, Post, field_errors, form, images_path, on_both_catalogs
+from tests.api.fixtures import (
+    FORM_TYPE,
+    NewProduct,
+    Post,
+    Unreadable,
+    field_errors,
+    form,
+    images_path,
+    on_both_catalogs,
+)
 from tests.conftest import PUBLIC_URL, Tenant
 from tests.pictures import encoded, jpeg, padded_jpeg, picture, png, png_chunk, png_with_rows, webp
 from tests.storage.contract import read
@@ -31,15 +40,6 @@ NO_PRODUCT = {"error": "Product not found"}
 NO_IMAGE = {"error": "Image not found"}
 
 StoredKeys = Callable[[], set[str]]
-
-
-class Unreadable:
-    """A body that must not be read."""
-
-    def read(self, *_: object) -> bytes:
-        raise AssertionError("the body was read")
-
-    readinto = readline = read
 
 
 def get(client: FlaskClient, product: dict[str, Any]) -> Any:

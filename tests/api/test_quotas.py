@@ -7,8 +7,9 @@ import pytest
 from catalog.base import Catalog
 from catalog.identity import Quota
 from storage.base import StorageBackend
-from tests.api.fixtures import NewProduct, Post
+from tests.api.fixtures import FORM_TYPE, NewProduct, Post, Unreadable, images_path, on_both_catalogs
 from tests.conftest import Tenant
+from tests.pictures import jpeg
 from tests.storage.contract import keys_of
 
 PRODUCTS = "This workspace has reached its quota of products. Delete products, or ask for a higher quota."
@@ -47,6 +48,23 @@ def test_an_upload_beyond_the_quota_is_422_and_leaves_no_object(
     assert keys_of(storage) == stored
     after = tenant.client.get(f"/api/v1/products/{product['_id']}").json or {}
     assert after["imageUrls"] == before
+
+
+@on_both_catalogs
+@pytest.mark.parametrize(("spent", "error"), [(Quota(images=1), IMAGES), (Quota(bytes=1), BYTES)])
+def test_a_spent_quota_refuses_further_uploads_before_their_bodies_are_read(
+    catalog: Catalog, tenant: Tenant, product: dict[str, Any], upload: Post, spent: Quota, error: str
+) -> None:
+    assert upload(product).status_code == 201
+    catalog.set_quota(tenant.workspace.id, spent)
+    assert upload(product, jpeg(90, 60)).status_code == 422
+    refused = tenant.client.post(
+        images_path(product), environ_overrides={"wsgi.input": Unreadable()}, content_type=FORM_TYPE
+    )
+    assert (refused.status_code, refused.json) == (422, {"error": error})
+    assert upload(product, query="?ifExists=skip").status_code == 200
+    catalog.set_quota(tenant.workspace.id, Quota())
+    assert upload(product).status_code == 201
 
 
 def test_a_quota_of_one_workspace_stops_no_other(
