@@ -270,6 +270,43 @@ def test_a_chunked_body_without_length_works_when_it_is_small(shop: Shop, produc
     assert response.status_code == 201
 
 
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def chunked_upload_head(shop: Shop, url: str) -> bytes:
+    return head(
+        url.removeprefix(shop.server.url) + "/images",
+        f"Authorization: Bearer {shop.key}",
+        f"Content-Type: {FORM_TYPE}",
+        "Transfer-Encoding: chunked",
+    )
+
+
+@pytest.mark.parametrize("size", [100, 20_000])
+@pytest.mark.parametrize("trailers", [b"", b"X-Checksum: 1\r\n"])
+def test_a_whole_body_in_chunks_leaves_the_connection_open(
+    shop: Shop, product_url: str, size: int, trailers: bytes
+) -> None:
+    body = form(PICTURE)
+    chunks = b"".join(chunk(body[start : start + size]) for start in range(0, len(body), size))
+    request = chunked_upload_head(shop, product_url) + chunks + b"0\r\n" + trailers + b"\r\n"
+    following = head("/healthz", "Connection: close", method="GET")
+    assert answers(shop, request + following) == [(b"201", b"keep-alive"), (b"200", b"close")]
+
+
+def test_a_body_in_many_chunks_of_one_byte_is_refused(shop: Shop, product_url: str) -> None:
+    request = chunked_upload_head(shop, product_url)
+    answer = exchange(shop, request, chunk(b"x") * 20_000)
+    assert answer == (400, {"error": "The body can't be read"})
+
+
+@pytest.mark.parametrize("end", [b"", b"0\r\n\r\n"])
+def test_an_unread_body_in_chunks_ends_the_connection_after_the_answer(shop: Shop, end: bytes) -> None:
+    request = head("/api/v1/products", "Transfer-Encoding: chunked") + chunk(bytes(200_000)) + end
+    assert answers(shop, request + head("/healthz", method="GET")) == [(b"401", b"close")]
+
+
 # --- broken requests
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: The most bytes of a file that one call hands to the kernel.
 _MOST_SENT: Final = 1 << 20
+#: The most bytes that are read at once to be discarded.
+_MOST_DISCARDED: Final = 1 << 16
 #: The events of a closed connection. Only Linux reports that a client closed it without a reset.
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
@@ -148,6 +150,22 @@ class DeadlineSocket(socket.socket):
         self.deadline = self._send_deadline = 0.0
         with suppress(OSError):  # the client may be gone
             self.shutdown(socket.SHUT_RDWR)
+
+    def discard(self, most: int) -> None:
+        """Ends the answer, and reads what the client still sends, until it closes the connection.
+
+        Args:
+            most: the most bytes to read.
+
+        Raises:
+            RequestTimeout: the deadline has passed.
+            OSError: the connection broke.
+        """
+        self.shutdown(socket.SHUT_WR)
+        while most > 0 and (piece := self.recv(_MOST_DISCARDED)):
+            most -= len(piece)
+            if time.monotonic() >= self.deadline:
+                raise RequestTimeout
 
     def is_hung_up(self) -> bool:
         """Whether the client is known to have closed the connection, or only its sending half."""

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Final
 from gunicorn import util
 from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.http import errors
+from gunicorn.http.body import ChunkedReader
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from worker.admission import Admission
+from worker.chunks import Chunks
 from worker.heads import HEAD_DEADLINE, Heads
 from worker.heap import Heap
 from worker.refusals import AmbiguousRequest, answer, refusal
@@ -55,12 +57,16 @@ class Logger(GunicornLogger):
 def _closable(app: WSGIApplication) -> WSGIApplication:
     """Gives ``app`` a function in ``environ["vetrina.close"]``, which ends the connection after the answer.
 
-    PEP 3333 forbids an application to set the header ``Connection``, and gunicorn drops it.
+    PEP 3333 forbids an application to set the header ``Connection``, and gunicorn drops it. A body in chunks
+    is in ``environ["vetrina.chunks"]``.
     """
 
     def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response: Response = start_response.__self__  # type: ignore[attr-defined]  # a bound method
         environ["vetrina.close"] = response.force_close
+        reader = environ["wsgi.input"].reader
+        if isinstance(reader, Chunks):
+            environ["vetrina.chunks"] = reader
         return app(environ, start_response)
 
     return call
@@ -220,6 +226,8 @@ class Worker(ThreadWorker):
             raise AmbiguousRequest
         if isinstance(conn.sock, DeadlineSocket):
             conn.sock.deadline = conn.sock.since + self.request_deadline
+            if req.body is not None and isinstance(req.body.reader, ChunkedReader):
+                req.body.reader = Chunks(req, req.unreader)
         return super().handle_request(req, conn)
 
     def finish_request(self, conn: TConn, fs: Future[bool]) -> None:
