@@ -292,7 +292,7 @@ class Turns:
 BODIES: Final = 160_000_000
 #: A worker has 320 threads (gunicorn.conf.py): uploads leave at least 192 to all other requests. A slow
 #: sender holds its place until its deadline, so a place for a small body costs little and there are many.
-UPLOADS: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=64, seconds=2, share=0.5))
+UPLOADS: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=64, seconds=1.5, share=0.5))
 
 
 @contextmanager

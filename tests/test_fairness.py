@@ -27,6 +27,7 @@ from tests.test_worker import Shop, head, open_shop, read_answer
 #: The seconds within which a request is answered while others attack. Without turns, it takes 15 s or more.
 PROMPT = 4.0
 DEADLINE = 5
+SMALL_DEADLINE = 2
 OWN_SHARE = {"error": "Too many uploads of this workspace at once. Try again later."}
 
 
@@ -235,14 +236,18 @@ SLOW_CLIENTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def large_picture(other: Shop) -> bytes:
-    """The path of a picture that is larger than the buffers of a connection."""
+def store_noise(shop: Shop) -> tuple[int, str]:
+    """The size and the path of a new picture that is larger than the buffers of a connection."""
     noise = picture(1200, 1200)
     noise.frombytes(os.urandom(3 * 1200 * 1200))
     data = encoded(noise, "PNG", compress_level=0)
-    url = other.upload(other.new_product(), data).json()["imageUrl"]
-    return str(url).removeprefix(other.server.url).encode()
+    url = shop.upload(shop.new_product(), data).json()["imageUrl"]
+    return len(data), str(url).removeprefix(shop.server.url)
+
+
+@pytest.fixture(scope="module")
+def large_picture(other: Shop) -> bytes:
+    return store_noise(other)[1].encode()
 
 
 @pytest.mark.parametrize("sent", SLOW_CLIENTS.values(), ids=SLOW_CLIENTS)
@@ -273,7 +278,8 @@ def sockets_of(pid: int) -> int:
 def small_server(tmp_path: Path) -> Iterator[Server]:
     """A server that takes 30 connections, and has 12 threads."""
     arguments = "--worker-connections 30 --threads 12 --keep-alive 30"
-    settings = {"GUNICORN_CMD_ARGS": arguments, "MAX_CONNECTIONS_PER_ADDRESS": "0", "REQUEST_DEADLINE": "2"}
+    settings = {"GUNICORN_CMD_ARGS": arguments, "REQUEST_DEADLINE": str(SMALL_DEADLINE)}
+    settings["MAX_CONNECTIONS_PER_ADDRESS"] = "0"
     with gunicorn(tmp_path, WEB_CONCURRENCY="1", **settings) as server:
         requests.get(f"{server.url}/healthz", timeout=20)
         yield server
@@ -350,17 +356,18 @@ def test_behind_a_trusted_proxy_the_number_of_connections_has_no_bound(tmp_path:
         assert [read_answer(connection)[0] for connection in connections] == [200] * 20
 
 
-def test_a_client_that_reads_too_slowly_or_not_at_all_is_cut(other: Shop, large_picture: bytes) -> None:
-    size = len(requests.get(f"{other.server.url}{large_picture.decode()}", timeout=20).content)
-    request = head(large_picture.decode(), "Connection: close", method="GET")
+def test_a_client_that_reads_too_slowly_or_not_at_all_is_cut(small_server: Server) -> None:
+    shop = open_shop(small_server)
+    size, path = store_noise(shop)
+    request = head(path, "Connection: close", method="GET")
     received = {"slow": 0, "silent": 0}
     with socket.socket() as slow, socket.socket() as silent:
         for reader in (slow, silent):
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             reader.settimeout(30)
-            reader.connect(("127.0.0.1", other.server.port))
+            reader.connect(("127.0.0.1", small_server.port))
             reader.sendall(request)
-        end = time.monotonic() + DEADLINE + 5
+        end = time.monotonic() + SMALL_DEADLINE + 3
         while time.monotonic() < end:
             received["slow"] += len(slow.recv(1000))
             time.sleep(0.2)

@@ -73,6 +73,12 @@ def uploads_of_many_addresses(arena: Arena) -> Attack:
     return _dripping(name, _begun_upload(arena), _MANY, 4)
 
 
+def half_heads(_: Arena) -> Attack:
+    return Attack(
+        f"{_DRIPPING:,} half heads of one address", [Part(_DRIPPING, [b"GET / HTTP/1.1\r\nHo"], _MANY[:1])]
+    )
+
+
 def sign_ins_of_many_addresses(_: Arena) -> Attack:
     begun = head("POST", "/console/sign-in", "Content-Length: 60000") + b"x"
     return _dripping("sign-ins of 250 addresses, a byte every 4 s", begun, _MANY, 4)
@@ -99,6 +105,7 @@ def unfinished_bodies(arena: Arena) -> Attack:
 ATTACKS = (
     uploads_of_one_address,
     uploads_of_many_addresses,
+    half_heads,
     sign_ins_of_many_addresses,
     unfinished_bodies,
 )
