@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 FUZZ_SECONDS ?= 60
 FUZZ_EXAMPLES ?= 500
-SHELL_FILES := .ci/run deploy/install.sh
+SHELL_FILES := .ci/run deploy/install.sh tests/console/chromium.sh
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 NPM_LOCK := npm install --package-lock-only --omit-lockfile-registry-resolved --no-fund --no-audit
