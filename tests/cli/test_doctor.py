@@ -10,6 +10,7 @@ from click.testing import Result
 from flask.testing import FlaskCliRunner
 
 from app import create_app, make_storage
+from catalog.mongo import MongoCatalog
 from cli.doctor import _PICTURE
 from config import Settings
 from storage.base import StorageBackend, StorageUnavailable
@@ -104,8 +105,8 @@ def test_the_mongodb_catalog_is_named_without_its_password(tmp_path: Path) -> No
     server = f"127.0.0.1:{free_port()}"
     url = f"mongodb://anna:not-a%2Fsecret@{server}/vetrina?authSource=admin"
     settings = Settings(data_dir=tmp_path / "data", catalog_url=url, ratelimit_storage_uri="memory://")
-    app = create_app(settings)
-    with closing(app.extensions["stores"]["catalog"]):
+    with closing(MongoCatalog(url, timeout=0.5)) as unreachable:
+        app = create_app(settings, catalog=unreachable)
         result = app.test_cli_runner().invoke(args=["doctor", "--json"])
     catalog = json.loads(result.stdout)[0]
     assert (catalog["state"], catalog["target"]) == ("failed", f"mongodb: {server}")
