@@ -10,13 +10,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 import botocore.session
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 from werkzeug.routing import Rule
 
 from app import create_app, make_catalog
@@ -25,6 +27,7 @@ from catalog.base import Catalog
 from catalog.identity import Plan, Workspace
 from catalog.mongo import TIMEOUT, MongoCatalog
 from config import Settings
+from metrics_folder import memory
 from storage.base import StorageBackend
 from storage.disk import DiskStorage
 from tests.factories import client_with, issue_key, new_workspace
@@ -37,10 +40,19 @@ pytest_plugins = ["tests.api.fixtures"]
 
 _FOLDER = Path(__file__).parent
 PUBLIC_URL = "https://images.example.com"
+#: The bytes that the temporary folders of a few runs take at most.
+MEMORY_NEEDED = 2 * 1024**3
 _METADATA = f'resource_metadata="{PUBLIC_URL}/.well-known/oauth-protected-resource"'
 #: ``WWW-Authenticate`` of the answer to a request without a token, and of the one to a bad token.
 NO_TOKEN = f'Bearer realm="vetrina", {_METADATA}'
 INVALID_TOKEN = f'Bearer realm="vetrina", error="invalid_token", {_METADATA}'
+
+
+def pytest_configure() -> None:
+    """Keeps the temporary folders in memory where it has room: nobody waits for a disk there."""
+    room = os.statvfs(memory())
+    if room.f_bavail * room.f_frsize >= MEMORY_NEEDED and not room.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory()))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -83,6 +95,28 @@ def compiled_rules() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rule, "_compile_builder", once)
+        yield
+
+
+class CompiledTemplates(BytecodeCache):
+    """The compiled templates of all applications. A template's key and checksum tell where and what it is."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        assert bucket.code is not None
+        self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_templates() -> Iterator[None]:
+    """Compiles each template once, and not for every application: a page has a dozen of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(Flask.jinja_options, "bytecode_cache", CompiledTemplates())
         yield
 
 
