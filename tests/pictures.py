@@ -11,10 +11,15 @@ from typing import Any
 from PIL import Image
 
 
+_NOISE = bytes((7 * i * i + i) % 251 for i in range(251))
+
+
 def picture(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image:
     """A picture with content in every row. Each size gives another picture."""
     gradient = Image.linear_gradient("L").resize((width, height))
-    noise = Image.frombytes("L", (width, height), bytes((7 * i * i + i) % 251 for i in range(width * height)))
+    noise = Image.frombytes(
+        "L", (width, height), (_NOISE * (width * height // len(_NOISE) + 1))[: width * height]
+    )
     return Image.merge("RGB", (gradient, noise, gradient.transpose(Image.Transpose.ROTATE_180))).convert(mode)
 
 
