@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
+from auth.budgets import DAILY_WRITES
 from auth.passwords import hash_password
 from catalog.identity import Plan, Role, Workspace
 from catalog.ids import now
 from tests.axe import violations
 from tests.console.conftest import PASSWORD
 from tests.console.site import Site
-from tests.factories import new_session, new_user, new_workspace
+from tests.factories import issue_key, new_session, new_user, new_workspace
 from tests.moving.test_names import CASES
 from tests.pictures import jpeg, png, webp
 
@@ -304,6 +306,17 @@ def test_a_full_product_is_told_before_and_refused_pictures_can_be_tried_again(
     ]
 
 
+def spend(site: Site, key: str, writes: int) -> None:
+    """Does this many writes in the workspace of the key."""
+    url = f"{site.server.url}/api/v1/products"
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {key}"
+        product = session.post(url, json={"name": "Spent", "model": "SP-1", "category": "toys"}, timeout=20)
+        for _ in range(writes - 1):
+            answer = session.patch(f"{url}/{product.json()['_id']}", json={}, timeout=20)
+            assert answer.ok, answer.text
+
+
 def test_a_lost_session_is_renewed_in_a_dialog_and_a_spent_budget_keeps_the_rest(
     browser: Browser, site: Site, tmp_path: Path
 ) -> None:
@@ -312,6 +325,7 @@ def test_a_lost_session_is_renewed_in_a_dialog_and_a_spent_budget_keeps_the_rest
     page = context.new_page()
     with site.server.catalog() as catalog:
         workspace: Workspace = new_workspace(catalog, "Small", Plan.FREE)
+        spend(site, issue_key(catalog, workspace), DAILY_WRITES[Plan.FREE] - 15)
         password_hash = hash_password(PASSWORD, email)
         user = new_user(catalog, workspace, Role.EDITOR, email=email, password_hash=password_hash)
         context.add_cookies(
@@ -320,7 +334,7 @@ def test_a_lost_session_is_renewed_in_a_dialog_and_a_spent_budget_keeps_the_rest
         files = {
             f"BG-{number}_{picture}.png": small(200 + 20 * number + picture)
             for number in range(6)
-            for picture in range(20)
+            for picture in range(4)
         }
         choose_folder(page, fill(tmp_path, files))
         page.locator('#bulk [data-part="all"]').get_by_role("button", name="Make new products").click()
