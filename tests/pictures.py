@@ -10,7 +10,6 @@ from typing import Any
 
 from PIL import Image
 
-
 _NOISE = bytes((7 * i * i + i) % 251 for i in range(251))
 
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -63,6 +64,7 @@ class Person:
 
 
 NewPerson = Callable[..., Person]
+NewContext = Callable[..., BrowserContext]
 
 
 @pytest.fixture
@@ -129,15 +131,28 @@ def signed_in(browser: Browser, site: Site) -> Any:
 
 
 @pytest.fixture
-def context(browser: Browser, site: Site, signed_in: Any) -> Iterator[BrowserContext]:
-    context = browser.new_context(
-        base_url=site.server.url,
-        storage_state=signed_in,
-        locale="en-GB",
-        permissions=["clipboard-read", "clipboard-write"],
-    )
-    yield context
-    context.close()
+def new_context(browser: Browser, site: Site, signed_in: Any) -> Iterator[NewContext]:
+    """Opens the windows of a browser that shares nothing with others. The user has signed in by default."""
+    state = signed_in
+    with ExitStack() as opened:
+
+        def new(*, signed_in: bool = True, **options: Any) -> BrowserContext:
+            defaults = {"locale": "en-GB", "storage_state": state if signed_in else None}
+            context = browser.new_context(base_url=site.server.url, **{**defaults, **options})
+            return opened.enter_context(context)
+
+        yield new
+
+
+@pytest.fixture
+def narrow(new_context: NewContext) -> NewContext:
+    """Opens windows that are as narrow as a phone: 360 pixels."""
+    return partial(new_context, viewport={"width": 360, "height": 740})
+
+
+@pytest.fixture
+def context(new_context: NewContext) -> BrowserContext:
+    return new_context(permissions=["clipboard-read", "clipboard-write"])
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import requests
+from playwright.sync_api import StorageState
 
 from tests.pictures import jpeg
 from tests.servers import Server
@@ -28,6 +30,11 @@ class Site:
         answer = requests.request(method, url, headers=headers, timeout=20, **options)
         assert answer.ok, answer.text
         return answer.json()
+
+    def state_of(self, session: str) -> StorageState:
+        """The state of a browser that has this session."""
+        host = urlsplit(self.server.url).hostname or ""
+        return {"cookies": [{"name": "vetrina_session", "value": session, "domain": host, "path": "/"}]}
 
     def new_product(self, pictures: int = 0, **fields: str) -> dict[str, Any]:
         count = self.api("GET", "/products?showArchived=true")["data"]["total"]

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.console.conftest import PASSWORD
+from tests.console.conftest import PASSWORD, NewContext
 from tests.console.site import EMAIL, Site
 
 
@@ -68,7 +68,7 @@ def an_app() -> Iterator[str]:
 
 
 def test_a_user_signs_in_allows_an_app_and_disconnects_it(
-    browser: Browser, site: Site, page: Page, an_app: str
+    new_context: NewContext, site: Site, page: Page, an_app: str
 ) -> None:
     page.goto("/console/apps")
     page.get_by_label("Name").fill("Price Watcher")
@@ -89,7 +89,7 @@ def test_a_user_signs_in_allows_an_app_and_disconnects_it(
         "code_challenge_method": "S256",
     }
 
-    visitor = browser.new_context(base_url=site.server.url, locale="it-IT").new_page()
+    visitor = new_context(signed_in=False, locale="it-IT").new_page()
     visitor.goto(f"/api/oauth/authorize?{urlencode(asked)}")
     visitor.get_by_label("Indirizzo email").fill(EMAIL)
     visitor.get_by_label("Password").fill(PASSWORD)
@@ -99,7 +99,6 @@ def test_a_user_signs_in_allows_an_app_and_disconnects_it(
     visitor.get_by_role("button", name="Autorizza").click()
     visitor.wait_for_url("http://localhost:*/home?*")
     answer = parse_qs(urlsplit(visitor.url).query)
-    visitor.context.close()
     assert answer["state"] == ["s&1"]
 
     form = {"grant_type": "authorization_code", "code": answer["code"][0], "redirect_uri": callback}

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.axe import violations
+from tests.console.conftest import NewContext
 from tests.console.product_page import open_product
 from tests.console.site import Site
 
 
 @pytest.mark.parametrize(("scheme", "locale"), [("light", "en-GB"), ("dark", "it-IT")])
 def test_the_pages_fit_a_narrow_screen_and_are_easy_to_read(
-    browser: Browser, site: Site, signed_in: Any, scheme: Any, locale: str
+    narrow: NewContext, site: Site, scheme: str, locale: str
 ) -> None:
     endless = {"name": "Lamp " + "x" * 120, "model": scheme[0] * 100, "description": "d" * 400}
     product = site.new_product(pictures=2, **endless)
-    context = browser.new_context(
-        base_url=site.server.url,
-        storage_state=signed_in,
-        viewport={"width": 360, "height": 740},
-        color_scheme=scheme,
-        locale=locale,
-    )
-    page = context.new_page()
+    page = narrow(color_scheme=scheme, locale=locale).new_page()
     paths = [
         "",
         "?view=table&status=all",
@@ -48,7 +41,6 @@ def test_the_pages_fit_a_narrow_screen_and_are_easy_to_read(
     assert page.evaluate("document.documentElement.lang") == locale[:2]
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (int(re.findall(r"\d+", ground)[0]) < 64) is (scheme == "dark")
-    context.close()
 
 
 #: Finds texts whose contrast with their background is below 4.5:1 (WCAG 2.2, 1.4.3).
@@ -87,14 +79,11 @@ UNNAMED = """() => {
 
 
 def test_axe_finds_no_barrier_in_the_list_the_product_its_dialogs_the_keys_and_the_usage(
-    browser: Browser, site: Site, signed_in: Any
+    new_context: NewContext, site: Site
 ) -> None:
     product = site.new_product(pictures=2, description="A lamp")
     site.api("PATCH", f"/products/{product['_id']}", json={"defaultFieldValues": {"watts": 40}})
-    context = browser.new_context(
-        base_url=site.server.url, storage_state=signed_in, locale="en-GB", bypass_csp=True
-    )
-    page = context.new_page()
+    page = new_context(bypass_csp=True).new_page()
     for view in ("table", "grid"):
         page.goto(f"/console?view={view}&sort=name&search=lamp")
         page.locator(".pick").first.check()
@@ -118,4 +107,3 @@ def test_axe_finds_no_barrier_in_the_list_the_product_its_dialogs_the_keys_and_t
     expect(page.get_by_role("img", name="Changes a day. The last 30 days.")).to_be_visible()
     page.get_by_text("The last 30 days as a table").click()
     assert violations(page) == []
-    context.close()

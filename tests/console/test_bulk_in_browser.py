@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from auth.budgets import DAILY_WRITES
 from auth.passwords import hash_password
 from catalog.identity import Plan, Role, Workspace
 from catalog.ids import now
 from tests.axe import violations
-from tests.console.conftest import PASSWORD
+from tests.console.conftest import PASSWORD, NewContext
 from tests.console.site import Site
 from tests.factories import issue_key, new_session, new_user, new_workspace
 from tests.moving.test_names import CASES
@@ -318,19 +318,15 @@ def spend(site: Site, key: str, writes: int) -> None:
 
 
 def test_a_lost_session_is_renewed_in_a_dialog_and_a_spent_budget_keeps_the_rest(
-    browser: Browser, site: Site, tmp_path: Path
+    new_context: NewContext, site: Site, tmp_path: Path
 ) -> None:
     email = "bulk@example.com"
-    context = browser.new_context(base_url=site.server.url, locale="en-GB")
-    page = context.new_page()
     with site.server.catalog() as catalog:
         workspace: Workspace = new_workspace(catalog, "Small", Plan.FREE)
         spend(site, issue_key(catalog, workspace), DAILY_WRITES[Plan.FREE] - 15)
         password_hash = hash_password(PASSWORD, email)
         user = new_user(catalog, workspace, Role.EDITOR, email=email, password_hash=password_hash)
-        context.add_cookies(
-            [{"name": "vetrina_session", "value": new_session(catalog, user), "url": site.server.url}]
-        )
+        page = new_context(storage_state=site.state_of(new_session(catalog, user))).new_page()
         files = {
             f"BG-{number}_{picture}.png": small(200 + 20 * number + picture)
             for number in range(6)
@@ -351,7 +347,6 @@ def test_a_lost_session_is_renewed_in_a_dialog_and_a_spent_budget_keeps_the_rest
     )
     expect(page.locator('#bulk [data-part="stopped"]')).to_contain_text(re.compile("Not sent yet: [1-9]"))
     expect(page.get_by_role("button", name=re.compile("Go on: [1-9]"))).to_be_visible()
-    context.close()
 
 
 def test_files_and_folders_can_be_dropped_on_the_page(page: Page, site: Site) -> None:
@@ -416,18 +411,10 @@ def test_names_mean_in_the_browser_what_they_mean_to_the_import(page: Page) -> N
 
 @pytest.mark.parametrize(("scheme", "locale"), [("light", "en-GB"), ("dark", "it-IT")])
 def test_the_table_is_accessible_and_fits_a_narrow_screen(
-    browser: Browser, site: Site, signed_in: Any, tmp_path: Path, scheme: Any, locale: str
+    narrow: NewContext, site: Site, tmp_path: Path, scheme: str, locale: str
 ) -> None:
     site.new_product()
-    context = browser.new_context(
-        base_url=site.server.url,
-        storage_state=signed_in,
-        viewport={"width": 360, "height": 740},
-        color_scheme=scheme,
-        locale=locale,
-        bypass_csp=True,
-    )
-    page = context.new_page()
+    page = narrow(color_scheme=scheme, locale=locale, bypass_csp=True).new_page()
     page.goto("/console")
     page.locator("#bulk-open").click()
     expect(page.locator("#bulk")).to_be_visible()
@@ -448,4 +435,3 @@ def test_the_table_is_accessible_and_fits_a_narrow_screen(
     page.locator("#bulk tbody").nth(1).locator('[data-do="choose"]').first.click()
     expect(page.locator("#bulk-hits li").first).to_be_visible()
     assert violations(page) == []
-    context.close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from tests.axe import violations
+from tests.console.conftest import NewContext
 from tests.console.product_page import open_product, pictures, said, shown
 from tests.console.site import Site
 from tests.pictures import encoded, jpeg, png
@@ -226,18 +227,10 @@ def test_the_large_view_zooms_deletes_undoes_and_goes_back_to_the_picture_that_w
 
 
 def test_on_a_touch_screen_a_finger_opens_the_tools_pinches_and_swipes(
-    browser: Browser, site: Site, signed_in: Any
+    narrow: NewContext, site: Site
 ) -> None:
     product = site.new_product(pictures=3)
-    context = browser.new_context(
-        base_url=site.server.url,
-        storage_state=signed_in,
-        viewport={"width": 360, "height": 740},
-        has_touch=True,
-        is_mobile=True,
-        locale="en-GB",
-        bypass_csp=True,
-    )
+    context = narrow(has_touch=True, is_mobile=True, bypass_csp=True)
     page = context.new_page()
     open_product(page, product)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -268,22 +261,14 @@ def test_on_a_touch_screen_a_finger_opens_the_tools_pinches_and_swipes(
     touch("touchEnd")
     expect(viewer.get_by_role("button", name="Zoom out")).to_be_enabled()
     assert box_of(viewer.locator(".stage img"))["width"] > 2 * before
-    context.close()
 
 
 def test_axe_finds_no_barrier_in_the_grid_while_one_selects_writes_and_reads_the_keys(
-    browser: Browser, site: Site, signed_in: Any
+    new_context: NewContext, site: Site
 ) -> None:
     product = site.new_product(pictures=3)
     for scheme, locale in (("light", "en-GB"), ("dark", "it-IT")):
-        context = browser.new_context(
-            base_url=site.server.url,
-            storage_state=signed_in,
-            locale=locale,
-            color_scheme="dark" if scheme == "dark" else "light",
-            bypass_csp=True,
-        )
-        page = context.new_page()
+        page = new_context(locale=locale, color_scheme=scheme, bypass_csp=True).new_page()
         open_product(page, product)
         page.locator(".choose").nth(1).check()
         page.locator(".caption").nth(2).click()
@@ -293,4 +278,3 @@ def test_axe_finds_no_barrier_in_the_grid_while_one_selects_writes_and_reads_the
         page.locator(".keys-button").click()
         expect(page.locator("#keys")).to_be_visible()
         assert violations(page) == []
-        context.close()

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import requests
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
+from tests.console.conftest import NewContext
 from tests.console.site import Site
 from tests.pictures import encoded
 
@@ -88,14 +89,11 @@ def test_filters_order_and_view_are_in_the_address_and_survive_back_forward_and_
 
 
 def test_the_list_is_filtered_sorted_and_paged_without_javascript(
-    browser: Browser, site: Site, signed_in: Any
+    new_context: NewContext, site: Site
 ) -> None:
     for number in range(25):
         site.new_product(name=f"Spoon {number:02d}", model=f"S-{number}", category="fmcg")
-    context = browser.new_context(
-        base_url=site.server.url, storage_state=signed_in, locale="en-GB", java_script_enabled=False
-    )
-    page = context.new_page()
+    page = new_context(java_script_enabled=False).new_page()
     page.goto("/console")
     page.get_by_label("Search by name or model").fill("spoon")
     page.get_by_label("Order").select_option("By name")
@@ -109,7 +107,6 @@ def test_the_list_is_filtered_sorted_and_paged_without_javascript(
     expect(names(page)).to_have_text(["Spoon 24"])
     page.get_by_role("link", name="Previous").click()
     expect(names(page)).to_have_count(24)
-    context.close()
 
 
 def test_several_products_are_archived_restored_and_their_pictures_downloaded(

@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, StorageState, expect
 
 from catalog.identity import Role
 from tests.axe import violations
-from tests.console.conftest import password_hash
+from tests.console.conftest import NewContext, password_hash
 from tests.console.site import Site
 from tests.factories import new_session, new_user
 
 EMAIL = "grace.hopper@example.com"
 NEW = "a new horse battery"
 
-NewContext = Callable[..., BrowserContext]
-
 
 @pytest.fixture(scope="module")
-def session(site: Site) -> str:
-    """The session of an admin, who has colleagues."""
+def signed_in(site: Site) -> StorageState:
+    """The browser state of an admin who has colleagues."""
     with site.server.catalog() as catalog:
         workspace = catalog.get_workspace(site.workspace_id)
         admin = new_user(catalog, workspace, Role.ADMIN, email=EMAIL, password_hash=password_hash())
         new_user(catalog, workspace, Role.EDITOR, email="bert@example.com")
         new_user(catalog, workspace, Role.VIEWER, email=f"{'long' * 30}@example.com")
-        return new_session(catalog, admin)
-
-
-@pytest.fixture
-def new_context(browser: Browser, site: Site, session: str) -> Iterator[NewContext]:
-    """Opens the windows of a browser that shares nothing with others."""
-    contexts: list[BrowserContext] = []
-
-    def new(*, signed_in: bool = True, **options: Any) -> BrowserContext:
-        context = browser.new_context(base_url=site.server.url, **{"locale": "en-GB", **options})
-        contexts.append(context)
-        if signed_in:
-            context.add_cookies([{"name": "vetrina_session", "value": session, "url": site.server.url}])
-        return context
-
-    yield new
-    for context in contexts:
-        context.close()
+        return site.state_of(new_session(catalog, admin))
 
 
 def invite(page: Page, email: str) -> str:

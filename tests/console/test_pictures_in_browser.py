@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import zipfile
-from typing import Any
 
 import requests
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
+from tests.console.conftest import NewContext
 from tests.console.product_page import a_file, open_product, pictures, said, shown
 from tests.console.site import Site
 from tests.pictures import jpeg, png
@@ -34,15 +34,9 @@ def test_pictures_are_reordered_by_pointer(page: Page, site: Site) -> None:
     expect(page.locator("#viewer")).to_be_hidden()
 
 
-def test_pictures_are_reordered_by_touch(browser: Browser, site: Site, signed_in: Any) -> None:
+def test_pictures_are_reordered_by_touch(narrow: NewContext, site: Site) -> None:
     product = site.new_product(pictures=2)
-    context = browser.new_context(
-        base_url=site.server.url,
-        storage_state=signed_in,
-        viewport={"width": 360, "height": 740},
-        has_touch=True,
-        is_mobile=True,
-    )
+    context = narrow(has_touch=True, is_mobile=True)
     page = context.new_page()
     open_product(page, product)
     finger = context.new_cdp_session(page)
@@ -64,7 +58,6 @@ def test_pictures_are_reordered_by_touch(browser: Browser, site: Site, signed_in
         expect(page.locator("#pictures > .dragged:last-child")).to_have_count(1)
         touch("touchEnd")
     assert shown(page) == site.product(product["_id"])["imageUrls"] == product["imageUrls"][::-1]
-    context.close()
 
 
 def test_escape_cancels_a_drag(page: Page, site: Site) -> None:

@@ -10,13 +10,13 @@ from typing import Final
 import pytest
 import requests
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Route, expect
+from playwright.sync_api import BrowserContext, FilePayload, Page, Route, expect
 
 from auth.passwords import hash_password
 from catalog.identity import Role
 from catalog.ids import now
 from tests.axe import violations
-from tests.console.conftest import PASSWORD
+from tests.console.conftest import PASSWORD, NewContext
 from tests.console.product_page import a_file, open_product, pictures, said, shown
 from tests.console.site import Site
 from tests.factories import new_session, new_user
@@ -213,18 +213,16 @@ def test_an_upload_can_be_retried_after_the_server_was_unreachable(
     expect(said(page)).to_have_text("Uploaded: 1 of 1.")
 
 
-def test_a_lost_session_keeps_the_queue_and_goes_on_after_a_new_sign_in(browser: Browser, site: Site) -> None:
+def test_a_lost_session_keeps_the_queue_and_goes_on_after_a_new_sign_in(
+    new_context: NewContext, site: Site
+) -> None:
     product = site.new_product()
     email = "grace@example.com"
-    context = browser.new_context(base_url=site.server.url, locale="en-GB")
-    page = context.new_page()
     with site.server.catalog() as catalog:
         workspace = catalog.get_workspace(site.workspace_id)
         password_hash = hash_password(PASSWORD, email)
         user = new_user(catalog, workspace, Role.EDITOR, email=email, password_hash=password_hash)
-        page.context.add_cookies(
-            [{"name": "vetrina_session", "value": new_session(catalog, user), "url": site.server.url}]
-        )
+        page = new_context(storage_state=site.state_of(new_session(catalog, user))).new_page()
         open_product(page, product)
         catalog.set_password(user.id, password_hash, now())  # which ends the session
     files = [a_file("1.jpg", jpeg(50, 40)), a_file("2.jpg", jpeg(51, 40))]
@@ -245,7 +243,6 @@ def test_a_lost_session_keeps_the_queue_and_goes_on_after_a_new_sign_in(browser:
     page.locator("details.menu > summary").click()
     page.get_by_role("button", name="Sign out").click()  # the form has the token of the new session
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    context.close()
 
 
 def hold_uploads(page: Page) -> list[Route]:
@@ -331,14 +328,12 @@ def test_a_picture_is_dropped_from_another_page_if_its_server_lets_everyone_read
 
 
 def test_uploads_are_counted_and_cancelled_and_those_that_wait_are_forgotten_when_the_user_signs_out(
-    browser: Browser, site: Site
+    new_context: NewContext, site: Site
 ) -> None:
-    context = browser.new_context(base_url=site.server.url, locale="en-GB", bypass_csp=True)
     with site.server.catalog() as catalog:
         user = new_user(catalog, catalog.get_workspace(site.workspace_id), Role.EDITOR)
-        session = new_session(catalog, user)
-    context.add_cookies([{"name": "vetrina_session", "value": session, "url": site.server.url}])
-    page = context.new_page()
+        state = site.state_of(new_session(catalog, user))
+    page = new_context(storage_state=state, bypass_csp=True).new_page()
     product = site.new_product()
     open_product(page, product)
     held = hold_uploads(page)
@@ -386,4 +381,3 @@ def test_uploads_are_counted_and_cancelled_and_those_that_wait_are_forgotten_whe
         })"""
     )
     assert kept == 0
-    context.close()
