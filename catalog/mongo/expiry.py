@@ -6,11 +6,12 @@ module removes records sooner, among them the kinds of credentials that are not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from pymongo.collection import Collection
+from pymongo.database import Database
 
 from catalog.daily_usage import DAYS_KEPT_FOR
 from catalog.expiry import FORGOTTEN_AT_ONCE, REMEMBERED
@@ -30,18 +31,26 @@ class MongoExpiry:
         removed = {}
         with self._mongo.call() as database:
             removed["idempotencyKeys"] = _remove(database.idempotencyKeys, over, limit)
-            keys = {"kind": CredentialKind.API_KEY.value, **long_over}
-            removed["apiKeys"] = _remove(database.credentials, keys, limit)
-            removed["credentials"] = 0
-            for kinds, condition in ((FORGOTTEN_AT_ONCE, over), (REMEMBERED, long_over)):
-                expired = {"kind": {"$in": [kind.value for kind in kinds]}, **condition}
-                left = limit - removed["credentials"]
-                removed["credentials"] += left and _remove(database.credentials, expired, left)
+            removed["apiKeys"] = _remove_credentials(database, [CredentialKind.API_KEY], long_over, limit)
+            removed["credentials"] = _remove_credentials(database, FORGOTTEN_AT_ONCE, over, limit)
+            left = limit - removed["credentials"]
+            removed["credentials"] += _remove_credentials(database, REMEMBERED, long_over, left)
             removed["grants"] = _remove(database.grants, long_over, limit)
             old = {"day": {"$lte": at - DAYS_KEPT_FOR}}
             removed["usageDays"] = _remove(database.usageDays, old, limit)
         removed["unusedClients"] = self.remove_unused_clients(at - UNUSED_CLIENTS_KEPT_FOR, limit)
         return removed
+
+
+def _remove_credentials(
+    database: Database[Document], kinds: Sequence[CredentialKind], expired: Document, limit: int
+) -> int:
+    removed = 0
+    for kind in kinds:  # one by one, so that each query reads only what it finds
+        if removed < limit:
+            of_kind = {"kind": kind.value, **expired}
+            removed += _remove(database.credentials, of_kind, limit - removed)
+    return removed
 
 
 def _remove(collection: Collection[Document], expired: dict[str, Any], limit: int) -> int:

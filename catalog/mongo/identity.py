@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from pymongo import ASCENDING, DeleteOne, IndexModel
+from pymongo import ASCENDING, IndexModel
+from pymongo.collection import Collection
 from pymongo.database import Database
 
 from catalog.errors import (
@@ -46,7 +47,7 @@ from catalog.mongo.connection import Document, MongoConnection, Refusals, latest
 from catalog.mongo.records import CLIENT, CREDENTIAL, GRANT, OLDEST_FIRST, USER, WORKSPACE
 
 #: How many clients are read at once.
-_PAGE: Final = 1000
+_PAGE: Final = 100
 
 #: A document without the field never expires:
 #: https://www.mongodb.com/docs/manual/core/index-ttl/#expiration-of-data
@@ -110,18 +111,27 @@ def revoke_grants(database: Database[Document], client_id: str) -> None:
 
 
 def _unused_clients(database: Database[Document], created_before: datetime) -> Iterator[Document]:
-    """The clients that registered themselves before this time and have no live grant, read in pages."""
-    last = ""
-    while True:
-        old = {"companyId": None, "createdAt": {"$lt": created_before}, "_id": {"$gt": last}}
-        page = list(database.clients.find(old, {"lastGrant": True}, limit=_PAGE).sort("_id"))
-        ids = [client["_id"] for client in page]
-        live = {"clientId": {"$in": ids}, "revokedAt": None, "expiresAt": {"$gt": now()}}
-        used = set(database.grants.distinct("clientId", live)) if ids else set()
-        yield from (client for client in page if client["_id"] not in used)
-        if len(page) < _PAGE:
-            return
-        last = ids[-1]
+    """The clients that registered themselves before this time and have no live grant, oldest first."""
+    old = {"companyId": None, "createdAt": {"$lt": created_before}}
+    clients = database.clients.find(old, {"lastGrant": True}, batch_size=_PAGE).sort(OLDEST_FIRST)
+    with clients:
+        while page := list(islice(clients, _PAGE)):
+            ids = [client["_id"] for client in page]
+            live = {"clientId": {"$in": ids}, "revokedAt": None, "expiresAt": {"$gt": now()}}
+            used = set(database.grants.distinct("clientId", live))
+            yield from (client for client in page if client["_id"] not in used)
+
+
+def _remove_clients(clients: Collection[Document], unused: Sequence[Document]) -> int:
+    """Removes clients, except those that have got a grant since they were read; returns how many."""
+    never_used = [client["_id"] for client in unused if "lastGrant" not in client]
+    removed = 0
+    if never_used:
+        removed = clients.delete_many({"_id": {"$in": never_used}, "lastGrant": None}).deleted_count
+    for client in unused:
+        if "lastGrant" in client:  # and it is another one if there is a new grant
+            removed += clients.delete_one(client).deleted_count
+    return removed
 
 
 def _change_unless_last_admin(
@@ -292,13 +302,7 @@ class MongoIdentities:
     def remove_unused_clients(self, created_before: datetime, limit: int) -> int:
         with self._mongo.call() as database:
             unused = list(islice(_unused_clients(database, created_before), limit))
-            if not unused:
-                return 0
-            # A client whose ``lastGrant`` is another one by now has got a grant since it was read.
-            deletions = [
-                DeleteOne({"_id": each["_id"], "lastGrant": each.get("lastGrant")}) for each in unused
-            ]
-            return database.clients.bulk_write(deletions, ordered=False).deleted_count
+            return _remove_clients(database.clients, unused)
 
     def create_grant(self, grant: Grant) -> None:
         with self._mongo.call() as database:
