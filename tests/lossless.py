@@ -42,6 +42,22 @@ def single(out: BitWriter, symbol: int = 0) -> None:
     out.bits(symbol, 1)
 
 
+def single_copy(out: BitWriter) -> None:
+    """Writes the definition of a code for green with one symbol: a copy of one pixel."""
+    out.bits(0, 1)
+    number = _LENGTH_ORDER.index(1) + 1
+    out.bits(number - 4, 4)
+    for symbol in _LENGTH_ORDER[:number]:
+        out.bits(1 if symbol in (1, 18) else 0, 3)
+    out.bits(1, 1)  # not all lengths are stored
+    out.bits(1, 3)
+    out.bits(1, 4)  # but three
+    for zeros in (138, 118):
+        out.code(1, 1)
+        out.bits(zeros - 11, 7)
+    out.code(0, 1)
+
+
 def flat(out: BitWriter, length: int) -> None:
     """Writes the definition of a code whose first 2^length symbols have codes of this length."""
     out.bits(0, 1)

@@ -14,6 +14,7 @@ from tests import lossless
 from tests.pictures import animation, jpeg, png, webp
 from tests.validators.conftest import PICTURE_CHECKS, upload_of
 from validators.base import MAX_IMAGE_BYTES, Limits, Rejected
+from validators.containers.xmp import PACKET_START
 
 #: The CPU seconds that validating any file may take. The files below take up to 1.1 on an idle machine, and
 #: more on a busy one; a file that the decoder's clock stops takes 2.1. If the work grows with the number of
@@ -102,6 +103,23 @@ def code_lengths() -> bytes:
     return out.data() + bytes(3000)
 
 
+def copied_pixels() -> bytes:
+    """A lossless bitstream with an entropy image whose pixels are all copied, which takes no bits."""
+    out = lossless.BitWriter()
+    out.bits(0b100, 3)  # no transform, no color cache, an entropy image
+    out.bits(0, 3)  # of blocks of 4 pixels
+    out.bits(0, 1)
+    lossless.single_copy(out)
+    for _ in range(4):
+        lossless.single(out)
+    return out.data() + bytes(3200)
+
+
+def long_namespace() -> bytes:
+    """An XMP packet with a namespace of 900 kB, which 20,000 tags have."""
+    return b'<a xmlns:p="%s">%s</a>' % (b"u" * 900_000, b"<p:b/>" * 20_000)
+
+
 def webp_with(*chunks: c.Chunk) -> bytes:
     (still,) = c.riff_chunks_of(webp())
     return c.extended(64, 48, 8, still, *chunks)
@@ -116,6 +134,12 @@ FILES: dict[str, Callable[[], bytes]] = {
         b"tEXt", b"Raw profile type exif\0\nexif\n 9\n" + b"4d" * 2_500_000
     ),
     "png texts": lambda: filled(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + BOMB),
+    "png namespaces": lambda: filled(
+        b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(long_namespace())
+    ),
+    "png packets": lambda: filled(
+        b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + PACKET_START + b"<a b=''/>" * 49_000
+    ),
     "png exif": lambda: filled(b"eXIf", EXIF),
     "png large exif": lambda: filled(b"eXIf", b"MM\0*\0\0\0\x08\xff\xff" + EXIF[10:22] * 65_535),
     "png empty chunks": lambda: filled(b"teSt", b""),
@@ -135,6 +159,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     "jpeg trailer": lambda: jpeg() + b"\xff\xd8\xff" * 1_600_000,
     "webp chunks": lambda: webp_with(*[(b"junk", b"")] * PARTS),
     "webp exif": lambda: webp_with(*[(b"EXIF", EXIF)] * (PARTS - 1000)),
+    "webp namespaces": lambda: webp_with(*[(b"XMP ", long_namespace())] * 2),
+    "webp copied pixels": lambda: animated_webp(5700, 5700, 400, copied_pixels()),
     "webp frames": lambda: animated_webp(1, 1, 9_900, lossless.stream(1, 1)),
     "webp chunks in frames": lambda: animated_webp(1, 1, 30, lossless.stream(1, 1), b"junk\0\0\0\0" * 19_000),
     "webp prefix codes": lambda: animated_webp(
@@ -149,6 +175,7 @@ FILES: dict[str, Callable[[], bytes]] = {
 REFUSED = {
     "jpeg markers": "too_many_parts",
     "webp chunks in frames": "too_many_parts",
+    "webp copied pixels": "too_many_pixels",
     "webp unused prefix codes": "too_many_pixels",
     "webp code lengths": "corrupt_image",
 }

@@ -11,7 +11,7 @@ from validators.containers.exif import ExifKeeper
 from validators.containers.icc import inflate_profile, read_profile
 from validators.containers.ihdr import PALETTE, PngHeader
 from validators.containers.png_text import TEXT_CHUNKS, TextReader
-from validators.containers.xmp import PACKET_START, XmpKeeper, packet_of, read_statements
+from validators.containers.xmp import PACKET_START, XmpKeeper, packet_of
 
 #: The formats of the chunks about colours and the size of a pixel, and the largest value of each field:
 #: viewers ignore a chunk with larger ones. These chunks come before the image data (table 5.3).
@@ -104,12 +104,11 @@ class AncillaryChunks:
             and kind == b"iTXt"
             and bytes(body[: len(_XMP_KEYWORD)]) == _XMP_KEYWORD
             and packet.startswith(PACKET_START)
+            and packet == packet_of(self._xmp.read(packet))
         ):
-            statements = read_statements(packet, self._limits.keep_metadata)
-            if packet == packet_of(statements):
-                self._stored_packet = packet
-                self._xmp.add(packet)
-                return body
+            self._stored_packet = packet
+            self._xmp.add(packet)
+            return body
         self.removed |= self._texts.kinds(kind, body)
         return None
 
@@ -117,7 +116,7 @@ class AncillaryChunks:
         """Returns how the picture was made, and the body of the iTXt chunk to add; empty if none is added."""
         statements = self._xmp.statements()
         if self._stored_packet is not None:
-            return read_statements(self._stored_packet, self._limits.keep_metadata).digital_source_type, b""
+            return self._xmp.read(self._stored_packet).digital_source_type, b""
         packet = packet_of(statements)
         return statements.digital_source_type, _XMP_KEYWORD + packet if packet else b""
 

@@ -24,6 +24,8 @@ _EXIF: Final = b"Exif\0\0"
 _XMP: Final = b"http://ns.adobe.com/"
 _XMP_NAME: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
+_BLANKS: Final = b" \t\n\r\v\f"
+
 #: The most bytes that are inflated from all texts of a file.
 _MAX_INFLATED: Final = 1 << 20
 
@@ -76,7 +78,7 @@ class TextReader:
 
 def _from_hexadecimal(text: bytes) -> bytes:
     """The content of a raw profile: a line with its name, one with its size, then hexadecimal digits."""
-    digits = b"".join(b"".join(text.split(b"\n", 3)[3:]).split())
+    digits = b"".join(text.split(b"\n", 3)[3:]).translate(None, _BLANKS)
     try:
         return bytes.fromhex(digits[: len(digits) & ~1].decode("ascii"))
     except ValueError:

@@ -21,6 +21,8 @@ _LENGTHS: Final = 24
 _LENGTH_ORDER: Final = (17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 _MAX_LENGTH: Final = 15
 _ROOT_BITS: Final = 8
+#: The cost of a copy beyond that of a literal, in symbols.
+_COST_OF_COPY: Final = 2
 #: The cost of building the table of a code, in symbols.
 _COST_OF_CODE: Final = 40
 
@@ -214,6 +216,7 @@ class _Reader:
                 self._symbol(alpha)
                 pixels -= 1
             elif symbol < _LITERALS + _LENGTHS:
+                self._budget.spend(_COST_OF_COPY)
                 pixels -= self._prefixed(symbol - _LITERALS)
                 self._prefixed(self._symbol(distance))
             else:

@@ -272,6 +272,8 @@ class _Walk:
         if 2 * x + size[0] > self._canvas[0] or 2 * y + size[1] > self._canvas[1]:
             raise corrupt("a frame reaches over the canvas")
         self._frames += 1
+        # The budget for reading small images grows with the pixels, so these are bounded first.
+        self._limits.check_pixels(self._frames * self._canvas[0] * self._canvas[1])
         within = self._chunks.between(chunk.body + _FRAME_HEADER, chunk.end)
         parts = [part for part in within if part.kind in (ALPHA, LOSSY, LOSSLESS)]
         if [part.kind for part in parts] not in ([LOSSY], [LOSSLESS], [ALPHA, LOSSY]):

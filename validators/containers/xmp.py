@@ -3,10 +3,8 @@
 Sources: ISO 16684-1 (XMP data model and serialization), IPTC Photo Metadata Standard 2023.1 (the properties),
 PLUS License Data Format 2.0 (licensor), Adobe's XMP Specification Part 3 section 1.1.3.1 (extended XMP).
 
-XMP is XML from untrusted sources. defusedxml parses it, up to a maximum size and a
-maximum number of tags, and refuses document types and therefore entities. A packet that can't be parsed, or
-exceeds a maximum, counts as empty. The written packet is built from the parsed
-values; no bytes of the original are copied.
+XMP is XML from untrusted sources (``xmp_elements.py``). A packet that can't be parsed, or exceeds a maximum,
+counts as empty. The written packet is built from the parsed values; no bytes of the original are copied.
 """
 
 from __future__ import annotations
@@ -15,38 +13,25 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
-
 from validators.containers.structure import KeepMetadata
+from validators.containers.xmp_elements import NAMESPACES, RDF, parse_packet
 
-_RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-_NAMESPACES: Final = {
-    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
-    "dc": "http://purl.org/dc/elements/1.1/",
-    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
-    "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
-    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
-}
 #: The start of every packet that this module writes. Other programs add a version or a line break.
 _START: Final = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    f'<rdf:RDF xmlns:rdf="{_RDF}">'
+    f'<rdf:RDF xmlns:rdf="{RDF}">'
 )
 PACKET_START: Final = _START.encode()
 _SOURCE: Final = "Iptc4xmpExt:DigitalSourceType"
 _VOCABULARY: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _TERM: Final = re.compile(r"(?:https?://cv\.iptc\.org/newscodes/digitalsourcetype/)?([A-Za-z]{1,40})/?")
 
-_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
-_MAX_PACKET: Final = 1 << 20
+#: The most packets of a file, as many extended ones, and the most bytes of all of them.
 _MAX_PACKETS: Final = 8
-#: The most tags of a packet, which bounds its elements and their depth: a megabyte of them takes 0.4 seconds.
-#: The longest history of a document that fits into a packet has about 35,000.
-_MAX_TAGS: Final = 50_000
+_MAX_BYTES: Final = 2 << 20
 _MAX_TEXT: Final = 2000
 _LICENSOR: Final = ("plus:LicensorName", "plus:LicensorURL", "plus:LicensorEmail")
 #: Characters that XML 1.0 does not allow.
@@ -79,7 +64,7 @@ _RIGHTS: Final = {
 
 def _tag(name: str) -> str:
     prefix, _, local = name.partition(":")
-    return f"{{{_NAMESPACES[prefix]}}}{local}"
+    return f"{{{NAMESPACES[prefix]}}}{local}"
 
 
 def _clean(text: str | None) -> str:
@@ -91,46 +76,35 @@ def _values(description: Element, name: str) -> Iterator[str]:
     if value := _clean(description.get(_tag(name))):
         yield value
     for element in description.findall(_tag(name)):
-        items = element.findall(f"*/{{{_RDF}}}li")
+        items = element.findall(f"*/{{{RDF}}}li")
         for item in items or [element]:
-            if value := _clean(item.get(f"{{{_RDF}}}resource") or item.text):
+            if value := _clean(item.get(f"{{{RDF}}}resource") or item.text):
                 yield value
 
 
 def _licensor(description: Element) -> tuple[tuple[str, str], ...]:
-    for item in description.findall(f"{_tag('plus:Licensor')}/*/{{{_RDF}}}li"):
-        nested = item.find(f"{{{_RDF}}}Description")
+    for item in description.findall(f"{_tag('plus:Licensor')}/*/{{{RDF}}}li"):
+        nested = item.find(f"{{{RDF}}}Description")
         holder = item if nested is None else nested
         found = ((name, next(_values(holder, name), "")) for name in _LICENSOR)
         return tuple((name, value) for name, value in found if value)
     return ()
 
 
-def _root(packet: bytes) -> Element | None:
-    try:
-        root: Element = fromstring(packet, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError, LookupError):
-        return None
-    return root
-
-
-def _parse(packet: bytes) -> list[Element]:
+def _descriptions(packet: bytes) -> list[Element]:
     """The descriptions at the top of a packet; none if it can't be parsed."""
-    if len(packet) > _MAX_PACKET or packet.count(b"<") > _MAX_TAGS:
-        return []
-    # Some writers leave zeros after the packet. In UTF-16 a zero byte can be half of a character.
-    root = _root(packet) if packet[:2] in _UTF16 else _root(packet.strip(b"\0 \t\r\n"))
+    root = parse_packet(packet)
     if root is None:
         return []
-    rdf = root if root.tag == f"{{{_RDF}}}RDF" else root.find(f"{{{_RDF}}}RDF")
-    return [] if rdf is None else rdf.findall(f"{{{_RDF}}}Description")
+    rdf = root if root.tag == f"{{{RDF}}}RDF" else root.find(f"{{{RDF}}}RDF")
+    return [] if rdf is None else rdf.findall(f"{{{RDF}}}Description")
 
 
 def read_statements(packet: bytes, keep: KeepMetadata) -> Statements:
     """Returns the source and rights in a packet that ``keep`` selects; never raises."""
     if keep == "none":
         return Statements()
-    descriptions = _parse(packet)
+    descriptions = _descriptions(packet)
     terms = (_TERM.fullmatch(value) for d in descriptions for value in _values(d, _SOURCE))
     source = next((term[1] for term in terms if term), None)
     if keep == "source":
@@ -151,8 +125,8 @@ def packet_of(statements: Statements) -> bytes:
         fields = "".join(_element(name, "", (value,)) for name, value in statements.licensor)
         item = f'<rdf:li rdf:parseType="Resource">{fields}</rdf:li>'
         body += f"<plus:Licensor><rdf:Seq>{item}</rdf:Seq></plus:Licensor>"
-    prefixes = sorted({prefix for prefix in _NAMESPACES if f"<{prefix}:" in body})
-    declared = "".join(f' xmlns:{prefix}="{_NAMESPACES[prefix]}"' for prefix in prefixes)
+    prefixes = sorted({prefix for prefix in NAMESPACES if f"<{prefix}:" in body})
+    declared = "".join(f' xmlns:{prefix}="{NAMESPACES[prefix]}"' for prefix in prefixes)
     return (
         f'{_START}<rdf:Description rdf:about=""{declared}>{body}'
         '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
@@ -176,6 +150,7 @@ class XmpKeeper:
         self._packets: list[bytes] = []
         self._extended: dict[bytes, dict[int, bytes]] = {}
         self._size = 0
+        self._read: dict[bytes, Statements] = {}
         self._iptc: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -193,19 +168,27 @@ class XmpKeeper:
     def add(self, packet: bytes) -> None:
         """Takes a packet."""
         self._size += len(packet)
-        if self._keep != "none" and len(self._packets) < _MAX_PACKETS and self._size <= 2 * _MAX_PACKET:
+        if self._keep != "none" and len(self._packets) < _MAX_PACKETS and self._size <= _MAX_BYTES:
             self._packets.append(packet)
 
     def add_extension(self, digest: bytes, offset: int, part: bytes) -> None:
         """Takes a part of an extended packet of a JPEG."""
         self._size += len(part)
-        if self._keep != "none" and self._size <= 2 * _MAX_PACKET:
+        if self._keep != "none" and self._size <= _MAX_BYTES:
             self._extended.setdefault(digest, {})[offset] = part
+
+    def read(self, packet: bytes) -> Statements:
+        """Returns what a packet states; nothing if the packets before it have the maximum number or size."""
+        if packet not in self._read:
+            if len(self._read) >= 2 * _MAX_PACKETS or sum(map(len, self._read)) + len(packet) > _MAX_BYTES:
+                return Statements()
+            self._read[packet] = read_statements(packet, self._keep)
+        return self._read[packet]
 
     def statements(self) -> Statements:
         """Merges all packets and the rights from outside XMP; the first value of each property counts."""
         extended = [b"".join(parts[at] for at in sorted(parts)) for parts in self._extended.values()]
-        read = [read_statements(packet, self._keep) for packet in [*self._packets, *extended[:_MAX_PACKETS]]]
+        read = [self.read(packet) for packet in [*self._packets, *extended[:_MAX_PACKETS]]]
         texts: dict[str, tuple[str, ...]] = {}
         for name in _RIGHTS:
             stated = (dict(s.texts)[name] for s in read if name in dict(s.texts))
