@@ -54,6 +54,15 @@ def zlib_of_zeros(count: int) -> bytes:
     return b"\x78\xda" + block * (count // size) + last + struct.pack(">I", checksum)
 
 
+def png_of_empty_blocks() -> bytes:
+    """A PNG whose zlib stream starts with four million blocks of fixed codes that hold nothing."""
+    # Of an empty block's ten bits only the second is set (RFC 1951 section 3.2.3).
+    four = sum(0b10 << 10 * number for number in range(4)).to_bytes(5, "little")
+    rows = zlib.compress(bytes(25 * 8 + 1), 0)
+    data = rows[:2] + four * 1_000_000 + rows[2:]
+    return c.png_of([png_header(8, 8, 8, 2), (b"IDAT", data), (b"IEND", b"")])
+
+
 def frames_of_one_pixel() -> bytes:
     """An APNG with data after the row of every frame."""
     stream = zlib.compress(b"\0abc" + c.SCRIPT)
@@ -145,6 +154,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     "png empty chunks": lambda: filled(b"teSt", b""),
     "png of 16 bits": lambda: png_of_zeros(7000, 7000, 16, 6, 56_001),
     "png of one column": lambda: png_of_zeros(1, 49_000_000, 1, 0, 2),
+    "png of empty blocks": png_of_empty_blocks,
     "png with surplus rows": lambda: png_of_zeros(7000, 7000, 16, 6, 56_001, 60_000_000),
     "apng frames": frames_of_one_pixel,
     "apng pieces": pieces_of_one_frame,
@@ -174,6 +184,7 @@ FILES: dict[str, Callable[[], bytes]] = {
 #: The codes of the files that are refused; the others are accepted.
 REFUSED = {
     "jpeg markers": "too_many_parts",
+    "png of empty blocks": "too_many_pixels",
     "webp chunks in frames": "too_many_parts",
     "webp copied pixels": "too_many_pixels",
     "webp unused prefix codes": "too_many_pixels",

@@ -54,12 +54,16 @@ else:
 class ZlibStream:
     """One zlib stream, which may be divided into pieces.
 
+    Args:
+        on_step: is called after each step, which has at most ``STEP_INPUT`` bytes of input.
+
     Attributes:
         length: the bytes of the stream that are inflated so far, including its header and checksum.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_step: Callable[[], None] = lambda: None) -> None:
         self._inflate = decompressobj()
+        self._on_step = on_step
         self.length = 0
 
     @property
@@ -81,6 +85,7 @@ class ZlibStream:
                 if not self.length and part[0] >> 4 > _MAX_WINDOW:
                     raise ValueError("the window is larger than deflate's")  # ISA-L does not check it
                 yield from self._step(part)
+                self._on_step()
                 self.length += len(part) - len(self._inflate.unused_data)
                 if self.ended:
                     return

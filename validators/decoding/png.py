@@ -17,6 +17,7 @@ from validators.containers.apng import PngPicture
 from validators.containers.deflate import ZlibStream, compressobj
 from validators.containers.ihdr import PngHeader
 from validators.containers.png import PngStructure, png_chunk
+from validators.decoding.clock import Clock
 
 #: Adam7's passes as (first column, first row, column step, row step): section 8.1.
 _ADAM7: Final = (
@@ -77,14 +78,17 @@ class _Rows:
         self.surplus += len(data) - at
 
 
-def _check(header: PngHeader, picture: PngPicture, file: memoryview, allowed: int) -> tuple[int, int]:
+def _check(
+    header: PngHeader, picture: PngPicture, file: memoryview, allowed: int, clock: Clock
+) -> tuple[int, int]:
     """Inflates a picture; returns the length of its zlib stream, and the bytes beyond its rows.
 
     Raises:
-        Rejected: rows are missing, a filter type is unknown, or more than ``allowed`` bytes follow the rows.
+        Rejected: rows are missing, a filter type is unknown, more than ``allowed`` bytes follow the rows, or
+            inflating takes too long.
         Exception: the stream is damaged.
     """
-    rows, stream = _Rows(header, picture), ZlibStream()
+    rows, stream = _Rows(header, picture), ZlibStream(clock.check)
     for piece in stream.steps(file[start:end] for start, end in picture.spans):
         rows.take(piece)
         if rows.surplus > allowed:
@@ -94,12 +98,18 @@ def _check(header: PngHeader, picture: PngPicture, file: memoryview, allowed: in
     return stream.length, rows.surplus
 
 
-def _compressed_rows(header: PngHeader, picture: PngPicture, file: memoryview, limit: int) -> bytes:
-    """Returns a zlib stream of the rows alone. Raises Rejected if it has more than ``limit`` bytes."""
+def _compressed_rows(
+    header: PngHeader, picture: PngPicture, file: memoryview, limit: int, clock: Clock
+) -> bytes:
+    """Returns a zlib stream of the rows alone.
+
+    Raises:
+        Rejected: it has more than ``limit`` bytes, or compressing it takes too long.
+    """
     missing = _Rows(header, picture).missing
     compress = compressobj(_LEVEL)
     packed = bytearray()
-    for piece in ZlibStream().steps(file[start:end] for start, end in picture.spans):
+    for piece in ZlibStream(clock.check).steps(file[start:end] for start, end in picture.spans):
         packed += compress.compress(piece[:missing])
         missing -= min(missing, len(piece))
         if len(packed) > limit:
@@ -134,16 +144,16 @@ def decode_png(structure: PngStructure, file: bytes) -> None:
     """Inflates every compressed picture: the image data, and each frame of an animation.
 
     Raises:
-        Rejected: a picture lacks rows, or holds far more data than its rows.
+        Rejected: a picture lacks rows, holds far more data than its rows, or takes too long.
         Exception: a zlib stream is damaged; the type is the decompressor's own.
     """
-    view = memoryview(file)
+    view, clock = memoryview(file), Clock()
     allowed = MAX_SURPLUS
     for picture in structure.pictures:
-        length, surplus = _check(structure.header, picture, view, allowed)
+        length, surplus = _check(structure.header, picture, view, allowed, clock)
         allowed -= surplus
         if surplus:
-            stream = _compressed_rows(structure.header, picture, view, structure.max_rewritten)
+            stream = _compressed_rows(structure.header, picture, view, structure.max_rewritten, clock)
             _replace_stream(structure, picture, file, stream)
         elif length < picture.size or picture.ends_badly:
             stream = b"".join(view[start:end] for start, end in picture.spans)[:length]

@@ -12,14 +12,14 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from time import thread_time
 from typing import Final
 
 from PIL import _webp
 
-from validators.base import corrupt, over_budget
+from validators.base import corrupt
 from validators.containers.webp import CodedPicture, WebpStructure
 from validators.containers.webp_chunks import ALPHA, LOSSLESS, Chunk, encoded
+from validators.decoding.clock import Clock
 
 #: An encoder writes up to this many bytes at the end to empty its registers (RFC 6386 section 7.3).
 _FLUSHED: Final = 4
@@ -29,10 +29,6 @@ _OUT_OF_MEMORY: Final = 1
 _MODE_RGBA: Final = 1
 #: The first step back, in bytes, of the search for superfluous bytes; each further one is eight times larger.
 _FIRST_STEP: Final = 8
-#: The most CPU time that libwebp may take for one file, in seconds. The largest pictures that encoders write
-#: take a third. The prefix codes of a few kilobytes can take a decoder a second, and only decoding them shows
-#: this.
-_MAX_SECONDS: Final = 2.0
 #: The most work that the search may take for one file.
 _MAX_COST: Final = 400_000_000
 _COST_OF_BYTE: Final = 8
@@ -84,28 +80,6 @@ class _Decoder:
         _LIBWEBP.WebPIDelete(self._decoder)
 
 
-class _Clock:
-    """Bounds the CPU time that libwebp takes for one file."""
-
-    def __init__(self) -> None:
-        self._seconds = 0.0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Counts the CPU time of this thread until the end of the context.
-
-        Raises:
-            Rejected: libwebp has already taken too much time.
-        """
-        if self._seconds > _MAX_SECONDS:
-            raise over_budget("decoding takes too long: far more prefix codes than pixels demand")
-        before = thread_time()
-        try:
-            yield
-        finally:
-            self._seconds += thread_time() - before
-
-
 class _Reader:
     """Finds how many bytes a decoder needs of each picture of one file.
 
@@ -114,7 +88,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._cost = 0
-        self._clock = _Clock()
+        self._clock = Clock()
         #: The superfluous bytes of the last picture that had some: encoders append the same to each.
         self._tail = _FLUSHED
 
@@ -126,7 +100,7 @@ class _Reader:
         """
         size = len(payload)
         high = max(0, size - _FLUSHED - 1)
-        with closing(_Decoder(kind, payload)) as decoder, self._clock.running():
+        with self._step(kind, payload) as decoder:
             likely = size - self._tail
             if 0 < likely - 1 < high and decoder.status(likely - 1) != _OK and decoder.status(likely) == _OK:
                 return likely
@@ -137,6 +111,17 @@ class _Reader:
         needed = self._least(kind, payload, high, pixels)
         self._tail = size - needed
         return needed
+
+    @contextmanager
+    def _step(self, kind: bytes, payload: bytes) -> Iterator[_Decoder]:
+        """A decoder for one step of the search.
+
+        Raises:
+            Rejected: the decodes so far take too long for a further one.
+        """
+        self._clock.check()
+        with closing(_Decoder(kind, payload)) as decoder:
+            yield decoder
 
     def _least(self, kind: bytes, payload: bytes, high: int, pixels: int) -> int:
         """Returns the least number of bytes that are a whole picture; ``high`` bytes are one."""
@@ -163,7 +148,7 @@ class _Reader:
         if self._cost > _MAX_COST:
             raise corrupt("superfluous data in too many places")
         # libwebp does not begin before it has an eighth of the chunk, so the chunk ends with the last size.
-        with closing(_Decoder(kind, payload[: sizes.stop - 1])) as decoder, self._clock.running():
+        with self._step(kind, payload[: sizes.stop - 1]) as decoder:
             return next((size for size in sizes if decoder.status(size) == _OK), 0)
 
     def needed_alpha(self, payload: bytes, width: int, height: int) -> int:
