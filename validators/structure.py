@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from turns import Bounds, Turns
 from validators.base import JPEG, PNG, WEBP, ImageType, Limits, Upload
 from validators.containers.jpeg import read_jpeg
 from validators.containers.png import read_png
@@ -16,6 +17,14 @@ _READ: Final[dict[ImageType, Callable[[bytes, Limits], Structure]]] = {
     JPEG: read_jpeg,
     WEBP: read_webp,
 }
+
+
+#: Most of the reading is Python code, of which one thread of a process runs at a time, so more readers would
+#: only take more memory. One workspace has at most one of them.
+READERS: Final = 2
+#: The most memory that reading one file takes besides the file, in bytes.
+READING_MEMORY: Final = 32_000_000
+_READING: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=1, seconds=5))
 
 
 def read_structure(image_type: ImageType, data: bytes, limits: Limits) -> Structure:
@@ -32,9 +41,12 @@ class WellFormed:
 
     The same pass finds the size that ``PixelBudget`` judges, and the parts of the file that are stored: the
     picture without its metadata. Only these parts are decoded; nothing interprets the others.
+
+    Reading takes turns, as decoding does: a megabyte of metadata takes a tenth of a second.
     """
 
     name = "structure"
 
     def __call__(self, upload: Upload, limits: Limits) -> None:
-        upload.structure = read_structure(upload.image_type, upload.file.data, limits)
+        with _READING.turn(1, READERS):
+            upload.structure = read_structure(upload.image_type, upload.file.data, limits)

@@ -163,6 +163,7 @@ FILES: dict[str, Callable[[], bytes]] = {
         *[c.segment(0xE2, b"ICC_PROFILE\0" + bytes((n % 255 + 1, 255)) + bytes(200)) for n in range(PARTS)]
     ),
     "jpeg xmp": lambda: c.jpeg_with(*[c.app1_xmp(b"x" * 65_000)] * 78),
+    "jpeg tables": lambda: c.jpeg_with(*[c.segment(0xC4, (b"\x10" + bytes(16)) * 3800)] * 80),
     "jpeg junk": lambda: c.jpeg_with(b"x" * 5_000_000),
     "jpeg filling": lambda: c.jpeg_with(b"\xff" * 5_000_000),
     "jpeg markers": lambda: c.jpeg_with(b"\xff\xd0" * 2_400_000),
@@ -184,6 +185,7 @@ FILES: dict[str, Callable[[], bytes]] = {
 #: The codes of the files that are refused; the others are accepted.
 REFUSED = {
     "jpeg markers": "too_many_parts",
+    "jpeg tables": "too_many_parts",
     "png of empty blocks": "too_many_pixels",
     "webp chunks in frames": "too_many_parts",
     "webp copied pixels": "too_many_pixels",

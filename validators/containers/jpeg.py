@@ -71,7 +71,7 @@ class _Walk:
         #: The parts that are kept: start and end in the file, or bytes that replace a part of it.
         self._pieces: list[Piece] = [(0, 2)]
         self._scans: list[int] = []  # for each scan, the index of its data in _pieces
-        self._tables = Tables()
+        self._tables = Tables(limits)
         self._application = ApplicationSegments(self._pieces, self._removed, limits)
         self._frame: Frame | None = None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from validators.base import corrupt
+from validators.base import Limits, corrupt, too_many_parts
 from validators.containers.jpeg_frame import RESTART_INTERVAL, Table
 
 _HUFFMAN, _QUANTIZATION, _RESTART = 0xC4, 0xDB, 0xDD
@@ -51,17 +51,29 @@ _READERS: Final = {_HUFFMAN: _huffman, _QUANTIZATION: _quantization, _RESTART: _
 
 
 class Tables:
-    """The tables that are defined so far, and which of their definitions the scans use."""
+    """The tables that are defined so far, and which of their definitions the scans use.
 
-    def __init__(self) -> None:
+    Each definition counts as one part of the file: a segment can have thousands of them.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._count = 0
         self._current: dict[Table, _Definition] = {}
         #: For each segment, the caller's key and its definitions.
         self._segments: list[tuple[int, list[_Definition]]] = []
 
     def define(self, key: int, marker: int, body: bytes) -> None:
-        """Takes the segment that the caller calls ``key``. Raises Rejected if decoders stop at it."""
+        """Takes the segment that the caller calls ``key``.
+
+        Raises:
+            Rejected: decoders stop at it, or the file has too many tables.
+        """
         definitions = []
         for table, content in _READERS[marker](body):
+            self._count += 1
+            if self._count > self._limits.max_chunks:
+                raise too_many_parts(f"more tables than MAX_IMAGE_CHUNKS, {self._limits.max_chunks}")
             definitions.append(_Definition(content))
             self._current[table] = definitions[-1]
         self._segments.append((key, definitions))

@@ -1,8 +1,8 @@
-"""Measures the memory that decoding a file takes, in a separate process. Run: ``peaks.py FILE…``.
+"""Measures the memory that decoding a file takes, in a separate process. Run: ``peaks.py decode FILE…``.
 
 For each file, prints a line of JSON: the estimate, the measured peak, and whether the decoder accepts it.
 Each file is decoded in a child process that first decodes a small file of the same kind, so the memory of
-loaded code does not count.
+loaded code does not count. ``peaks.py read FILE…`` measures the peak of reading the container instead.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +45,16 @@ def read(path: Path) -> Upload:
     return upload
 
 
+def measure_reading(path: Path) -> None:
+    read(path.with_suffix(".small"))
+    data = path.read_bytes()
+    before = resident("VmRSS")
+    with suppress(Rejected):
+        WellFormed()(upload_of(data), LIMITS)
+    sys.stdout.write(f"{json.dumps({'name': path.stem, 'peak': resident('VmHWM') - before})}\n")
+    sys.stdout.flush()
+
+
 def measure(path: Path) -> None:
     decode(read(path.with_suffix(".small")))
     upload = read(path)
@@ -60,10 +71,11 @@ def measure(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
+    task = {"decode": measure, "read": measure_reading}[sys.argv[1]]
+    for name in sys.argv[2:]:
         child = os.fork()
         if child == 0:
-            measure(Path(name))
+            task(Path(name))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if status:

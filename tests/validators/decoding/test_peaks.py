@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from tests import carriers as c
 from tests import lossless
 from tests.pictures import encoded, jpeg, png, png_chunk, png_header, webp
 from tests.validators.conftest import accepted
+from tests.validators.test_work import FILES as WORK
 from validators.base import Rejected
+from validators.structure import READING_MEMORY
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 
@@ -167,18 +170,16 @@ def jpeg_of(image: Image.Image, **options: object) -> bytes:
     return encoded(image, "JPEG", **options)
 
 
-@pytest.fixture(scope="module")
-def peaks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]]:
-    """Returns the estimate and the measured peak for each case."""
-    folder = tmp_path_factory.mktemp("peaks")
-    for name, make in CASES.items():
+def measured(task: str, cases: dict[str, Callable[[], bytes]], folder: Path) -> dict[str, dict[str, int]]:
+    """Runs ``peaks.py`` on the files that ``cases`` make; returns the figures of each."""
+    for name, make in cases.items():
         (folder / f"{name}.bin").write_bytes(make())
-        (folder / f"{name}.small").write_bytes(SMALL[name.partition("-")[0]])
-    files = [str(folder / f"{name}.bin") for name in CASES]
+        (folder / f"{name}.small").write_bytes(SMALL[re.split("[- ]", name)[0]])
+    files = [str(folder / f"{name}.bin") for name in cases]
     # Freed memory is returned at once, so no decode reuses memory that the measurement does not count.
     environment = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.validators.decoding.peaks", *files],
+        [sys.executable, "-m", "tests.validators.decoding.peaks", task, *files],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -190,11 +191,56 @@ def peaks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]]
     return {figures["name"]: figures for figures in map(json.loads, done.stdout.splitlines())}
 
 
+@pytest.fixture(scope="module")
+def peaks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]]:
+    """Returns the estimate and the measured peak of the decode for each case."""
+    return measured("decode", CASES, tmp_path_factory.mktemp("peaks"))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_no_decode_takes_more_than_its_estimate(name: str, peaks: dict[str, dict[str, int]]) -> None:
     figures = peaks[name]
     assert figures["taken"]
     assert figures["peak"] <= figures["estimate"] + SLACK
+
+
+def xmp_of_attributes(namespace: bytes, count: int) -> bytes:
+    """A packet with so many attributes of one namespace in one element."""
+    return b'<a xmlns:p="%s" %s/>' % (namespace, b" ".join(b'p:a%x=""' % number for number in range(count)))
+
+
+def raw_profile(text: bytes) -> bytes:
+    return c.png_with(png(), (b"tEXt", b"Raw profile type exif\0\nexif\n 9\n" + text))
+
+
+READ: dict[str, Callable[[], bytes]] = {
+    **{name: make for name, make in WORK.items() if name.partition(" ")[0] in SMALL},
+    "png attributes": lambda: c.png_with(
+        png(), c.compressed_text(b"XML:com.adobe.xmp", xmp_of_attributes(b"u", 80_000))
+    ),
+    "png attributes of a long namespace": lambda: c.png_with(
+        png(), c.compressed_text(b"XML:com.adobe.xmp", xmp_of_attributes(b"u" * 200_000, 2000))
+    ),
+    "png hexadecimal digits apart": lambda: raw_profile(b"4d " * 1_700_000),
+    "png profile with a serial number": lambda: c.png_with(
+        png(),
+        (
+            b"iCCP",
+            b"x\0\0" + zlib.compress(c.profile_with_tag(c.profile(4_100_000), b"mmod", b"\1" * 40), 0),
+        ),
+    ),
+    "jpeg tables as many as may be": lambda: c.jpeg_with(
+        *[c.segment(0xC4, (b"\x10" + bytes(16)) * 3800)] * 5
+    ),
+    "webp attributes": lambda: c.extended(
+        64, 48, 4, *c.riff_chunks_of(webp()), *[(b"XMP ", xmp_of_attributes(b"u", 80_000))] * 2
+    ),
+}
+
+
+def test_reading_a_container_takes_no_more_than_workers_have_for_it(tmp_path: Path) -> None:
+    figures = measured("read", READ, tmp_path)
+    assert {name: found["peak"] for name, found in figures.items() if found["peak"] > READING_MEMORY} == {}
 
 
 def test_groups_without_end_are_refused(refused: Callable[[bytes], Rejected]) -> None:
