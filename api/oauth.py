@@ -13,7 +13,7 @@ from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound, RequestEntityTooLarge
 
-from api.body import json_body, read_body
+from api.body import TooManyValues, json_body, read_body
 from auth.budgets import Budgets
 from auth.oauth.metadata import resource_metadata, server_metadata
 from auth.oauth.server import Answer, OAuthServer
@@ -82,7 +82,7 @@ def oauth_blueprint(oauth: OAuthServer, budgets: Budgets) -> Blueprint:
         budgets.count_registration(request.remote_addr or "")
         try:
             metadata = json.loads(json_body())
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, TooManyValues):
             metadata = None
         return oauth_response(oauth.register(metadata))
 

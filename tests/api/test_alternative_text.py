@@ -203,7 +203,7 @@ def test_what_is_no_alternative_text_is_refused(
         (b'{"alt": {"\\udc00": "a"}}', (400, {"error": "Request body is not valid JSON"})),
         (b'{"alt": "\xff"}', (400, {"error": "Request body is not valid JSON"})),
         (b'{"alt": {"it": NaN}}', field_errors(alt=["it: Must be a string or null"])),
-        (b'{"alt": ' + b"[" * 100_000, (400, {"error": "Request body is not valid JSON"})),
+        (b'{"alt": ' + b"[" * 4000, (400, {"error": "Request body is not valid JSON"})),
         (b'{"alt": null, "url": "https://cdn.example.com/c.png"}', field_errors(url=["Unknown field"])),
         (
             json.dumps({"alt": {"it": "a" * 2**20}}).encode(),
