@@ -259,19 +259,24 @@ def test_pictures_and_pages_with_a_secret_are_not_compressed(shop: Shop, image_u
         assert "Content-Encoding" not in response.headers
 
 
-def connect(shop: Shop) -> socket.socket:
-    """Connects to nginx over TLS."""
+def connect(shop: Shop, source: str = "127.0.0.1") -> socket.socket:
+    """Connects to nginx over TLS, from an address."""
     port = int(shop.server.url.rpartition(":")[2])
     context = ssl.create_default_context(cafile=os.environ["REQUESTS_CA_BUNDLE"])
-    plain = socket.create_connection(("127.0.0.1", port), timeout=30)
+    plain = socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(source, 0))
     return context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
 def begin(
-    shop: Shop, path: str = "/console/sign-in", key: str = "", size: int = 1000, missing: int = 1
+    shop: Shop,
+    path: str = "/console/sign-in",
+    key: str = "",
+    size: int = 1000,
+    missing: int = 1,
+    source: str = "127.0.0.1",
 ) -> socket.socket:
     """Sends the head of a request through nginx, and its body but for the last ``missing`` bytes."""
-    connection = connect(shop)
+    connection = connect(shop, source)
     authorization = f"Authorization: Bearer {key or shop.key}"
     form = f"Content-Type: {FORM_TYPE}"
     connection.sendall(head(path, authorization, form, f"Content-Length: {size}") + bytes(size - missing))
@@ -361,6 +366,32 @@ def test_an_address_with_too_many_unfinished_bodies_is_refused_and_still_reads(
         with begin(shop) as refused:
             assert read_answer(refused) == (429, {"error": "Too many requests"})
         assert requests.get(image_url, timeout=10).status_code == 200
+
+
+def test_a_key_with_too_many_unfinished_uploads_is_refused_by_nginx(
+    tmp_path: Path, authority: trustme.CA
+) -> None:
+    require_program("nginx")  # before the server starts
+    port = free_port()
+    url = f"https://127.0.0.1:{port}"
+    # Together these processes have more places for uploads of one workspace than nginx lets through.
+    settings = {"WEB_CONCURRENCY": "4", "TRUSTED_PROXY_HOPS": "1", "PUBLIC_URL": url}
+    with gunicorn(tmp_path, **settings) as server, nginx(tmp_path, server, port, authority):
+        shop = open_shop(server)
+        path = images_path(shop)
+        server.url = url
+        another = open_shop(server)
+        deadline, answer = time.monotonic() + 60, None
+        # A busy machine may be so slow that the first uploads are cut before the last one begins.
+        while answer != (429, {"error": "Too many requests"}):
+            assert time.monotonic() < deadline, answer
+            with ExitStack() as stack:
+                for number in range(100):
+                    source = f"127.0.0.{2 + number // 35}"
+                    stack.enter_context(begin(shop, path, source=source))
+                with begin(shop, path, source="127.0.0.9") as refused, suppress(ConnectionError):
+                    answer = read_answer(refused)
+                assert another.upload(another.new_product()).status_code == 201
 
 
 def last_of_many(shop: Shop, image_url: str, count: int) -> bytes:

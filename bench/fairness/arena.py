@@ -97,7 +97,7 @@ def on_sqlite(folder: Path) -> Iterator[Arena]:
 @contextmanager
 def on_mongodb(folder: Path) -> Iterator[Arena]:
     """A server on disk and on a stand-in for MongoDB."""
-    mongo = MongoServer(folder)
+    mongo = MongoServer(folder, "--cache-size", "1G")
     try:
         with (
             new_database(mongo.uri) as url,

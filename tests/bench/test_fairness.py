@@ -58,7 +58,7 @@ def test_the_report_marks_what_misses_its_aim() -> None:
         "| an attack | **2500 / 2500** | 12 / 20 | 12 / 20 | **4 / 4, 2 × 503** | **2.2 s** | 200 |"
         in section
     )
-    assert "- an attack: right sign-in: 100 / 100 ms.\n- an attack: **101 of 100 were let in**." in section
+    assert "- an attack: right sign-in: 100 / 100 (ms).\n- an attack: **101 of 100 were let in**." in section
     assert "1 attack misses an aim" in section
 
 
