@@ -13,6 +13,7 @@ from flask import Flask, Response
 from pydantic import ValidationError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from api.answers import MAKERS, MAKING_MEMORY, SENDING_MEMORY
 from api.cors import allow_browsers
 from api.docs import docs_blueprint
 from api.errors import invalid_fields, register_errors
@@ -217,10 +218,18 @@ def make_budgets(
 
 #: The memory of a worker besides decodes and the bodies of uploads, in bytes: the program at rest (60 MB),
 #: two passwords that are hashed (134 MB), freed buffers that stay for the next picture (64 MB), two files
-#: whose containers are read (64 MB), a JSON body of 1 MB in each of 320 threads, and heads of 33 kB of 1000
-#: connections. docs/operations.md "Under attack" has the sum.
+#: whose containers are read (64 MB), two lists that are made (140 MB) and those that are sent (64 MB), a JSON
+#: body of 1 MB in each of 320 threads, and heads of 33 kB of 1000 connections. The sum is in
+#: docs/operations.md "Under attack".
 WORKER_MEMORY: Final = (
-    60_000_000 + 134_000_000 + 64_000_000 + READERS * READING_MEMORY + 320_000_000 + 33_000_000
+    60_000_000
+    + 134_000_000
+    + 64_000_000
+    + READERS * READING_MEMORY
+    + MAKERS * MAKING_MEMORY
+    + SENDING_MEMORY
+    + 320_000_000
+    + 33_000_000
 )
 #: A body is received, parsed into a second copy, and stored from a third.
 BODY_COPIES: Final = 3

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 
+from api.answers import large_answer
 from api.schemas import time_json
 from auth.bearer import BearerAuth, Principal
 from auth.tokens import READ
@@ -28,17 +29,23 @@ def history_blueprint(catalog: Catalog, auth: BearerAuth) -> Blueprint:
     @blueprint.get("")
     @auth.requires(READ)
     def get_history(principal: Principal, product_id: str) -> ResponseReturnValue:
-        history = catalog.get_history(principal.workspace_id, product_id)
-        actors = [change.actor for change in history]
-        # An app that a user has authorized is not told the addresses of the user's colleagues.
-        emails: Mapping[str, str] = {}
-        if principal.actor.kind is not ActorKind.APP:
-            emails = _found((actor.user_id for actor in actors), lambda user_id: _email(catalog, user_id))
-        apps = _found((actor.client_id for actor in actors), lambda client_id: _app(catalog, client_id))
-        items = [_change_json(change, emails, apps) for change in history]
-        return jsonify({"data": {"items": items}}), 200, _CACHING
+        def make() -> Response:
+            return jsonify(_history_json(catalog, principal, product_id))
+
+        return large_answer(principal.workspace_id, make), 200, _CACHING
 
     return blueprint
+
+
+def _history_json(catalog: Catalog, principal: Principal, product_id: str) -> dict[str, Any]:
+    history = catalog.get_history(principal.workspace_id, product_id)
+    actors = [change.actor for change in history]
+    # An app that a user has authorized is not told the addresses of the user's colleagues.
+    emails: Mapping[str, str] = {}
+    if principal.actor.kind is not ActorKind.APP:
+        emails = _found((actor.user_id for actor in actors), lambda user_id: _email(catalog, user_id))
+    apps = _found((actor.client_id for actor in actors), lambda client_id: _app(catalog, client_id))
+    return {"data": {"items": [_change_json(change, emails, apps) for change in history]}}
 
 
 def _found(ids: Iterable[str | None], find: Callable[[str], T | None]) -> dict[str, T]:

@@ -7,6 +7,7 @@ from typing import Final
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from api.answers import large_answer
 from api.body import json_body
 from api.etags import expected_version, product_etag, require_match
 from api.idempotency import IdempotencyKeys
@@ -58,8 +59,12 @@ def products_blueprint(
     @auth.requires(READ)
     def list_products(principal: Principal) -> ResponseReturnValue:
         query = ProductListQuery.of(request.args.to_dict(flat=False))
-        page = catalog.list_products(principal.workspace_id, query)
-        return jsonify(product_list_json(page, query, sizes)), 200, _CACHING
+
+        def make() -> Response:
+            page = catalog.list_products(principal.workspace_id, query)
+            return jsonify(product_list_json(page, query, sizes))
+
+        return large_answer(principal.workspace_id, make), 200, _CACHING
 
     @blueprint.get("/<product_id>")
     @auth.requires(READ)
