@@ -73,8 +73,8 @@ def expiry(arena: Arena) -> Attack:
 
     return Attack(
         f"{_EXPIRED:,} answers of 16 kB that expire at once",
-        [patch_with_keys(arena)],
-        meanwhile=lambda: arena.server.flask("cleanup"),
+        [patch_with_keys(arena, 10)],
+        meanwhile=arena.clean_up,
         facts=facts,
     )
 

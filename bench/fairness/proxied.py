@@ -73,7 +73,7 @@ def uploads_of_many_addresses(arena: Arena) -> Attack:
     return _dripping(name, _begun_upload(arena), _MANY, 4)
 
 
-def half_heads(_: Arena) -> Attack:
+def half_heads_of_one_address(_: Arena) -> Attack:
     return Attack(
         f"{_DRIPPING:,} half heads of one address", [Part(_DRIPPING, [b"GET / HTTP/1.1\r\nHo"], _MANY[:1])]
     )
@@ -105,7 +105,7 @@ def unfinished_bodies(arena: Arena) -> Attack:
 ATTACKS = (
     uploads_of_one_address,
     uploads_of_many_addresses,
-    half_heads,
+    half_heads_of_one_address,
     sign_ins_of_many_addresses,
     unfinished_bodies,
 )

@@ -46,11 +46,11 @@ def large_json(arena: Arena) -> Attack:
     return Attack("50 connections with JSON of 64 kB and of 900 kB", [Part(50, bodies, _ADDRESSES)])
 
 
-def patch_with_keys(arena: Arena) -> Part:
+def patch_with_keys(arena: Arena, connections: int = 50) -> Part:
     """Clients that change nothing of a large product, with an Idempotency-Key of their own each time."""
     product = arena.attacker.new_product(defaultFieldValues=LARGE)
     key = (bearer(arena.attacker.key), "Idempotency-Key: NONCE")
-    return Part(50, [json_request("PATCH", f"/api/v1/products/{product}", {}, *key)], _ADDRESSES)
+    return Part(connections, [json_request("PATCH", f"/api/v1/products/{product}", {}, *key)], _ADDRESSES)
 
 
 def idempotency_keys(arena: Arena) -> Attack:
@@ -68,7 +68,7 @@ def expiry(arena: Arena) -> Attack:
     return Attack(
         f"{_EXPIRED:,} answers of 64 kB that expire at once",
         [patch_with_keys(arena)],
-        meanwhile=lambda: arena.server.flask("cleanup"),
+        meanwhile=arena.clean_up,
         facts=facts,
     )
 
