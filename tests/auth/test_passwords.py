@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
@@ -78,3 +80,19 @@ def test_the_number_of_waiting_password_checks_is_bounded(monkeypatch: pytest.Mo
         release.set()
     assert sum(check.exception() is None for check in checks) == 10
     assert verify_password("hash", PASSWORD), "the turns are free again"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+def test_passwords_are_checked_at_a_lower_priority_than_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nice_value() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    class Hasher:
+        def verify(self, *_: object) -> None:
+            found.append(nice_value())
+
+    found: list[int] = []
+    monkeypatch.setattr(auth.passwords, "_HASHER", Hasher())
+    monkeypatch.setattr(auth.passwords, "_hash_of_nobody", lambda: "hash")
+    assert verify_password("hash", PASSWORD)
+    assert found == [min(nice_value() + 5, 19)]
