@@ -7,7 +7,8 @@ the last place at the same time may see each other: then both remove their docum
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -45,6 +46,15 @@ BOUND_INDEXES: Final = [
 _MOST_REMOVED: Final = 100
 
 
+@contextmanager
+def _after_insert() -> Iterator[None]:
+    """Raises OutcomeUnknown if a command fails, because the inserted document may stay."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise OutcomeUnknown("the record was added, and a later command failed") from error
+
+
 def insert_within(
     mongo: MongoConnection,
     collection: Collection[Document],
@@ -66,12 +76,10 @@ def insert_within(
         if not fits():
             raise refusal
         mongo.insert(collection, document)
-        try:
+        with _after_insert():
             if fits():
                 return
             collection.delete_one({"_id": document["_id"]})
-        except PyMongoError as error:
-            raise OutcomeUnknown("the record was added, and the others could not be counted") from error
     raise AssertionError  # the attempts end with an exception
 
 
@@ -112,7 +120,8 @@ def insert_credential(
     else:
         mongo.insert(credentials, document)
     if bound.owner != "grant_id" or mongo.indexes.has("credentials", GRANT_INDEX):
-        _remove_surplus(credentials, of_owner, bound, at)
+        with _after_insert():
+            _remove_surplus(credentials, of_owner, bound, at)
 
 
 def _remove_surplus(
@@ -155,16 +164,17 @@ def insert_grant(mongo: MongoConnection, database: Database[Document], grant: Gr
         fits=lambda: not has_too_many_apps(live(), grant.client_id),
         refusal=AppLimitReached,
     )
-    # In this order, whoever removes unused clients sees the grant, or does not remove this client.
-    used = [*set_once("usedAt", grant.created_at), {"$set": {"lastGrant": grant.id}}]
-    if not clients.update_one({"_id": grant.client_id}, used).matched_count:
-        grants.delete_one({"_id": grant.id})
-        raise ClientNotFound
-    if revoked := grants_to_revoke(live(), grant.client_id):
-        grants.update_many({"_id": {"$in": revoked}}, set_once("revokedAt", at))
-    surplus = surplus_of_grants(latest(grants).count_documents(others) + 1)
-    if surplus and mongo.indexes.has("credentials", GRANT_INDEX):
-        ended = latest(grants).find({**others, "$nor": [gives_access]}, {"_id": True}, limit=surplus)
-        removed = [each["_id"] for each in ended.sort(OLDEST_FIRST)]
-        database.credentials.delete_many({"grantId": {"$in": removed}})
-        grants.delete_many({"_id": {"$in": removed}})
+    with _after_insert():
+        # In this order, whoever removes unused clients sees the grant, or does not remove this client.
+        used = [*set_once("usedAt", grant.created_at), {"$set": {"lastGrant": grant.id}}]
+        if not clients.update_one({"_id": grant.client_id}, used).matched_count:
+            grants.delete_one({"_id": grant.id})
+            raise ClientNotFound
+        if revoked := grants_to_revoke(live(), grant.client_id):
+            grants.update_many({"_id": {"$in": revoked}}, set_once("revokedAt", at))
+        surplus = surplus_of_grants(latest(grants).count_documents(others) + 1)
+        if surplus and mongo.indexes.has("credentials", GRANT_INDEX):
+            ended = latest(grants).find({**others, "$nor": [gives_access]}, {"_id": True}, limit=surplus)
+            removed = [each["_id"] for each in ended.sort(OLDEST_FIRST)]
+            database.credentials.delete_many({"grantId": {"$in": removed}})
+            grants.delete_many({"_id": {"$in": removed}})

@@ -13,12 +13,24 @@ from pymongo.database import Database
 
 from auth.tokens import new_api_key
 from catalog.base import Product
+from catalog.bounds import BOUNDS, Bound
 from catalog.errors import CatalogUnavailable, DuplicateModel, OutcomeUnknown
-from catalog.identity import Plan, Quota
+from catalog.identity import CredentialKind, Plan, Quota
 from catalog.ids import new_id
 from catalog.mongo import TIMEOUT, MongoCatalog
 from tests.catalog.idempotency_contract import AT, CREATED, a_claim, later
-from tests.factories import a_product, current, externals, hosted_image, new_product, new_workspace
+from tests.factories import (
+    a_credential,
+    a_grant,
+    a_product,
+    current,
+    externals,
+    hosted_image,
+    new_oauth_client,
+    new_product,
+    new_user,
+    new_workspace,
+)
 from tests.mongo import Fault, MongoServer, Proxy, connect, database_uri, new_database, proxy_of
 
 #: For what lasts as long as the catalog waits, in seconds.
@@ -434,3 +446,34 @@ def test_a_change_that_its_transaction_could_not_count_has_not_happened(
         hasty.append_image(product.workspace_id, product.id, hosted_image())
     assert current(catalog, product) == product
     assert catalog.get_usage(product.workspace_id) == product.usage
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "skipped"),
+    [(CredentialKind.API_KEY, "aggregate", 1), (CredentialKind.SESSION, "delete", 0)],
+)
+def test_a_credential_whose_bound_can_not_be_applied_may_have_been_added(
+    mongodb: MongoServer,
+    catalog: MongoCatalog,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: CredentialKind,
+    command: str,
+    skipped: int,
+) -> None:
+    monkeypatch.setitem(BOUNDS, CredentialKind.SESSION, Bound("user_id", 1))
+    owner = {"workspace_id": new_workspace(catalog).id, "user_id": new_id()}
+    catalog.create_credential(a_credential(kind, **owner))
+    added = a_credential(kind, **owner)
+    with mongodb.failing(command, mode={"skip": skipped}, errorCode=13), raises_exactly(OutcomeUnknown):
+        catalog.create_credential(added)
+    assert catalog.find_credential(added.digest) == added
+
+
+def test_a_grant_whose_client_can_not_be_updated_may_have_been_added(
+    mongodb: MongoServer, catalog: MongoCatalog
+) -> None:
+    user = new_user(catalog, new_workspace(catalog))
+    grant = a_grant(user, new_oauth_client(catalog))
+    with mongodb.failing("update", errorCode=13), raises_exactly(OutcomeUnknown):
+        catalog.create_grant(grant)
+    assert catalog.find_grant(grant.id) == grant
