@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache, partial
 from typing import Final, TypeVar
@@ -34,6 +34,8 @@ _CONCURRENT: Final = 2
 #: This many more wait for their turn. A further request is refused immediately: it would only keep a thread
 #: of the worker waiting.
 _WAITING: Final = 8
+#: The longest wait for a turn, in seconds. On a busy machine a place in the queue may not come for longer.
+_PATIENCE: Final = 1.0
 #: What is added to the nice value (setpriority(2)) of the threads that compute. A flood of sign-ins keeps all
 #: processors busy, and other requests should get them first. With 5, a thread gets a third of the time of one
 #: that it competes with.
@@ -72,11 +74,19 @@ class _Computations:
         self._admitted = threading.BoundedSemaphore(concurrent + waiting)
 
     def result(self, compute: Callable[[], T]) -> T:
-        """What ``compute`` returns or raises. Raises HashingBusy if too many requests wait already."""
+        """What ``compute`` returns or raises.
+
+        Raises:
+            HashingBusy: too many requests wait already, or the turn did not come in time.
+        """
         if not self._admitted.acquire(blocking=False):
             raise HashingBusy
         try:
-            return self._threads.get().submit(compute).result()
+            future = self._threads.get().submit(compute)
+            wait([future], _PATIENCE)
+            if future.cancel():  # it has not begun
+                raise HashingBusy
+            return future.result()
         finally:
             self._admitted.release()
 

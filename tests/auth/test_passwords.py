@@ -72,6 +72,7 @@ def test_the_number_of_waiting_password_checks_is_bounded(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(auth.passwords, "_HASHER", SlowHasher())
     monkeypatch.setattr(auth.passwords, "_hash_of_nobody", lambda: "hash")  # made once a process
+    monkeypatch.setattr(auth.passwords, "_PATIENCE", 60)
     with ThreadPoolExecutor(40) as threads:
         checks = [threads.submit(verify_password, "hash", PASSWORD) for _ in range(40)]
         # Two compute and eight wait until the event is set; all others end before it.
@@ -80,6 +81,26 @@ def test_the_number_of_waiting_password_checks_is_bounded(monkeypatch: pytest.Mo
         release.set()
     assert sum(check.exception() is None for check in checks) == 10
     assert verify_password("hash", PASSWORD), "the turns are free again"
+
+
+def test_a_password_check_does_not_wait_long_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    release, begun = threading.Event(), threading.Barrier(3)
+
+    class SlowHasher:
+        def verify(self, *_: object) -> None:
+            begun.wait(30)
+            assert release.wait(30)
+
+    monkeypatch.setattr(auth.passwords, "_HASHER", SlowHasher())
+    monkeypatch.setattr(auth.passwords, "_hash_of_nobody", lambda: "hash")
+    monkeypatch.setattr(auth.passwords, "_PATIENCE", 0.05)
+    with ThreadPoolExecutor(2) as threads:
+        computing = [threads.submit(verify_password, "hash", PASSWORD) for _ in range(2)]
+        begun.wait(30)
+        with pytest.raises(HashingBusy):
+            verify_password("hash", PASSWORD)
+        release.set()
+        assert [check.result() for check in computing] == [True, True]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
