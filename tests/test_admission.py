@@ -108,11 +108,11 @@ def test_nothing_begins_for_a_client_that_hung_up_while_it_waited(desk: Desk) ->
 
 def test_a_request_that_has_waited_too_long_is_refused(desk: Desk) -> None:
     desk.arrive(*FIRST, "second")
-    desk.now += 4
+    desk.now += 1.5
     desk.arrive("third", network="b")
     desk.admission.expire()
     assert desk.refused == []
-    desk.now += 1
+    desk.now += 0.5
     desk.admission.expire()
     assert desk.refused == ["second"]
 

@@ -18,9 +18,9 @@ from worker.sockets import DeadlineSocket
 #: connections.
 _MOST_YOUNG: Final = 8
 #: In seconds. A request that takes longer usually waits for a store or a turn, and another one may begin.
-_YOUNG: Final = 0.1
+_YOUNG: Final = 0.05
 #: How long a request may wait for a thread, in seconds.
-_LONGEST_WAIT: Final = 5.0
+_LONGEST_WAIT: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
