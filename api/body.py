@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from itertools import islice
 from typing import IO, Final
 
 from flask import g, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, RequestTimeout
 from werkzeug.exceptions import NotImplemented as HTTPNotImplemented
 
+from errors import InvalidFields
+
 MAX_JSON_BODY: Final = 1 << 20
 
-#: The most commas and opening brackets of a JSON body, outside its strings. A product has at most 2,000
-#: values in ``defaultFieldValues``, each of which can be a pair of brackets. Parsing a megabyte of brackets
-#: takes a second and 100 MB.
+#: The most values of any kind that a field of a JSON body has.
+MAX_VALUES: Final = 2000
+#: The most commas and opening brackets of a JSON body, outside its strings: each value can be a pair of
+#: brackets. Parsing a megabyte of brackets takes a second and 100 MB.
 _MAX_MARKS: Final = 5000
 _MARKS: Final = b",[{"
 #: A string, or one that the end of the text cuts off, so that no text is searched twice.
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+["\\]?', re.DOTALL)
+_TOKEN: Final = re.compile(_STRING.pattern + rb"|[][{},:]", re.DOTALL)
+#: The longest name of a field that an answer repeats.
+_MAX_NAME: Final = 64
 
 _STEP: Final = 1 << 20
 
 
 class TooManyValues(BadRequest):
-    """A JSON body with far more values than any call takes."""
+    """A JSON body with far more values than any call takes, in no single field."""
 
     def __init__(self) -> None:
         super().__init__("Request body has too many values")
@@ -73,7 +81,8 @@ def json_body() -> bytes:
     Raises:
         RequestEntityTooLarge: it has more than 1 MB.
         BadRequest: it does not arrive whole.
-        TooManyValues: see there.
+        InvalidFields: a field has far more values than ``MAX_VALUES``.
+        TooManyValues: the body has.
     """
     if "json_body" not in g:
         try:
@@ -81,7 +90,7 @@ def json_body() -> bytes:
         except RequestEntityTooLarge as error:
             raise RequestEntityTooLarge("Request body must be under 1MB") from error
         if _marks(body) > _MAX_MARKS and _marks(_STRING.sub(b"", body)) > _MAX_MARKS:
-            raise TooManyValues
+            raise _too_many_values(body)
         g.json_body = body
     known: bytes = g.json_body
     return known
@@ -89,6 +98,38 @@ def json_body() -> bytes:
 
 def _marks(text: bytes) -> int:
     return len(text) - len(text.translate(None, _MARKS))
+
+
+def _too_many_values(body: bytes) -> InvalidFields | TooManyValues:
+    name = _crowded_field(body)
+    return InvalidFields({name: [f"Must have at most {MAX_VALUES} values"]}) if name else TooManyValues()
+
+
+def _crowded_field(body: bytes) -> str | None:
+    """The name of the field of a JSON object that has too many marks, if it begins near the start."""
+    depth = marks = 0
+    last = name = b""
+    for token in islice((match[0] for match in _TOKEN.finditer(body)), 4 * _MAX_MARKS):
+        if token == b":" and depth == 1:
+            name, marks = last, 0
+        elif token in (b"]", b"}"):
+            depth -= 1
+        elif token in (b",", b"[", b"{"):
+            depth += token != b","
+            marks += 1
+            if marks > _MAX_MARKS and depth > 1:
+                return _text(name)
+        last = token
+    return None
+
+
+def _text(string: bytes) -> str | None:
+    """The text of a JSON string; None if it is malformed, empty or long."""
+    try:
+        text = json.loads(string)
+    except ValueError:
+        return None
+    return text if isinstance(text, str) and 0 < len(text) <= _MAX_NAME else None
 
 
 def _read(stream: IO[bytes], size: int, *, step: int) -> bytes:

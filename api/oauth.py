@@ -17,6 +17,7 @@ from api.body import TooManyValues, json_body, read_body
 from auth.budgets import Budgets
 from auth.oauth.metadata import resource_metadata, server_metadata
 from auth.oauth.server import Answer, OAuthServer
+from errors import InvalidFields
 
 _MAX_FORM: Final = 16 * 1024
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
@@ -82,7 +83,7 @@ def oauth_blueprint(oauth: OAuthServer, budgets: Budgets) -> Blueprint:
         budgets.count_registration(request.remote_addr or "")
         try:
             metadata = json.loads(json_body())
-        except (ValueError, RecursionError, TooManyValues):
+        except (ValueError, RecursionError, TooManyValues, InvalidFields):
             metadata = None
         return oauth_response(oauth.register(metadata))
 

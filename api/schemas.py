@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from api.alternative_text import ISO_639_1, checked_alt
+from api.body import MAX_VALUES
 from catalog.base import MAX_IMAGES, Image, Product, ProductChanges, ProductPage, ProductQuery, Sort
 from products import AltChanges, Deleted, NewProduct
 from sizes import CONTENT_TYPE as SIZE_TYPE
@@ -53,9 +54,8 @@ _MAX_PAGE: Final = 1_000_000
 #: The most products of a page.
 _MAX_LIMIT: Final = 100
 
-#: The limits of ``defaultFieldValues``: bytes as JSON, values of any kind, and nested levels.
+#: The limits of ``defaultFieldValues`` besides ``MAX_VALUES``: bytes as JSON, and nested levels.
 _MAX_FIELD_BYTES: Final = 64 * 1024
-_MAX_FIELD_VALUES: Final = 2000
 _MAX_FIELD_LEVELS: Final = 32
 
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
@@ -81,8 +81,8 @@ def _bounded(value: dict[str, Any]) -> dict[str, Any]:
         values += len(level)
         if levels > _MAX_FIELD_LEVELS:
             raise ValueError(f"Must have at most {_MAX_FIELD_LEVELS} nested levels")
-        if values > _MAX_FIELD_VALUES:
-            raise ValueError(f"Must have at most {_MAX_FIELD_VALUES} values")
+        if values > MAX_VALUES:
+            raise ValueError(f"Must have at most {MAX_VALUES} values")
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     except ValueError:

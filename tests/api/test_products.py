@@ -318,23 +318,39 @@ FIELDS_AT_A_LIMIT = {
 
 
 TOO_MANY_VALUES = {
-    "unknown fields": b'{"name":"x",%s}' % b",".join(b'"f%d":0' % number for number in range(80_000)),
-    "values": b'{"defaultFieldValues":{"a":[%s0]}}' % (b"0," * 500_000),
-    "arrays": b'{"defaultFieldValues":{"a":[%s0]}}' % ((b"[" * 150 + b"0" + b"]" * 150 + b",") * 3400),
-    "objects": b'{"defaultFieldValues":{"a":[%s0]}}' % (b'{"":0},' * 140_000),
-    "opened only": b"[" * 1_000_000,
-    "strings": b'{"alt":[%s""]}' % (b'"",' * 330_000),
+    "unknown fields": (b'{"name":"x",%s}' % b",".join(b'"f%d":0' % number for number in range(80_000)), None),
+    "values": (b'{"defaultFieldValues":{"a":[%s0]}}' % (b"0," * 500_000), "defaultFieldValues"),
+    "few more values": (b'{"defaultFieldValues":[{"a":[%s0]}]}' % (b"0," * 5000), "defaultFieldValues"),
+    "arrays": (
+        b'{"defaultFieldValues":{"a":[%s0]}}' % ((b"[" * 150 + b"0" + b"]" * 150 + b",") * 3400),
+        "defaultFieldValues",
+    ),
+    "objects": (b'{"model":"\\"[","imageUrls":[%s0]}' % (b'{"":0},' * 140_000), "imageUrls"),
+    "opened only": (b"[" * 1_000_000, None),
+    "strings": (b'{"alt":[%s""]}' % (b'"",' * 330_000), "alt"),
+    "quotes": (b'{"alt":"%s' % (b'","' * 330_000), None),
+    "a string without end": (b'{"a":[%s"%s' % (b"[" * 6000, b'\\"[' * 300_000), "a"),
+    "a long name": (b'{"%s":[%s0]}' % (b"a" * 500_000, b"0," * 200_000), None),
+    "no name": (b"{:[%s0]}" % (b"0," * 500_000), None),
 }
 
 
-@pytest.mark.parametrize("body", TOO_MANY_VALUES.values(), ids=TOO_MANY_VALUES.keys())
+@pytest.mark.parametrize(("body", "field"), TOO_MANY_VALUES.values(), ids=TOO_MANY_VALUES.keys())
 def test_a_body_of_far_too_many_values_is_refused_unparsed(
-    client: FlaskClient, product: dict[str, Any], body: bytes
+    client: FlaskClient, product: dict[str, Any], body: bytes, field: str | None
 ) -> None:
+    refusal: dict[str, Any] = {"error": "Request body has too many values"}
+    if field:
+        sentence = "Must have at most 2000 values"
+        refusal = {
+            "error": "Validation error",
+            "message": f"{field}: {sentence}",
+            "details": {"fieldErrors": {field: [sentence]}},
+        }
     path = f"/api/v1/products/{product['_id']}"
     for method, at in (("POST", "/api/v1/products"), ("PATCH", path), ("PATCH", f"{path}/images/0")):
         response = client.open(at, method=method, data=body, content_type="application/json")
-        assert (response.status_code, response.json) == (400, {"error": "Request body has too many values"})
+        assert (response.status_code, response.json) == (400, refusal)
 
 
 def test_as_many_brackets_and_commas_as_the_limits_allow_are_accepted(client: FlaskClient) -> None:
