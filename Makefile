@@ -32,8 +32,9 @@ node_modules/.package-lock.json: package-lock.json package.json
 	elif [ -n "$$CI" ]; then echo "npm is not installed" >&2; exit 1; \
 	else echo "npm is not installed: the checks that need its packages are skipped"; fi
 
+# pytest compiles the tests for itself. Where Python is told to keep no bytecode, each process would do that again.
 test: development node_modules/.package-lock.json ## Run the tests
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: development node_modules/.package-lock.json ## Check style, types, JavaScript and shell
 	$(BIN)/ruff format --check .

@@ -14,11 +14,10 @@ import requests
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from auth.budgets import DAILY_WRITES
-from auth.passwords import hash_password
 from catalog.identity import Plan, Role, Workspace
 from catalog.ids import now
 from tests.axe import violations
-from tests.console.conftest import PASSWORD, NewContext
+from tests.console.conftest import PASSWORD, NewContext, password_hash
 from tests.console.site import Site
 from tests.factories import issue_key, new_session, new_user, new_workspace
 from tests.moving.test_names import CASES
@@ -324,8 +323,7 @@ def test_a_lost_session_is_renewed_in_a_dialog_and_a_spent_budget_keeps_the_rest
     with site.server.catalog() as catalog:
         workspace: Workspace = new_workspace(catalog, "Small", Plan.FREE)
         spend(site, issue_key(catalog, workspace), DAILY_WRITES[Plan.FREE] - 15)
-        password_hash = hash_password(PASSWORD, email)
-        user = new_user(catalog, workspace, Role.EDITOR, email=email, password_hash=password_hash)
+        user = new_user(catalog, workspace, Role.EDITOR, email=email, password_hash=password_hash())
         page = new_context(storage_state=site.state_of(new_session(catalog, user))).new_page()
         files = {
             f"BG-{number}_{picture}.png": small(200 + 20 * number + picture)
@@ -334,7 +332,7 @@ def test_a_lost_session_is_renewed_in_a_dialog_and_a_spent_budget_keeps_the_rest
         }
         choose_folder(page, fill(tmp_path, files))
         page.locator('#bulk [data-part="all"]').get_by_role("button", name="Make new products").click()
-        catalog.set_password(user.id, password_hash, now())  # which ends the session
+        catalog.set_password(user.id, password_hash(), now())  # which ends the session
     send(page)
     dialog = page.get_by_role("dialog", name="Sign in again")
     dialog.get_by_role("button", name="Cancel").click()

@@ -12,11 +12,10 @@ import requests
 from PIL import Image
 from playwright.sync_api import BrowserContext, FilePayload, Page, Route, expect
 
-from auth.passwords import hash_password
 from catalog.identity import Role
 from catalog.ids import now
 from tests.axe import violations
-from tests.console.conftest import PASSWORD, NewContext
+from tests.console.conftest import PASSWORD, NewContext, password_hash
 from tests.console.product_page import a_file, open_product, pictures, said, shown
 from tests.console.site import Site
 from tests.factories import new_session, new_user
@@ -220,11 +219,10 @@ def test_a_lost_session_keeps_the_queue_and_goes_on_after_a_new_sign_in(
     email = "grace@example.com"
     with site.server.catalog() as catalog:
         workspace = catalog.get_workspace(site.workspace_id)
-        password_hash = hash_password(PASSWORD, email)
-        user = new_user(catalog, workspace, Role.EDITOR, email=email, password_hash=password_hash)
+        user = new_user(catalog, workspace, Role.EDITOR, email=email, password_hash=password_hash())
         page = new_context(storage_state=site.state_of(new_session(catalog, user))).new_page()
         open_product(page, product)
-        catalog.set_password(user.id, password_hash, now())  # which ends the session
+        catalog.set_password(user.id, password_hash(), now())  # which ends the session
     files = [a_file("1.jpg", jpeg(50, 40)), a_file("2.jpg", jpeg(51, 40))]
     page.get_by_label("Drop pictures here").set_input_files(files)
     dialog = page.get_by_role("dialog", name="Sign in again")
