@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from xml.sax.saxutils import escape
 
 import requests
@@ -65,16 +65,20 @@ def new_bucket(endpoint_url: str) -> str:
     return name
 
 
+#: Timeouts with which a test of a store that hangs or drips takes no time.
+HASTY: Final[dict[str, Any]] = {"read_timeout": 0.2, "deadline": 0.6}
+
+
 def r2_storage(
     endpoint_url: str, bucket: str = "pictures", *, public_url: str = PUBLIC_URL, **options: Any
 ) -> R2Storage:
-    """A storage with short timeouts."""
+    """A storage that waits for a busy machine. ``HASTY`` is for a store that never answers."""
     settings: dict[str, Any] = {
         "access_key_id": "not-a-key",
         "secret_access_key": "not-a-secret",
         "connect_timeout": 1.0,
-        "read_timeout": 0.2,
-        "deadline": 0.6,
+        "read_timeout": 10.0,
+        "deadline": 20.0,
         "retry_pause": 0.01,
     }
     s3 = S3Settings(endpoint_url=endpoint_url, bucket=bucket, **{**settings, **options})

@@ -17,7 +17,7 @@ from storage.base import StorageBackend
 from tests.api.fixtures import Post, images_path
 from tests.conftest import Tenant
 from tests.pictures import jpeg
-from tests.s3 import Answer, drip, error, new_bucket, r2_storage, reset, scripted, silence
+from tests.s3 import HASTY, Answer, drip, error, new_bucket, r2_storage, reset, scripted, silence
 from tests.servers import free_port
 
 CDN = "https://cdn.example.com"
@@ -105,7 +105,7 @@ class TestAnOutage:
             yield r2_storage(f"http://127.0.0.1:{free_port()}")
         else:
             with scripted(answer) as s3:
-                yield r2_storage(s3.url)
+                yield r2_storage(s3.url, **HASTY)
 
     def test_is_a_503_that_changes_nothing(
         self,

@@ -24,6 +24,7 @@ from storage.base import ObjectNotFound, StorageBackend, StorageUnavailable
 from storage.r2 import R2Storage
 from storage.r2.client import CONNECT_TIMEOUT, DEADLINE, READ_TIMEOUT, RETRY_PAUSE, S3Settings
 from tests.s3 import (
+    HASTY,
     PUBLIC_URL,
     START_TIMEOUT,
     Answer,
@@ -51,7 +52,7 @@ PROMPT = 5.0
 
 @pytest.fixture
 def storage(moto: str) -> R2Storage:
-    return r2_storage(moto, new_bucket(moto), read_timeout=10, deadline=20)
+    return r2_storage(moto, new_bucket(moto))
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def s3() -> Iterator[ScriptedS3]:
 class TestR2Storage(StorageContract):
     @pytest.fixture
     def storage(self, moto: str) -> StorageBackend:
-        return r2_storage(moto, new_bucket(moto), read_timeout=10, deadline=20)
+        return r2_storage(moto, new_bucket(moto))
 
 
 # --- what an object is stored with
@@ -180,7 +181,7 @@ CALLS: dict[str, Callable[[R2Storage], object]] = {
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_whatever_the_store_does_an_upload_is_refused_in_time(refusal: str) -> None:
     with scripted(REFUSALS[refusal]) as s3:
-        storage = r2_storage(s3.url)
+        storage = r2_storage(s3.url, **HASTY)
         before = time.monotonic()
         with pytest.raises(StorageUnavailable):
             put(storage, new_key(), BODY)
@@ -193,7 +194,7 @@ def test_every_call_is_refused_in_time(call: str, refusal: str) -> None:
     with scripted(REFUSALS[refusal]) as s3:
         before = time.monotonic()
         with pytest.raises(StorageUnavailable):
-            CALLS[call](r2_storage(s3.url))
+            CALLS[call](r2_storage(s3.url, **HASTY))
         assert time.monotonic() - before < PROMPT
 
 
@@ -289,7 +290,7 @@ def test_whatever_the_store_does_over_tls_an_upload_is_refused_in_time(
     refusal: str, tls: ssl.SSLContext
 ) -> None:
     with scripted(success(), REFUSALS[refusal], tls=tls) as s3:
-        storage = r2_storage(s3.url)
+        storage = r2_storage(s3.url, **HASTY)
         put(storage, new_key(), BODY)  # so the next one uses a connection that is open
         before = time.monotonic()
         with pytest.raises(StorageUnavailable):
@@ -323,11 +324,12 @@ def test_a_handshake_that_does_not_end_is_cut(greeting: bytes) -> None:
                     done.wait(START_TIMEOUT)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = "https://127.0.0.1:{1}".format(*listener.getsockname())
         thread = threading.Thread(target=never_shake_hands, args=(listener,))
         thread.start()
         before = time.monotonic()
         with pytest.raises(StorageUnavailable):
-            put(r2_storage("https://127.0.0.1:{1}".format(*listener.getsockname())), new_key(), BODY)
+            put(r2_storage(url, **HASTY), new_key(), BODY)
         assert time.monotonic() - before < PROMPT
         done.set()
         listener.shutdown(socket.SHUT_RDWR)
@@ -340,7 +342,7 @@ def test_a_handshake_that_does_not_end_is_cut(greeting: bytes) -> None:
 @pytest.mark.parametrize("passing", ["500", "503", "429", "a reset", "silence", "a wrong checksum"])
 def test_what_passes_is_tried_once_more(passing: str) -> None:
     with scripted(REFUSALS[passing], success()) as s3:
-        put(r2_storage(s3.url), new_key(), BODY)
+        put(r2_storage(s3.url, **HASTY), new_key(), BODY)
         assert s3.methods == ["PUT", "PUT"]
         assert s3.requests[1].body == BODY
 
@@ -384,7 +386,7 @@ def test_a_write_that_the_store_does_not_have_is_a_failure(has: Answer) -> None:
 
 def test_service_comes_back_without_a_restart() -> None:
     port = free_port()
-    storage = r2_storage(f"http://127.0.0.1:{port}")
+    storage = r2_storage(f"http://127.0.0.1:{port}", **HASTY)
     for answer in (silence, reset, drip(b"HTTP/1.1 200 OK\r\nX: ")):
         with pytest.raises(StorageUnavailable):
             put(storage, new_key(), BODY)
@@ -471,7 +473,7 @@ def test_a_recursion_in_the_client_is_an_outage(s3: ScriptedS3, monkeypatch: pyt
 
 
 def test_a_missing_bucket_is_no_missing_object(moto: str) -> None:
-    storage = r2_storage(moto, "no-such-bucket", read_timeout=10, deadline=20)
+    storage = r2_storage(moto, "no-such-bucket")
     for call in CALLS.values():
         with pytest.raises(StorageUnavailable, match="there is no bucket no-such-bucket"):
             call(storage)
@@ -480,7 +482,7 @@ def test_a_missing_bucket_is_no_missing_object(moto: str) -> None:
 @pytest.mark.parametrize("answer", [error(404), error(404, "NoSuchKey")])
 def test_an_object_is_not_found_with_and_without_a_body_that_says_so(answer: Answer) -> None:
     with scripted(answer) as s3:
-        storage = r2_storage(s3.url, read_timeout=10, deadline=20)
+        storage = r2_storage(s3.url)
         with pytest.raises(ObjectNotFound):
             read(storage, new_key())
         storage.delete(new_key())

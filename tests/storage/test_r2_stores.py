@@ -17,6 +17,7 @@ import pytest
 from storage.base import ObjectLocked, StorageUnavailable
 from storage.r2.client import DEADLINE, longest_call
 from tests.s3 import (
+    HASTY,
     START_TIMEOUT,
     Answer,
     ScriptedS3,
@@ -352,7 +353,7 @@ def test_a_line_that_stops_is_given_up_long_before_the_time_of_the_transfer() ->
 
 def test_a_store_that_takes_a_large_object_and_is_silent_is_given_up() -> None:
     with scripted(silence) as s3:
-        storage = r2_storage(s3.url)
+        storage = r2_storage(s3.url, **HASTY)
         began = time.monotonic()
         with pytest.raises(StorageUnavailable):
             put(storage, new_key(), bytes(5_000_000))
