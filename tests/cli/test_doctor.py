@@ -90,7 +90,7 @@ def test_the_results_are_one_json_array(r2: Settings, machine: Path) -> None:
         None,
     ]
     assert checks[4]["problem"].startswith(f"{website.url}/doctor/")
-    assert checks[6]["problem"].startswith("under attack the workers take up to 29.8 GB")
+    assert checks[6]["problem"].startswith("under attack the workers take up to 35.2 GB")
     assert result.exit_code == 1
     assert list(storage.list()) == []
 
@@ -159,7 +159,7 @@ def test_memory_that_an_attack_can_use_up_is_a_warning(
     machine.write_text(limit)
     result = doctor(replace(r2, web_concurrency=20))
     assert lines(result)[-1] == (
-        f"warning memory: under attack the workers take up to 29.8 GB, and there are {memory} GB: "
+        f"warning memory: under attack the workers take up to 35.2 GB, and there are {memory} GB: "
         "lower WEB_CONCURRENCY or the limits of MAX_DECODE_MEMORY"
     )
     assert result.exit_code == 0
