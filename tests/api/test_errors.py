@@ -8,12 +8,20 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.errors import STATUS
+from auth.counters.sqlite import CountsUnavailable
 from auth.links import AddressTaken, LinkNotValid
 from auth.oauth.clients import ClientRefused
 from auth.passwords import PasswordRefused
 from auth.sessions import WrongPassword
 from catalog.base import Catalog
-from catalog.errors import CatalogError, CatalogUnavailable, LastAdmin
+from catalog.errors import (
+    AppLimitReached,
+    CatalogError,
+    CatalogUnavailable,
+    ClientLimitReached,
+    CredentialLimitReached,
+    LastAdmin,
+)
 from errors import DomainError, Unavailable
 from storage.base import StorageBackend, StorageError, StorageUnavailable
 from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
@@ -148,6 +156,10 @@ def test_every_domain_error_that_can_reach_the_api_has_a_status() -> None:
 
     answered_elsewhere = {
         AddressTaken,  # by the console
+        AppLimitReached,  # by the consent page
+        ClientLimitReached,  # by the registration endpoint and the console
+        CountsUnavailable,  # by the command cleanup
+        CredentialLimitReached,  # by the console and the commands
         LastAdmin,  # by the console
         LinkNotValid,  # by the console
         ClientRefused,  # by the registration endpoint and the console
