@@ -51,8 +51,9 @@ class _Disk:
 def _dripping(name: str, begun: bytes, sources: Sequence[str], seconds: float) -> Attack:
     def facts(outcomes: Sequence[Outcome]) -> list[Fact]:
         statuses = outcomes[0].statuses
-        answers = ", ".join(f"{number} × {status or 'none'}" for status, number in sorted(statuses.items()))
-        return [Fact(f"at most {outcomes[0].open} connections at a time; the answers were {answers}")]
+        answers = [f"{number} × {status or 'none'}" for status, number in sorted(statuses.items())]
+        answered = f"the answers were {', '.join(answers)}" if answers else "none was answered or closed"
+        return [Fact(f"at most {outcomes[0].open} connections at a time; {answered}")]
 
     return Attack(
         f"{_DRIPPING:,} {name}", [Part(_DRIPPING, [begun], sources, drip=seconds, pause=2)], facts=facts
