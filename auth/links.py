@@ -196,7 +196,7 @@ class Links:
         Raises:
             PasswordRefused, HashingBusy: the link still works.
             LinkNotValid: another attempt has used it, or it was withdrawn.
-            AddressTaken: the link is spent.
+            AddressTaken, UserLimitReached: the link is spent.
             CatalogUnavailable
         """
         check_password(password, link.email)

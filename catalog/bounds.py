@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 from catalog.identity import Credential, CredentialKind, Grant
 
+#: The most users of a workspace, those that are disabled included.
+MAX_USERS: Final = 1000
 #: The most apps to which one user grants access at a time. It bounds how many self-registered apps one user
 #: can keep from being forgotten.
 MAX_APPS: Final = 50
@@ -56,6 +58,11 @@ def bound_of(credential: Credential) -> tuple[Bound, str] | None:
     bound = BOUNDS.get(credential.kind)
     owner = getattr(credential, bound.owner) if bound else None
     return (bound, owner) if bound and owner else None
+
+
+def has_too_many_users(count: int) -> bool:
+    """Whether a workspace with ``count`` users has more than it can have."""
+    return count > MAX_USERS
 
 
 class LiveGrant(NamedTuple):

@@ -65,6 +65,13 @@ class LastAdmin(CatalogError):
     message = "A workspace needs an active admin"
 
 
+class UserLimitReached(CatalogError):
+    """The workspace has as many users as it can have: ``catalog/bounds.py``."""
+
+    code = "user_limit_reached"
+    message = "The workspace has as many users as it can have"
+
+
 class ClientNotFound(CatalogError):
     """No OAuth client has this id, or another workspace has it."""
 

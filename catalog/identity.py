@@ -324,7 +324,7 @@ class Identities(Protocol):
         """
 
     def create_user(self, user: User) -> None:
-        """Adds a user. Raises WorkspaceNotFound, DuplicateEmail."""
+        """Adds a user. Raises WorkspaceNotFound, DuplicateEmail, UserLimitReached."""
 
     def get_user(self, user_id: str) -> User:
         """Raises UserNotFound."""

@@ -10,7 +10,13 @@ from auth.links import Links, link_url, new_invitation, new_reset
 from auth.passwords import PasswordRefused, hash_password
 from catalog.base import Catalog
 from catalog.bounds import BOUNDS
-from catalog.errors import CredentialLimitReached, DuplicateEmail, UserNotFound, WorkspaceNotFound
+from catalog.errors import (
+    CredentialLimitReached,
+    DuplicateEmail,
+    UserLimitReached,
+    UserNotFound,
+    WorkspaceNotFound,
+)
 from catalog.identity import COMMAND_LINE, Credential, Role, User, normalized_email
 from catalog.ids import new_id, now
 from cli.listing import json_object_option, json_option, print_list, print_result, seconds
@@ -60,6 +66,8 @@ def user_commands(catalog: Catalog, public_url: str) -> click.Group:
             raise click.ClickException(f"The workspace {workspace_id} does not exist.") from None
         except DuplicateEmail:
             raise click.ClickException(f"The user {user.email} already exists.") from None
+        except UserLimitReached as error:
+            raise click.ClickException(f"{error.message}.") from None
         print_result(_fields(user), user.id, as_json=as_json)
 
     _add_listing(group, catalog)

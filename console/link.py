@@ -12,6 +12,7 @@ from auth.budgets import Budgets, TooManyFailures
 from auth.links import AddressTaken, Link, LinkNotValid, Links
 from auth.passwords import MAX_LENGTH, MIN_LENGTH, HashingBusy, PasswordRefused
 from auth.sessions import Sessions, csrf_token
+from catalog.errors import UserLimitReached
 from console.guards import HOME, check_csrf
 from console.rendering import Pages
 
@@ -59,7 +60,7 @@ class _Views:
             return self._page(400, problem="csrf")
         except TooManyFailures as error:
             return self._come_back(error, self._page(429, problem="often"))
-        except (LinkNotValid, AddressTaken) as error:
+        except (LinkNotValid, AddressTaken, UserLimitReached) as error:
             return self._page(400, problem=error.code)
 
     def _redeem(self, link: Link) -> Response:

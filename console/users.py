@@ -12,6 +12,7 @@ from api.requests import note
 from auth.links import Links, link_url, new_invitation, new_reset
 from auth.sessions import Session
 from catalog.base import Catalog
+from catalog.bounds import has_too_many_users
 from catalog.errors import CredentialLimitReached, LastAdmin, UserNotFound
 from catalog.identity import Credential, CredentialKind, Role, User, normalized_email
 from catalog.ids import now
@@ -19,9 +20,6 @@ from console.guards import Guards
 from console.rendering import Pages
 
 _PATH: Final = "/console/users"
-
-#: The most users of a workspace, with those who are invited.
-MAX_USERS: Final = 1000
 
 
 def add_users(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Catalog, links: Links) -> None:
@@ -71,7 +69,9 @@ class _Views:
         # Only the workspace's own users are looked at: the page does not reveal who uses this server.
         if any(user.email == email for user in users):
             return self._page(session, 400, problem="exists")
-        if len(users) + len(self._invitations(session)) >= MAX_USERS:
+        # Those who are invited count too. Concurrent requests may invite more people than there is room for;
+        # then the catalog refuses the last of them.
+        if has_too_many_users(len(users) + len(self._invitations(session)) + 1):
             return self._page(session, 400, problem="full")
         link = new_invitation(workspace_id, email, _role(), created_by=session.user.id)
         return self._show_link(session, *link)

@@ -11,6 +11,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from catalog.bounds import has_too_many_users
 from catalog.errors import (
     ClientLimitReached,
     ClientNotFound,
@@ -19,6 +20,7 @@ from catalog.errors import (
     DuplicateEmail,
     LastAdmin,
     OutcomeUnknown,
+    UserLimitReached,
     UserNotFound,
     WorkspaceNotFound,
 )
@@ -199,7 +201,12 @@ class MongoIdentities:
     def create_user(self, user: User) -> None:
         with self._mongo.call(_USER_REFUSALS) as database:
             require_workspace(database, user.workspace_id)
-            self._mongo.insert(database.users, USER.encode(user))
+            others = {"companyId": user.workspace_id, "_id": {"$ne": user.id}}
+            insert_within(
+                *(self._mongo, database.users, USER.encode(user)),
+                fits=lambda: not has_too_many_users(latest(database.users).count_documents(others) + 1),
+                refusal=UserLimitReached,
+            )
 
     def get_user(self, user_id: str) -> User:
         with self._mongo.call() as database:

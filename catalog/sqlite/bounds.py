@@ -6,8 +6,15 @@ import sqlite3
 from datetime import datetime
 from typing import Final
 
-from catalog.bounds import LiveGrant, bound_of, grants_to_revoke, has_too_many_apps, surplus_of_grants
-from catalog.errors import AppLimitReached, ClientLimitReached, CredentialLimitReached
+from catalog.bounds import (
+    LiveGrant,
+    bound_of,
+    grants_to_revoke,
+    has_too_many_apps,
+    has_too_many_users,
+    surplus_of_grants,
+)
+from catalog.errors import AppLimitReached, ClientLimitReached, CredentialLimitReached, UserLimitReached
 from catalog.identity import Credential, Grant
 from catalog.sqlite.records import USER, to_ms
 
@@ -47,6 +54,14 @@ def bound_credentials(connection: sqlite3.Connection, added: Credential, at: dat
     kept_first = f"{_LIVE} DESC, created_at DESC, rowid DESC"
     surplus = f"SELECT rowid {of_owner} ORDER BY {kept_first} LIMIT :removed OFFSET :most"
     connection.execute(f"DELETE FROM credentials WHERE rowid IN ({surplus})", values)  # noqa: S608  # our own SQL
+
+
+def bound_users(connection: sqlite3.Connection, workspace_id: str) -> None:
+    """Raises UserLimitReached if a workspace has more users than it can have."""
+    count_users = "SELECT count(*) FROM users WHERE workspace_id = ?"
+    (count,) = connection.execute(count_users, (workspace_id,)).fetchone()
+    if has_too_many_users(count):
+        raise UserLimitReached
 
 
 def bound_clients(connection: sqlite3.Connection, workspace_id: str | None, most: int | None) -> None:

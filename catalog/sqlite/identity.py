@@ -28,7 +28,7 @@ from catalog.identity import (
     Workspace,
 )
 from catalog.ids import now
-from catalog.sqlite.bounds import bound_clients, bound_credentials, bound_grants
+from catalog.sqlite.bounds import bound_clients, bound_credentials, bound_grants, bound_users
 from catalog.sqlite.connection import NO_WORKSPACE, Refusals, SQLiteConnections
 from catalog.sqlite.expiry import FEW, remove_expired_credentials, remove_expired_grants
 from catalog.sqlite.records import CLIENT, CREDENTIAL, GRANT, USER, WORKSPACE, insert, to_ms
@@ -93,6 +93,7 @@ class SQLiteIdentities:
     def create_user(self, user: User) -> None:
         with self._file.write(_USER_REFUSALS) as connection:
             insert(connection, "users", USER.encode(user))
+            bound_users(connection, user.workspace_id)
 
     def get_user(self, user_id: str) -> User:
         for row in self._rows("SELECT * FROM users WHERE id = ?", user_id):

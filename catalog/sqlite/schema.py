@@ -443,6 +443,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "DROP INDEX grants_of_client",
         "CREATE INDEX grants_of_client ON grants (client_id, expires_at)",
     ),
+    # The users of a workspace are counted.
+    ("CREATE INDEX users_of_workspace ON users (workspace_id, created_at)",),
 )
 
 

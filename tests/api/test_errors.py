@@ -21,6 +21,7 @@ from catalog.errors import (
     ClientLimitReached,
     CredentialLimitReached,
     LastAdmin,
+    UserLimitReached,
 )
 from errors import DomainError, Unavailable
 from storage.base import StorageBackend, StorageError, StorageUnavailable
@@ -164,6 +165,7 @@ def test_every_domain_error_that_can_reach_the_api_has_a_status() -> None:
         LinkNotValid,  # by the console
         ClientRefused,  # by the registration endpoint and the console
         PasswordRefused,  # by the console and the commands
+        UserLimitReached,  # by the console and the commands
         WrongPassword,  # by the console
     }
     bases = {CatalogError, StorageError, Rejected, Unavailable}

@@ -12,7 +12,13 @@ import pytest
 
 from catalog.base import Catalog
 from catalog.bounds import BOUNDS, Bound
-from catalog.errors import AppLimitReached, ClientLimitReached, ClientNotFound, CredentialLimitReached
+from catalog.errors import (
+    AppLimitReached,
+    ClientLimitReached,
+    ClientNotFound,
+    CredentialLimitReached,
+    UserLimitReached,
+)
 from catalog.identity import Credential, CredentialKind, Grant, OAuthClient, Workspace
 from catalog.ids import new_id, now
 from tests.factories import (
@@ -147,6 +153,29 @@ class BoundsContract:
         ]
         assert count_that_pass(catalog.create_credential, sessions, CredentialLimitReached) == 12
         assert len(catalog.list_sessions(user.id)) == 4
+
+    # --- users
+
+    def test_a_workspace_has_so_many_users_and_no_more(
+        self, catalog: Catalog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("catalog.bounds.MAX_USERS", 2)
+        users = [new_user(catalog, workspace, disabled_at=at) for at in (None, now())]
+        with pytest.raises(UserLimitReached):
+            new_user(catalog, workspace)
+        assert catalog.list_users(workspace.id) == users
+        new_user(catalog, new_workspace(catalog))
+        catalog.delete_user(users[1].id)
+        third = new_user(catalog, workspace)
+        assert catalog.list_users(workspace.id) == [users[0], third]
+
+    def test_of_many_users_that_are_created_at_once_exactly_those_within_the_bound_are(
+        self, catalog: Catalog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("catalog.bounds.MAX_USERS", 5)
+        users = [a_user(workspace) for _ in range(12)]
+        assert count_that_pass(catalog.create_user, users, UserLimitReached) == 5
+        assert len(catalog.list_users(workspace.id)) == 5
 
     # --- clients
 

@@ -92,6 +92,18 @@ def test_a_user_needs_a_workspace_and_an_address_of_their_own(
         assert (result.exit_code, result.stderr) == (1, f"Error: {said}\n")
 
 
+def test_create_makes_no_user_beyond_the_bound_of_the_workspace(
+    runner: FlaskCliRunner, workspace_id: str, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.bounds.MAX_USERS", 1)
+    create(runner, workspace_id)
+    args = ["user", "create", "bert@example.com", "--workspace", workspace_id, "--role", "editor"]
+    result = runner.invoke(args=[*args, "--password-stdin"], input=f"{PASSWORD}\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "The workspace has as many users as it can have." in result.stderr
+    assert [user.email for user in catalog.list_users()] == ["anna@example.com"]
+
+
 def test_list_tells_of_each_user_but_not_the_hash(runner: FlaskCliRunner, workspace_id: str) -> None:
     user_id = create(runner, workspace_id)
     line = runner.invoke(args=["user", "list", "--workspace", workspace_id]).stdout

@@ -228,6 +228,19 @@ def test_an_invitation_of_an_address_that_is_taken_by_now_makes_no_user(
     assert catalog.list_users(workspace.id) == []
 
 
+@on_both_catalogs
+def test_an_invitation_to_a_workspace_that_is_full_by_now_makes_no_user(
+    anonymous: FlaskClient, workspace: Workspace, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.bounds.MAX_USERS", 1)
+    secret = an_invitation(catalog, workspace)
+    user = new_user(catalog, workspace)
+    page = choose(anonymous, secret)
+    assert page.status_code == 400
+    assert "The workspace has as many users as it can have" in page.text
+    assert catalog.list_users(workspace.id) == [user]
+
+
 @pytest.mark.parametrize("change", ["disabled", "demoted", "deleted", "of another workspace"])
 def test_the_links_of_an_admin_end_with_their_rights(
     anonymous: FlaskClient, new_person: NewPerson, workspace: Workspace, catalog: Catalog, change: str

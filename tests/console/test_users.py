@@ -128,12 +128,13 @@ def test_a_withdrawn_invitation_is_gone(admin: Person, workspace: Workspace, cat
 def test_a_workspace_has_so_many_users_and_links_and_no_more(
     admin: Person, workspace: Workspace, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("console.users.MAX_USERS", 2)
-    monkeypatch.setitem(BOUNDS, CredentialKind.PASSWORD_RESET, Bound("workspace_id", 2, refuses=True))
-    assert invite(admin, "a@example.com").status_code == 201
-    full = invite(admin, "b@example.com")
+    with monkeypatch.context() as patched:
+        patched.setattr("catalog.bounds.MAX_USERS", 2)
+        assert invite(admin, "a@example.com").status_code == 201
+        full = invite(admin, "b@example.com")
     assert full.status_code == 400
     assert "This workspace has as many users and links as it can have." in full.text
+    monkeypatch.setitem(BOUNDS, CredentialKind.PASSWORD_RESET, Bound("workspace_id", 2, refuses=True))
     answers = [post(admin, new_user(catalog, workspace), "reset").status_code for _ in range(3)]
     assert answers == [201, 201, 400]
 
