@@ -6,6 +6,8 @@ import math
 import struct
 from collections.abc import Sequence
 
+from tests.carriers import profile_with_tag
+
 Color = tuple[float, float, float]
 Matrix = Sequence[Sequence[float]]
 
@@ -184,3 +186,18 @@ def large_profile(space: bytes, channels: int, grid: int) -> bytes:
     lut = b"mft1" + bytes(4) + bytes((channels, 3, grid, 0)) + _s15(1, 0, 0, 0, 1, 0, 0, 0, 1)
     lut += identity * channels + bytes(3 * grid**channels) + identity * 3
     return _profile(space, b"Lab ", b"prtr", {b"wtpt": b"XYZ \0\0\0\0" + _s15(*D50), b"A2B0": lut})
+
+
+def with_elements(profile: bytes, count: int) -> bytes:
+    """A profile with a tag DToB0 of version 4, which says that all colours are black.
+
+    The tag has ``count`` sets of three curves, all of which are at the same place of the file
+    (multiProcessElementsType, section 10.16).
+    """
+    black = struct.pack(">4s4xHH4f", b"parf", 0, 0, 1.0, 0.0, 0.0, 0.0)
+    curve = struct.pack(">4s4xHHf", b"curf", 2, 0, 0.5) + 2 * black
+    curves = struct.pack(">4s4xHH", b"cvst", 3, 3) + 3 * struct.pack(">II", 36, len(curve)) + curve
+    tag = struct.pack(">4s4xHHI", b"mpet", 3, 3, count)
+    tag += struct.pack(">II", 16 + 8 * count, len(curves)) * count + curves
+    changed = profile_with_tag(profile, b"D2B0", tag)
+    return changed[:8] + bytes((4,)) + changed[9:]

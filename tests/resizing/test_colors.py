@@ -82,6 +82,12 @@ def test_colours_are_converted(pillow_format: str, profile: bytes, expected: Exp
         assert worst(data, RGB, same) > 4
 
 
+def test_a_profile_is_converted_by_the_tags_that_chromium_reads() -> None:
+    """Also if it has others for the same conversion, which LittleCMS prefers."""
+    data = encoded(chart("RGB", RGB), "PNG", icc_profile=cm.with_elements(cm.DISPLAY_P3, 2))
+    assert worst(data, RGB, cm.srgb_of_p3) < 2
+
+
 def inks_of_browsers(inks: Sequence[float]) -> Sequence[float]:
     """Without a profile, browsers multiply the light that each ink lets through."""
     return [(255 - ink) * (255 - inks[3]) / 255 for ink in inks[:3]]

@@ -17,7 +17,7 @@ from PIL import Image
 from tests import carriers as c
 from tests import lossless
 from tests.pictures import animation, encoded, jpeg, png, png_chunk, png_header, webp
-from tests.resizing.colorimetry import large_profile
+from tests.resizing.colorimetry import DISPLAY_P3, large_profile, with_elements
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 
@@ -78,6 +78,10 @@ CASES: dict[str, tuple[Callable[[], bytes], int]] = {
     ),
     "png-large-profile": (
         lambda: encoded(plain(64, 48), "PNG", icc_profile=large_profile(b"RGB ", 3, 100)),
+        32,
+    ),
+    "png-profile-of-elements": (
+        lambda: encoded(plain(64, 48), "PNG", icc_profile=with_elements(DISPLAY_P3, 1000)),
         32,
     ),
     "webp-large-profile": (

@@ -98,7 +98,7 @@ class _Directories:
         self._block = block
         self._order = order
         self.numbers: dict[int, int] = {}
-        self.ratios: dict[int, Fraction] = {}
+        self.ratios: dict[int, Fraction | None] = {}  # None: it can't be read, or is zero
         self.holds = {"exif"}
 
     def _long(self, at: int) -> int:
@@ -129,19 +129,17 @@ class _Directories:
         value = self._long(field)
         if kind == _LONG:
             self.numbers[tag] = value
-        elif tag not in self.ratios and value + 8 <= len(self._block):
-            above, below = self._long(value), self._long(value + 4)
-            if above and below:
-                self.ratios[tag] = Fraction(above, below)
+        elif tag not in self.ratios:
+            whole = value + 8 <= len(self._block)
+            above, below = (self._long(value), self._long(value + 4)) if whole else (0, 0)
+            self.ratios[tag] = Fraction(above, below) if above and below else None
 
     def density(self) -> Density | None:
-        tags, ratios = self.numbers, self.ratios
-        if tags.get(_RESOLUTION_UNIT) != _INCH or len(ratios) < 2:
+        across, down = self.ratios.get(_X_RESOLUTION), self.ratios.get(_Y_RESOLUTION)
+        if self.numbers.get(_RESOLUTION_UNIT) != _INCH or across is None or down is None:
             return None
-        return Density(
-            (ratios[_X_RESOLUTION], ratios[_Y_RESOLUTION]),
-            (tags.get(_PIXEL_WIDTH, 0), tags.get(_PIXEL_HEIGHT, 0)),
-        )
+        size = (self.numbers.get(_PIXEL_WIDTH, 0), self.numbers.get(_PIXEL_HEIGHT, 0))
+        return Density((across, down), size)
 
 
 def read_exif(block: bytes | memoryview) -> Exif:

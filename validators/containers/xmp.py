@@ -17,7 +17,7 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 from validators.containers.structure import KeepMetadata
-from validators.containers.xmp_elements import NAMESPACES, RDF, parse_packet
+from validators.containers.xmp_elements import MAX_NAMES, NAMESPACES, RDF, names_in, parse_packet
 
 #: The start of every packet that this module writes. Other programs add a version or a line break.
 _START: Final = (
@@ -32,6 +32,8 @@ _TERM: Final = re.compile(r"(?:https?://cv\.iptc\.org/newscodes/digitalsourcetyp
 #: The most packets of a file, as many extended ones, and the most bytes of all of them.
 _MAX_PACKETS: Final = 8
 _MAX_BYTES: Final = 2 << 20
+#: The most tags and attributes of all packets that are read.
+_MAX_NAMES: Final = 2 * MAX_NAMES
 _MAX_TEXT: Final = 2000
 _LICENSOR: Final = ("plus:LicensorName", "plus:LicensorURL", "plus:LicensorEmail")
 #: Characters that XML 1.0 does not allow.
@@ -151,6 +153,7 @@ class XmpKeeper:
         self._extended: dict[bytes, dict[int, bytes]] = {}
         self._size = 0
         self._read: dict[bytes, Statements] = {}
+        self._names = 0  # the tags and attributes of the packets that were read
         self._iptc: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -178,10 +181,13 @@ class XmpKeeper:
             self._extended.setdefault(digest, {})[offset] = part
 
     def read(self, packet: bytes) -> Statements:
-        """Returns what a packet states; nothing if the packets before it have the maximum number or size."""
+        """Returns what a packet states; nothing if too many packets, bytes or names precede it."""
         if packet not in self._read:
-            if len(self._read) >= 2 * _MAX_PACKETS or sum(map(len, self._read)) + len(packet) > _MAX_BYTES:
+            names = self._names + names_in(packet)
+            size = sum(map(len, self._read)) + len(packet)
+            if len(self._read) >= 2 * _MAX_PACKETS or size > _MAX_BYTES or names > _MAX_NAMES:
                 return Statements()
+            self._names = names
             self._read[packet] = read_statements(packet, self._keep)
         return self._read[packet]
 

@@ -31,10 +31,15 @@ _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _MAX_PACKET: Final = 1 << 20
 #: The most tags and attributes of a packet, together. The longest history of a document that fits into a
 #: packet has about 35,000 tags, or as many attributes.
-_MAX_NAMES: Final = 100_000
+MAX_NAMES: Final = 100_000
 #: The levels that are read: meta, RDF, description, property, container, item, description, property,
 #: container, item.
 _MAX_LEVEL: Final = 10
+
+
+def names_in(packet: bytes) -> int:
+    """An upper bound of the tags and attributes of a packet."""
+    return packet.count(b"<") + packet.count(b"=")
 
 
 def parse_packet(packet: bytes) -> Element | None:
@@ -43,7 +48,7 @@ def parse_packet(packet: bytes) -> Element | None:
     Known names have the form ``{namespace}name``. The tag of any other element is empty, and any other
     attribute is left out. An element has the text before its first child.
     """
-    if len(packet) > _MAX_PACKET or packet.count(b"<") + packet.count(b"=") > _MAX_NAMES:
+    if len(packet) > _MAX_PACKET or names_in(packet) > MAX_NAMES:
         return None
     reader = _Reader()
     parser = create_parser(forbid_dtd=True)
@@ -67,8 +72,8 @@ class _Reader(ContentHandler):
     def __init__(self) -> None:
         super().__init__()
         self.root: Element | None = None
-        #: The open elements, of the levels that are read.
-        self._open: list[Element] = []
+        #: The open elements, of the levels that are read, and the pieces of the text of each.
+        self._open: list[tuple[Element, list[str]]] = []
         self._level = 0
         #: The namespace of each prefix; empty if it is not a known one.
         self._namespaces: dict[str, str] = {}
@@ -86,21 +91,22 @@ class _Reader(ContentHandler):
         }
         element = Element(self._known(name) or "", values)
         if self._open:
-            self._open[-1].append(element)
+            self._open[-1][0].append(element)
         else:
             self.root = element
-        self._open.append(element)
+        self._open.append((element, []))
 
     def endElement(self, name: str) -> None:  # noqa: N802  # the base class's name
         if self._declared and self._declared[-1][0] == self._level:
             self._namespaces |= self._declared.pop()[1]
         if self._level <= _MAX_LEVEL:
-            self._open.pop()
+            element, pieces = self._open.pop()
+            element.text = "".join(pieces)
         self._level -= 1
 
     def characters(self, content: str) -> None:
-        if self._level <= _MAX_LEVEL and self._open and not len(self._open[-1]):
-            self._open[-1].text = (self._open[-1].text or "") + content
+        if self._level <= _MAX_LEVEL and self._open and not len(self._open[-1][0]):
+            self._open[-1][1].append(content)
 
     def _declare(self, attrs: AttributesImpl) -> None:
         before: dict[str, str] = {}

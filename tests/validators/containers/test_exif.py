@@ -107,6 +107,15 @@ def test_a_block_with_a_density_cut_anywhere_raises_nothing() -> None:
     assert kept == {None, exif_of_orientation(6), exif_of_density(6, CODED, (32, 24))}
 
 
+@pytest.mark.parametrize("resolution", [(0, 1), (144, 0)])
+def test_a_resolution_after_one_of_zero_does_not_count(resolution: tuple[int, int]) -> None:
+    block = c.exif_density((32, 24))
+    zero = struct.pack(">HHII", 0x011A, 5, 1, len(block)), struct.pack(">II", *resolution)
+    orientation = struct.pack(">HHIHxx", 0x0112, 3, 1, 1)
+    assert read_exif(block).density is not None
+    assert read_exif(block.replace(orientation, zero[0]) + zero[1]).density is None
+
+
 def test_of_many_pointers_to_a_directory_one_is_followed() -> None:
     pointers = struct.pack(">HHII", 0x8769, 4, 1, 8) * 5000
     before = time.thread_time()

@@ -105,6 +105,7 @@ HOSTILE: dict[str, bytes] = {
     "as many tags as a packet may have": b"<a>" * 50_000,
     "no xml": b"\xff" * 1000,
     "unknown encoding": b'<?xml version="1.0" encoding="nope"?><a/>',
+    "text in pieces": b"<a>" + b"x" * 400_000 + b"x<?a?>" * 95_000 + b"</a>",
     "cut": GENERATED[:-20],
     "empty": b"",
 }
@@ -114,6 +115,20 @@ def test_a_long_history_does_not_hide_the_source() -> None:
     history = "<rdf:li>uuid:00000000-0000-0000</rdf:li>" * 17_500
     data = packet(f'Iptc4xmpExt:DigitalSourceType="{SOURCE}digitalArt"', f"<rdf:Bag>{history}</rdf:Bag>")
     assert read_statements(data, "source") == Statements("digitalArt")
+
+
+def test_a_value_in_pieces_is_read_whole() -> None:
+    value = f"{SOURCE}digital<?page 1?>A<!-- -->rt"
+    data = packet(content=f"<Iptc4xmpExt:DigitalSourceType>{value}</Iptc4xmpExt:DigitalSourceType>")
+    assert read_statements(data, "source") == Statements("digitalArt")
+
+
+@pytest.mark.parametrize(("number", "source"), [(1, "trainedAlgorithmicMedia"), (2, None)])
+def test_a_packet_is_not_read_after_too_many_tags_in_others(number: int, source: str | None) -> None:
+    (still,) = c.riff_chunks_of(webp())
+    tags = [(b"XMP ", b"<a>%s</a>" % (b"<b/>" * 99_990 + b" " * place)) for place in range(number)]
+    data = c.extended(64, 48, 4, still, *tags, (b"XMP ", GENERATED))
+    assert accepted(data).digital_source_type == source
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
