@@ -21,8 +21,7 @@ an upload to a deleted product is running   its object is deleted here, or by th
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
@@ -34,10 +33,7 @@ from catalog.ids import new_id, now
 from errors import DomainError, InvalidFields
 from references import host_of, is_https_url
 from sizes import keys_with_sizes, width_of
-from storage.base import CONTENT_TYPES, ObjectLocked, StorageBackend, StorageUnavailable, UrlSpace
-
-#: How long the objects of a product may take to be deleted, all together, in seconds.
-_PATIENCE: Final = 8.0
+from storage.base import CONTENT_TYPES, StorageBackend, UrlSpace, delete_unreferenced
 
 #: How long a change of the images is retried while concurrent changes conflict with it, in seconds.
 _CHANGE_PATIENCE: Final = 5.0
@@ -176,7 +172,8 @@ class Products:
         kept = {image.key for image in after.images}
         dropped = [image.key for image in before.images if image.key and image.key not in kept]
         _log_removal(product_id, dropped)
-        self._delete(key for image_key in dropped for key in keys_with_sizes(self._storage, image_key))
+        keys = (key for image_key in dropped for key in keys_with_sizes(self._storage, image_key))
+        delete_unreferenced(self._storage, keys, self._on_left)
         return after
 
     def describe(
@@ -303,7 +300,7 @@ class Products:
             raise NotInPlan
         product = self._catalog.delete_product(workspace_id, product_id, expected_version=expected_version)
         _log_removal(product_id, [image.key for image in product.images if image.key])
-        return Deleted(product, self._delete(self._keys_of(product)))
+        return Deleted(product, delete_unreferenced(self._storage, self._keys_of(product), self._on_left))
 
     def _keys_of(self, product: Product) -> Iterator[str]:
         # A file with another extension belongs to a write in progress, which would fail without it. That
@@ -311,29 +308,6 @@ class Products:
         for info in self._storage.list(f"{product.workspace_id}/products/{product.id}/"):
             if info.key.rpartition(".")[2] in CONTENT_TYPES:
                 yield info.key
-
-    def _delete(self, keys: Iterable[str]) -> int:
-        """Deletes unreferenced objects. Returns how many.
-
-        The client waits for this, so it ends at the first failure of the store or when it takes too long. An
-        object that is locked does not keep the others.
-        """
-        deleted = 0
-        end = time.monotonic() + _PATIENCE
-        try:
-            for key in keys:
-                if time.monotonic() > end:
-                    raise StorageUnavailable("the store takes too long")
-                try:
-                    self._storage.delete(key)
-                    deleted += 1
-                except ObjectLocked as error:
-                    self._on_left()
-                    log.warning("%s", error)
-        except StorageUnavailable as error:
-            self._on_left()
-            log.warning("left objects for the sweep: %s", error)
-        return deleted
 
 
 def _merged(before: Mapping[str, str] | None, changes: AltChanges, locale: str) -> Mapping[str, str] | None:

@@ -23,7 +23,6 @@ dies, after the catalog                     the sweep removes the object and its
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -34,7 +33,7 @@ from catalog.base import MAX_IMAGES, Catalog, Image, Product
 from catalog.errors import ByteQuotaReached, CatalogError, ImageQuotaReached, OutcomeUnknown, ProductFull
 from catalog.ids import now
 from sizes import keys_with_sizes
-from storage.base import ObjectLocked, StorageBackend, StorageUnavailable
+from storage.base import StorageBackend, delete_unreferenced
 from validators import validate
 from validators.base import Limits, Upload
 
@@ -42,8 +41,6 @@ Stage = Callable[[str], AbstractContextManager[object]]
 
 #: The most workspaces that a process remembers because their quota was reached.
 _MOST_REMEMBERED: Final = 1000
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,19 +215,10 @@ class Uploads:
         return product, image
 
     def _discard(self, image: Image, *, with_sizes: bool = False) -> None:
-        """Deletes the object of an unreferenced image. If that fails, the sweep removes it later.
+        """Deletes the object of an unreferenced image.
 
         Without ``with_sizes``, no product ever had the image, so it has no sizes to delete.
         """
-        if image.key is None:
-            return
-        try:
-            for key in keys_with_sizes(self._storage, image.key) if with_sizes else (image.key,):
-                try:
-                    self._storage.delete(key)
-                except ObjectLocked as error:  # the others can be deleted
-                    self._on_left()
-                    log.warning("%s", error)
-        except StorageUnavailable as error:
-            self._on_left()
-            log.warning("left %s for the sweep: %s", image.key, error)
+        if image.key is not None:
+            keys = keys_with_sizes(self._storage, image.key) if with_sizes else (image.key,)
+            delete_unreferenced(self._storage, keys, self._on_left)

@@ -13,8 +13,10 @@ those of its vendor.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Final, Protocol, Self
@@ -23,9 +25,13 @@ from errors import DomainError, Unavailable
 
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9]+)?")
 _MAX_KEY: Final = 255
+#: How long the objects of a request may take to be deleted, all together, in seconds.
+_PATIENCE: Final = 8.0
 
 #: The media type of an object, by the extension of its key.
 CONTENT_TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+
+log = logging.getLogger(__name__)
 
 
 class StorageError(DomainError):
@@ -204,3 +210,35 @@ class PublicUrls:
     def key_of(self, url: str) -> str | None:
         key = url.removeprefix(self._base_url)
         return key if key != url and is_key(key) else None
+
+
+def delete_unreferenced(storage: StorageBackend, keys: Iterable[str], on_left: Callable[[], None]) -> int:
+    """Deletes objects that nothing references. What it leaves, the sweep removes later.
+
+    The client waits for this, so it ends at the first failure of the store or when it takes too long. An
+    object that is locked does not keep the others.
+
+    Args:
+        storage: the store.
+        keys: the keys of the objects; what they raise as they are iterated ends the deletion too.
+        on_left: called when an object may be left.
+
+    Returns:
+        How many were deleted.
+    """
+    deleted = 0
+    end = time.monotonic() + _PATIENCE
+    try:
+        for key in keys:
+            if time.monotonic() > end:
+                raise StorageUnavailable("the store takes too long")
+            try:
+                storage.delete(key)
+                deleted += 1
+            except ObjectLocked as error:
+                on_left()
+                log.warning("%s", error)
+    except StorageUnavailable as error:
+        on_left()
+        log.warning("left objects for the sweep: %s", error)
+    return deleted

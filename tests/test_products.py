@@ -384,6 +384,6 @@ def test_the_free_plan_deletes_nothing(products: Products, catalog: Catalog) -> 
 def test_a_deletion_that_takes_too_long_leaves_the_rest_for_the_sweep(
     products: Products, product: Product, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("products._PATIENCE", -1.0)
+    monkeypatch.setattr("storage.base._PATIENCE", -1.0)
     assert products.delete(product.workspace_id, product.id).objects == 0
     assert keys_of(storage) == image_keys(product)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -206,6 +207,28 @@ def test_the_sizes_of_an_image_that_is_locked_are_deleted(
     monkeypatch.setattr(storage, "delete", delete_unless_locked)
     uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
     assert keys_of(storage) == {key}
+
+
+def test_a_removal_from_a_slow_store_ends_and_leaves_sizes_for_the_sweep(
+    uploads: Uploads, product: Product, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = add(uploads, product).product.images[-1].key
+    assert key
+    sizes = {f"{key.rpartition('.')[0]}_{width}w.webp" for width in (160, 320, 640)}
+    for size in sizes:
+        put(storage, size, b"a size")
+    seconds, delete = iter(range(0, 100, 5)), storage.delete  # the store takes 5 s for a deletion
+    deleted = []
+
+    def delete_slowly(wanted: str) -> None:
+        deleted.append(wanted)
+        delete(wanted)
+
+    monkeypatch.setattr("storage.base.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(storage, "delete", delete_slowly)
+    uploads.remove(product.workspace_id, product.id, 1, expected_version=None)
+    assert (deleted[0], len(deleted)) == (key, 1)
+    assert keys_of(storage) == sizes
 
 
 def test_removing_an_external_image_touches_no_object(
