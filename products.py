@@ -21,6 +21,7 @@ an upload to a deleted product is running   its object is deleted here, or by th
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
@@ -34,9 +35,19 @@ from errors import DomainError, InvalidFields
 from references import host_of, is_https_url
 from sizes import keys_with_sizes, width_of
 from storage.base import CONTENT_TYPES, StorageBackend, UrlSpace, delete_unreferenced
+from turns import REQUESTER, Bounds, Turns, asking_as
 
-#: How long a change of the images is retried while concurrent changes conflict with it, in seconds.
-_CHANGE_PATIENCE: Final = 5.0
+#: How long a change of the images waits for another one of its process, and is then retried while changes of
+#: other processes conflict with it, in seconds.
+_CHANGE_PATIENCE: Final = 0.9
+
+#: Turns for such changes: those of one product follow each other within a process, so that they make only
+#: those of other processes repeat. Here the products take turns, not the workspaces.
+_MOST_CHANGES: Final = 1000
+_CHANGES: Final = Turns(
+    Bounds(requests=_MOST_CHANGES, own_requests=_MOST_CHANGES, own_turns=1, seconds=_CHANGE_PATIENCE),
+    of="changes of this product",
+)
 
 #: Changes of an image's alternative text: of each language, where None removes the text; the text in the
 #: product's ``source_locale``; or None, which removes all.
@@ -219,22 +230,25 @@ class Products:
 
         Raises:
             ProductNotFound, DuplicateModel, VersionMismatch, CatalogUnavailable
+            ServerBusy, ClientGone: see Turns.
             DomainError: what ``change`` raises.
         """
-        for _ in attempts(_CHANGE_PATIENCE):
-            before = self._catalog.get_product(workspace_id, product_id, for_change=True)
-            if expected_version not in (None, before.version):
-                raise VersionMismatch
-            changes = change(before)
-            try:
-                after = self._catalog.update_product(
-                    workspace_id, product_id, changes, expected_version=before.version
-                )
-            except VersionMismatch:
-                if expected_version is None:  # another change was done meanwhile
-                    continue
-                raise
-            return before, after
+        end = time.monotonic() + _CHANGE_PATIENCE
+        with asking_as(replace(REQUESTER.get(), workspace_id=product_id)), _CHANGES.turn(1, _MOST_CHANGES):
+            for _ in attempts(end - time.monotonic()):
+                before = self._catalog.get_product(workspace_id, product_id, for_change=True)
+                if expected_version not in (None, before.version):
+                    raise VersionMismatch
+                changes = change(before)
+                try:
+                    after = self._catalog.update_product(
+                        workspace_id, product_id, changes, expected_version=before.version, seen=before
+                    )
+                except VersionMismatch:
+                    if expected_version is None:  # another change was done meanwhile
+                        continue
+                    raise
+                return before, after
         raise AssertionError  # the attempts end with an exception
 
     def _images(self, product: Product, urls: Sequence[str]) -> list[Image]:

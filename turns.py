@@ -1,10 +1,10 @@
 """Turns: divides a scarce resource of a process fairly between workspaces, with bounded waiting.
 
-Three resources are divided this way: the places of uploads (``UPLOADS``), the memory of decodes
-(``validators/decoding/memory.py``), and the work of making sizes (``sizes.py``). A request asks for its turn
-before it holds anything. Requests of one workspace are served in the order of their arrival, and the
-workspaces take turns (round robin), so a workspace with many waiting requests delays another by at most one
-of its requests.
+These resources are divided this way: the places of uploads (``UPLOADS``), other writes (``write_turn``), the
+memory of decodes (``validators/decoding/memory.py``), and the work of making sizes (``sizes.py``) and lists
+(``api/answers.py``). A request asks for its turn before it holds anything. Requests of one workspace are
+served in the order of their arrival, and the workspaces take turns (round robin), so a workspace with many
+waiting requests delays another by at most one of its requests.
 """
 
 from __future__ import annotations
@@ -26,19 +26,36 @@ _LOOK: Final = 0.25
 
 
 class ServerBusy(Unavailable):
-    """The process has too many requests, or no turn came within the time that a request may wait."""
+    """The process has too many requests, or no turn came within the time that a request may wait.
+
+    Args:
+        reason: see DomainError.
+        of: what the answer says there are too many of.
+    """
 
     code = "server_busy"
     message = "Too many uploads at the moment. Try again later."
     retry_after = 2
 
+    def __init__(self, reason: str = "", *, of: str = "uploads") -> None:
+        super().__init__(reason)
+        self.message = f"Too many {of} at the moment. Try again later."
+
 
 class ShareUsed(DomainError):
-    """The workspace itself has as many requests in the process as one workspace may have."""
+    """The workspace itself has as many requests in the process as one workspace may have.
+
+    Args:
+        reason, of: see ServerBusy.
+    """
 
     code = "share_used"
     message = "Too many uploads of this workspace at once. Try again later."
     retry_after = 2
+
+    def __init__(self, reason: str = "", *, of: str = "uploads") -> None:
+        super().__init__(reason)
+        self.message = f"Too many {of} of this workspace at once. Try again later."
 
 
 class ClientGone(DomainError):
@@ -127,10 +144,15 @@ class Turns:
 
     A request that alone exceeds the limit gets its turn when no other turn is held. One that alone exceeds
     its workspace's share gets it when its workspace holds no other. In a forked child, nothing is held.
+
+    Args:
+        bounds: the bounds of the requests.
+        of: the requests, as the refusals name them.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, *, of: str = "uploads") -> None:
         self._bounds = bounds
+        self._of = of
         self._start_process()
         os.register_at_fork(after_in_child=self._start_process)
 
@@ -180,13 +202,13 @@ class Turns:
 
     def _wait(self, waiter: _Waiter, is_gone: Callable[[], bool]) -> None:
         deadline = time.monotonic() + self._bounds.seconds
-        while not waiter.opened.acquire(timeout=_LOOK):
+        while not waiter.opened.acquire(timeout=max(0.0, min(_LOOK, deadline - time.monotonic()))):
             if is_gone():
                 raise ClientGone
             if time.monotonic() >= deadline:
-                raise ServerBusy
+                raise ServerBusy(of=self._of)
         if waiter.refused:
-            raise ShareUsed
+            raise ShareUsed(of=self._of)
         if is_gone():
             raise ClientGone
 
@@ -194,13 +216,13 @@ class Turns:
         """Queues the request, or raises ShareUsed or ServerBusy. The caller holds the lock."""
         own = self._requests[waiter.owner]
         if own >= self._bounds.own_requests:
-            raise ShareUsed
+            raise ShareUsed(of=self._of)
         free = self._bounds.requests - self._requests.total()
         if free <= 0:
             if not self._make_room(own):
-                raise ServerBusy
+                raise ServerBusy(of=self._of)
         elif own and own + 1 > self._bounds.share * (own + free):
-            raise ServerBusy
+            raise ServerBusy(of=self._of)
         self._requests[waiter.owner] += 1
         self._queues.setdefault(waiter.owner, deque()).append(waiter)
 
@@ -209,7 +231,7 @@ class Turns:
         queue = self._queues.get(waiter.owner, ())
         if waiter in queue and sum(other.size for other in queue) > self._bounds.queue * waiter.limit:
             self._forget(waiter)
-            raise ShareUsed
+            raise ShareUsed(of=self._of)
 
     def _make_room(self, own: int) -> bool:
         """Refuses a waiting request of the workspace with the most requests, for one that has ``own``.
@@ -303,4 +325,23 @@ def upload_place(requester: Requester, size: int) -> Iterator[None]:
         ShareUsed, ServerBusy, ClientGone
     """
     with asking_as(requester), UPLOADS.turn(size, BODIES):
+        yield
+
+
+#: The writes that a process makes at a time, besides uploads. Many writes of one workspace at a time would
+#: make those of the others wait in the catalog, which takes them in no fair order.
+_WRITERS: Final = 32
+_WRITES: Final = Turns(
+    Bounds(requests=128, own_requests=64, own_turns=8, seconds=0.9, share=0.5), of="changes"
+)
+
+
+@contextmanager
+def write_turn(requester: Requester) -> Iterator[None]:
+    """Holds a turn for a write other than an upload, while the block runs.
+
+    Raises:
+        ShareUsed, ServerBusy, ClientGone
+    """
+    with asking_as(requester), _WRITES.turn(1, _WRITERS):
         yield

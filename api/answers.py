@@ -7,14 +7,14 @@ read slowly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final
 
 from flask import Response
 
 from api.requests import requester
-from turns import Bounds, ServerBusy, ShareUsed, Turns, asking_as
+from turns import Bounds, Turns, asking_as
 
 #: The answers that a process makes at a time. Most of the work is Python code, of which one thread runs at a
 #: time.
@@ -26,9 +26,11 @@ SENDING_MEMORY: Final = 64_000_000
 #: An answer of at most this many bytes needs no place.
 _SMALL: Final = 1 << 19
 
-_MAKING: Final = Turns(Bounds(requests=64, own_requests=48, own_turns=MAKERS, seconds=2))
+_MAKING: Final = Turns(Bounds(requests=64, own_requests=48, own_turns=MAKERS, seconds=2), of="lists")
 #: The answer exists already, so it gets its place at once or not at all.
-_SENDING: Final = Turns(Bounds(requests=320, own_requests=320, own_turns=320, seconds=0, share=0.5, queue=0))
+_SENDING: Final = Turns(
+    Bounds(requests=320, own_requests=320, own_turns=320, seconds=0, share=0.5, queue=0), of="lists"
+)
 
 
 def large_answer(workspace_id: str, make: Callable[[], Response]) -> Response:
@@ -38,7 +40,7 @@ def large_answer(workspace_id: str, make: Callable[[], Response]) -> Response:
         ShareUsed: the workspace has too many of them.
         ServerBusy, ClientGone
     """
-    with _of_lists(), asking_as(requester(workspace_id)), ExitStack() as place:
+    with asking_as(requester(workspace_id)), ExitStack() as place:
         with _MAKING.turn(1, MAKERS):
             answer = make()
             size = answer.content_length or 0
@@ -46,16 +48,3 @@ def large_answer(workspace_id: str, make: Callable[[], Response]) -> Response:
                 place.enter_context(_SENDING.turn(size, SENDING_MEMORY))
         answer.call_on_close(place.pop_all().close)
     return answer
-
-
-@contextmanager
-def _of_lists() -> Iterator[None]:
-    """Makes the refusals of the block speak of lists, not of uploads."""
-    try:
-        yield
-    except ShareUsed as refused:
-        refused.message = "Too many lists of this workspace at once. Try again later."
-        raise
-    except ServerBusy as refused:
-        refused.message = "Too many lists at the moment. Try again later."
-        raise

@@ -31,7 +31,7 @@ from errors import InvalidFields
 MAX_KEY: Final = 255
 KEPT_FOR: Final = timedelta(hours=24)
 #: Longer than a request takes after it has claimed its key, when its body has arrived. The longest one
-#: replaces the images of a product: 5 s of retries, three calls of a catalog of up to 8 s each, 8 s of
+#: replaces the images of a product: a second of retries, three calls of a catalog of up to 8 s each, 8 s of
 #: deletions in a store, and a last call of it, of up to 8 s. If a second request ran earlier,
 #: ``DELETE …/images/0`` would delete two images. The key of a worker that died stays claimed as long.
 LEASE: Final = timedelta(seconds=60)
@@ -39,6 +39,8 @@ LEASE: Final = timedelta(seconds=60)
 WAIT: Final = 2.0
 POLL: Final = 0.05
 
+#: The request has not run: it came too often, or its client hung up while it waited.
+_NOT_STORED: Final = {429, 499}
 _REPLAYED_HEADERS: Final = ("Content-Type", "Location", "ETag", "Cache-Control", "WWW-Authenticate")
 _REUSED: Final = (
     "Idempotency-Key has already been used with a different request body. "
@@ -93,7 +95,7 @@ class IdempotencyKeys:
         except Exception as error:  # noqa: BLE001  # an error becomes an answer, which may be stored
             answer = current_app.make_response(current_app.handle_user_exception(error))
         try:
-            if answer.status_code >= 500 or answer.status_code == 429:  # noqa: PLR2004  # HTTP statuses
+            if answer.status_code >= 500 or answer.status_code in _NOT_STORED:  # noqa: PLR2004  # HTTP status
                 self._catalog.release_idempotency_key(claim)
             else:
                 self._catalog.complete_idempotency_key(claim, _stored(answer))

@@ -17,6 +17,7 @@ from api.multipart import read_form, upload_size
 from api.products import product_answer
 from api.requests import note, requester
 from api.schemas import ImagePatch
+from api.writes import in_turn
 from auth.bearer import BearerAuth, Principal
 from auth.tokens import WRITE
 from catalog.base import Catalog
@@ -64,6 +65,7 @@ def images_blueprint(  # noqa: PLR0913, PLR0917  # what the calls need
 
     @blueprint.patch("/<index>")
     @auth.requires(WRITE)
+    @in_turn
     @idempotency.idempotent
     def describe_image(principal: Principal, product_id: str, index: str) -> ResponseReturnValue:
         sent = ImagePatch.model_validate_json(json_body())
@@ -75,6 +77,7 @@ def images_blueprint(  # noqa: PLR0913, PLR0917  # what the calls need
 
     @blueprint.delete("/<index>")
     @auth.requires(WRITE)
+    @in_turn
     @idempotency.idempotent
     def delete_image(principal: Principal, product_id: str, index: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)

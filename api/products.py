@@ -20,6 +20,7 @@ from api.schemas import (
     product_json,
     product_list_json,
 )
+from api.writes import in_turn
 from auth.bearer import BearerAuth, Principal
 from auth.tokens import READ, WRITE
 from catalog.base import ARCHIVED, Catalog, Product, ProductChanges
@@ -48,6 +49,7 @@ def products_blueprint(
 
     @blueprint.post("")
     @auth.requires(WRITE)
+    @in_turn
     @idempotency.idempotent
     def create_product(principal: Principal) -> ResponseReturnValue:
         sent = ProductCreate.model_validate_json(json_body())
@@ -76,6 +78,7 @@ def products_blueprint(
 
     @blueprint.patch("/<product_id>")
     @auth.requires(WRITE)
+    @in_turn
     @idempotency.idempotent
     def update_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         sent = ProductPatch.model_validate_json(json_body())
@@ -91,6 +94,7 @@ def products_blueprint(
 
     @blueprint.post("/<product_id>/archive")
     @auth.requires(WRITE)
+    @in_turn
     @idempotency.idempotent
     def archive_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)
@@ -99,6 +103,7 @@ def products_blueprint(
 
     @blueprint.delete("/<product_id>")
     @auth.requires(WRITE)
+    @in_turn
     @idempotency.idempotent
     def delete_product(principal: Principal, product_id: str) -> ResponseReturnValue:
         version = expected_version(catalog, principal.workspace_id, product_id)

@@ -313,8 +313,13 @@ class Catalog(Identities, DailyUsage, PurgeQueue, Protocol):
         changes: ProductChanges,
         *,
         expected_version: int | None = None,
+        seen: Product | None = None,
     ) -> Product:
         """Changes some fields of a product, in one atomic step. Empty ``changes`` keep the version.
+
+        Args:
+            seen: the product at ``expected_version`` as the caller has read it, which saves an implementation
+                a read. It may have changed since.
 
         Returns:
             The product after the change.

@@ -76,7 +76,7 @@ ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "sqlite_busy": set(),
     "uploads": {"sizes", "validators", "storage.base", *CATALOG},
-    "products": {"references", "sizes", "storage.base", *CATALOG},
+    "products": {"references", "sizes", "storage.base", "turns", *CATALOG},
     "sizes": {
         *{"key_locks", "resizing", "turns"},
         *{"validators.decoding.memory", "storage.base", *CATALOG},

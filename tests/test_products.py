@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,8 +27,13 @@ from tests.factories import current, externals, new_product, new_workspace
 from tests.faults import before_the_next, fail_with
 from tests.pictures import jpeg
 from tests.storage.contract import keys_of, read
+from turns import Bounds, ServerBusy, Turns
 from uploads import Uploads
 from validators.base import FilePart, Upload
+
+#: An external URL, with a number.
+EXTERNAL = "https://cdn.example.com/%d.jpg"
+BOUNDS = Bounds(requests=8, own_requests=8, own_turns=1, seconds=0.1)
 
 
 @pytest.fixture
@@ -229,6 +235,50 @@ def test_among_uploads_and_lists_at_once_every_url_has_its_object_and_no_object_
     assert after.image_urls[0] == kept
     assert keys_of(storage) == image_keys(after)
     assert all(read(storage, key) for key in image_keys(after))
+
+
+def test_lists_of_one_product_that_are_replaced_at_once_follow_each_other(
+    products: Products, catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get_product = catalog.get_product
+    versions: list[int] = []
+
+    def read_then_wait(workspace_id: str, product_id: str, *, for_change: bool = False) -> Product:
+        found = get_product(workspace_id, product_id, for_change=for_change)
+        versions.append(found.version)
+        threading.Event().wait(0.05)  # one that does not wait for its turn reads the same version meanwhile
+        return found
+
+    monkeypatch.setattr(catalog, "get_product", read_then_wait)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: replace_list(products, product, [EXTERNAL % number]), range(4)))
+    monkeypatch.undo()
+    assert versions == list(range(product.version, product.version + 4))
+
+
+def test_a_list_that_gets_no_turn_in_time_is_refused_and_that_of_another_product_is_replaced(
+    products: Products, catalog: Catalog, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_product = catalog.update_product
+    another = new_product(catalog, catalog.get_workspace(product.workspace_id))
+    begun, end = threading.Event(), threading.Event()
+
+    def wait_then_update(workspace_id: str, product_id: str, *arguments: Any, **options: Any) -> Product:
+        if product_id == product.id:
+            begun.set()
+            assert end.wait(30)
+        return update_product(workspace_id, product_id, *arguments, **options)
+
+    monkeypatch.setattr("products._CHANGES", Turns(BOUNDS, of="changes of this product"))
+    monkeypatch.setattr(catalog, "update_product", wait_then_update)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(replace_list, products, product, [EXTERNAL % 1])
+        assert begun.wait(30)
+        with pytest.raises(ServerBusy, match="changes of this product"):
+            replace_list(products, product, [EXTERNAL % 2])
+        assert replace_list(products, another, [EXTERNAL % 3]).image_urls == [EXTERNAL % 3]
+        end.set()
+        assert slow.result(30).image_urls == current(catalog, product).image_urls == [EXTERNAL % 1]
 
 
 # --- the removal of a product

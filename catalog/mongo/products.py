@@ -103,14 +103,17 @@ class MongoProducts:
         changes: ProductChanges,
         *,
         expected_version: int | None = None,
+        seen: Product | None = None,
     ) -> Product:
+        known = seen if changes else None
         with self._mongo.call(_REFUSALS) as database:
             for _ in self._mongo.attempts():
-                product = _current(database, workspace_id, product_id, expected_version)
+                product = known or _current(database, workspace_id, product_id, expected_version)
                 if not changes:
                     return product
                 if after := self._change(database, product, changes):
                     return after
+                known = None
         raise AssertionError  # the attempts end with an exception
 
     def delete_product(

@@ -88,6 +88,7 @@ class SQLiteProducts:
         changes: ProductChanges,
         *,
         expected_version: int | None = None,
+        seen: Product | None = None,  # the transaction reads the product anyway
     ) -> Product:
         with self._file.write(_REFUSALS) as connection:
             product = _current(connection, workspace_id, product_id, expected_version)

@@ -33,6 +33,7 @@ from tests.conftest import Tenant
 from tests.factories import client_with
 from tests.faults import fail_with
 from tests.pictures import jpeg
+from turns import ClientGone
 
 BODY = {"name": "48V Li-Ion Pack", "model": "BP-48V-100", "category": "battery"}
 KEY = "7b4f1e2c-9a3d-4e5b-8c1a-2d3e4f5a6b7c"
@@ -162,6 +163,16 @@ def test_an_answer_that_says_to_come_back_later_is_not_kept(
 ) -> None:
     monkeypatch.setattr(catalog, "create_product", fail_with(BudgetSpent(1)))
     assert create(client).status_code == 429
+    monkeypatch.undo()
+    again = create(client)
+    assert (again.status_code, "Idempotency-Replayed" in again.headers) == (201, False)
+
+
+def test_what_a_client_that_hung_up_would_have_got_is_not_kept(
+    client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "create_product", fail_with(ClientGone()))
+    assert create(client).status_code == 499
     monkeypatch.undo()
     again = create(client)
     assert (again.status_code, "Idempotency-Replayed" in again.headers) == (201, False)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from auth.tokens import digest, new_api_key
-from catalog.base import MAX_IMAGES, Catalog, Image, ProductChanges, ProductPage, ProductQuery, Sort
+from catalog.base import MAX_IMAGES, Catalog, Image, Product, ProductChanges, ProductPage, ProductQuery, Sort
 from catalog.errors import (
     CredentialNotFound,
     DuplicateModel,
@@ -458,6 +458,28 @@ class CatalogContract:
         )
         assert after.images == ()
         assert catalog.get_product(workspace.id, product.id) == after
+
+    def test_a_product_that_its_caller_has_seen_changes_if_it_is_still_the_same(
+        self, catalog: Catalog, workspace: Workspace
+    ) -> None:
+        seen = new_product(catalog, workspace, images=externals(2))
+
+        def change(changes: ProductChanges) -> Product:
+            return catalog.update_product(
+                workspace.id, seen.id, changes, expected_version=seen.version, seen=seen
+            )
+
+        after = change({"name": "New"})
+        assert after == replace(seen, name="New", version=seen.version + 1, updated_at=after.updated_at)
+        assert catalog.get_product(workspace.id, seen.id) == after
+        with pytest.raises(VersionMismatch):
+            change({"name": "Old"})
+        with pytest.raises(VersionMismatch):
+            change({})
+        assert catalog.get_product(workspace.id, seen.id) == after
+        catalog.delete_product(workspace.id, seen.id)
+        with pytest.raises(ProductNotFound):
+            change({"name": "Old"})
 
     def test_an_unknown_product_can_not_be_changed(self, catalog: Catalog, workspace: Workspace) -> None:
         with pytest.raises(ProductNotFound):
