@@ -28,6 +28,9 @@ QUALITY: Final = 80
 EFFORT: Final = 4
 #: The most pixels that a side of a WebP has: RFC 6386 section 9.1.
 MAX_SIDE: Final = 16_383
+#: The most columns of a picture that has sizes: those of the widest JPEG. A few rows of a wider picture take
+#: more memory than all of a usual one, and Pillow decodes no row of 256 MB.
+MAX_WIDTH: Final = 65_535
 
 # The files were accepted under the limits of that time, so the current limits do not apply.
 _ANY: Final = 2**62
@@ -80,8 +83,11 @@ def sizes_of(width: int, height: int, widths: Iterable[int]) -> list[tuple[int, 
     Args:
         width, height: the dimensions of the picture as a viewer sees it, in pixels.
         widths: the widths that a size may have. Widths that are not smaller than the picture's are left out,
-            and so are those at which the picture is too tall for a WebP.
+            and so are those at which the picture is too tall for a WebP. A picture of more than ``MAX_WIDTH``
+            columns has no sizes.
     """
+    if width > MAX_WIDTH:
+        return []
     sizes = [(narrow, max(1, round(height * narrow / width))) for narrow in sorted(set(widths))]
     return [size for size in sizes if 0 < size[0] < width and max(size) <= MAX_SIDE]
 

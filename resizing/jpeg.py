@@ -20,6 +20,13 @@ _MODES: Final = {1: ("L", "GRAY"), 3: ("RGB", "RGB"), 4: ("CMYK", "CMYK")}
 #: The bytes of memory for a column of the picture, which the decoder's rows of all components take.
 _COLUMN_BYTES: Final = 256
 
+_SOS, _APP0, _APP14 = 0xDA, 0xE0, 0xEE
+#: Where a segment has the version of JFIF (ITU-T T.871 section 10.1), and the colour conversion of Adobe
+#: (T.872 section 6.5.3), from the start of its marker.
+_VERSION, _TRANSFORM = 9, 15
+#: The colour conversion that decoders choose for an unknown one, by the number of components.
+_TRANSFORMS: Final = {3: 1, 4: 2}
+
 
 def _eighths(structure: JpegStructure, size: tuple[int, int]) -> int:
     """The smallest number of eighths of its size at which the picture is not smaller than ``size``."""
@@ -47,6 +54,28 @@ def _profile(structure: JpegStructure) -> bytes | None:
     return profile
 
 
+def _readable(structure: JpegStructure) -> bytes:
+    """The file with a version of JFIF and a colour conversion that decoders know.
+
+    Others are shown like these, but simplejpeg takes a warning about the header for an error.
+    """
+    file = structure.stripped
+    changed: dict[int, int] = {}
+    at = 2
+    while file[at + 1] != _SOS:
+        if file[at + 1] == _APP0 and file[at + _VERSION] != 1:
+            changed[at + _VERSION] = 1
+        elif file[at + 1] == _APP14 and file[at + _TRANSFORM] > 2:  # noqa: PLR2004  # 0 to 2 are known
+            changed[at + _TRANSFORM] = _TRANSFORMS.get(structure.components, 0)
+        at += 2 + int.from_bytes(file[at + 2 : at + 4])
+    if not changed:
+        return file
+    readable = bytearray(file)
+    for place, value in changed.items():
+        readable[place] = value
+    return bytes(readable)
+
+
 def outline(structure: JpegStructure, size: tuple[int, int]) -> Outline:
     """What ``decoded_jpeg`` returns for the same arguments."""
     eighths = _eighths(structure, size)
@@ -63,11 +92,12 @@ def decoded_jpeg(structure: JpegStructure, size: tuple[int, int]) -> Decoded:
     Raises:
         ValueError, OSError, SyntaxError: the decoder refuses the file.
     """
-    file = structure.stripped
     mode, name = _MODES[structure.components]
     eighths = _eighths(structure, size)
     wanted = (_part(structure.width, eighths), _part(structure.height, eighths))
-    samples = simplejpeg.decode_jpeg(file, name, min_height=wanted[1], min_width=wanted[0], strict=False)
+    samples = simplejpeg.decode_jpeg(
+        _readable(structure), name, min_height=wanted[1], min_width=wanted[0], strict=False
+    )
     height, width = samples.shape[:2]
     extent = (structure.width * eighths / _EIGHTHS, structure.height * eighths / _EIGHTHS)
     data = memoryview(samples).cast("B")

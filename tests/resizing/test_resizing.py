@@ -95,6 +95,11 @@ def test_a_size_that_is_too_tall_for_a_webp_does_not_exist() -> None:
         resize(jpeg(8, 40_000), 4)
 
 
+def test_a_picture_that_is_wider_than_any_jpeg_has_no_sizes() -> None:
+    assert sizes_of(65_535, 100, [160, 2048]) == [(160, 1), (2048, 3)]
+    assert sizes_of(65_536, 100, [160, 2048]) == []
+
+
 @pytest.mark.parametrize("make", [jpeg, png, webp], ids=["jpeg", "png", "webp"])
 @pytest.mark.parametrize(
     ("size", "width"),
@@ -138,3 +143,27 @@ def test_the_colours_of_a_photoshop_jpeg_are_read() -> None:
     expected = Image.open(io.BytesIO(data)).convert("RGB").getpixel((32, 32))
     assert opened(resize(data, 32)).getpixel((16, 16)) == pytest.approx(expected, abs=8)
     assert opened(resize(plain, 32)).getpixel((16, 16)) != pytest.approx(expected, abs=8)
+
+
+@pytest.mark.parametrize("version", [0, 2, 255])
+def test_a_jpeg_of_an_unknown_version_has_sizes(version: int) -> None:
+    plain = jpeg()
+    at = plain.index(b"JFIF\0") + 5
+    assert resize(plain[:at] + bytes((version,)) + plain[at + 1 :], 32) == resize(plain, 32)
+
+
+def of_conversion(mode: str, transform: int) -> bytes:
+    """A JPEG whose colour conversion stands in an Adobe segment alone."""
+    data = encoded(picture().convert(mode), "JPEG")
+    if b"Adobe" not in data[:40]:
+        jfif = 20
+        data = c.jpeg_with(c.segment(0xEE, b"Adobe\0\x64" + bytes(5)), data=data[:2] + data[jfif:])
+    at = data.index(b"Adobe") + 11
+    return data[:at] + bytes((transform,)) + data[at + 1 :]
+
+
+@pytest.mark.parametrize(("mode", "known"), [("RGB", 1), ("CMYK", 2)])
+@pytest.mark.parametrize("unknown", [3, 255])
+def test_a_jpeg_of_an_unknown_colour_conversion_has_sizes(mode: str, known: int, unknown: int) -> None:
+    assert resize(of_conversion(mode, unknown), 32) == resize(of_conversion(mode, known), 32)
+    assert resize(of_conversion(mode, unknown), 32) != resize(of_conversion(mode, 0), 32)
