@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
+from threading import BoundedSemaphore
 from typing import Concatenate, Final, ParamSpec
 
 from flask import Response, current_app, request
@@ -38,6 +39,8 @@ LEASE: Final = timedelta(seconds=60)
 #: How long a second request waits for the first, and the interval between two checks, in seconds.
 WAIT: Final = 2.0
 POLL: Final = 0.05
+#: The most requests of a process that wait so. Each holds a thread, of which a process has 320.
+MAX_WAITING: Final = 48
 
 #: The request has not run: it came too often, or its client hung up while it waited.
 _NOT_STORED: Final = {429, 499}
@@ -59,6 +62,7 @@ class IdempotencyKeys:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._waiting = BoundedSemaphore(MAX_WAITING)
 
     def idempotent(self, view: View[P]) -> View[P]:
         """Decorates a view that takes a principal. It has no effect on a request without the header."""
@@ -79,15 +83,21 @@ class IdempotencyKeys:
         return repeatable
 
     def _wait(self, claim: IdempotencyClaim) -> IdempotencyClaim | None:
-        """Returns None if it claimed the key; else the existing claim, after a short wait for its answer."""
-        deadline = time.monotonic() + WAIT
-        while True:
-            standing = self._catalog.claim_idempotency_key(claim, now())
-            if standing is None or standing.answer or standing.fingerprint != claim.fingerprint:
-                return standing
-            if time.monotonic() >= deadline:
-                return standing
-            time.sleep(POLL)
+        """Returns None if it claimed the key; else the existing claim, after a short wait for its answer.
+
+        If too many requests wait already, it does not wait.
+        """
+        standing = self._catalog.claim_idempotency_key(claim, now())
+        if not _is_running(standing, claim) or not self._waiting.acquire(blocking=False):
+            return standing
+        try:
+            deadline = time.monotonic() + WAIT
+            while _is_running(standing, claim) and time.monotonic() < deadline:
+                time.sleep(POLL)
+                standing = self._catalog.claim_idempotency_key(claim, now())
+        finally:
+            self._waiting.release()
+        return standing
 
     def _run(self, claim: IdempotencyClaim, view: Callable[[], ResponseReturnValue]) -> Response:
         try:
@@ -103,6 +113,11 @@ class IdempotencyKeys:
             # The answer still tells whether the write succeeded, but a repetition may not get it again.
             log.warning("the answer of an Idempotency-Key could not be kept: %s", error)
         return answer
+
+
+def _is_running(standing: IdempotencyClaim | None, claim: IdempotencyClaim) -> bool:
+    """Whether the key belongs to the same request, which has no answer yet."""
+    return standing is not None and standing.answer is None and standing.fingerprint == claim.fingerprint
 
 
 def _claim(workspace_id: str, key: str) -> IdempotencyClaim:

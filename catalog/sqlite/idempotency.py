@@ -26,6 +26,23 @@ def _claim_of(row: sqlite3.Row) -> IdempotencyClaim:
     )
 
 
+def _standing(
+    connection: sqlite3.Connection, claim: IdempotencyClaim, at: datetime
+) -> IdempotencyClaim | None:
+    """The claim that has the key, if it has not expired."""
+    row = connection.execute(
+        "SELECT * FROM idempotency_keys WHERE workspace_id = ? AND key = ? AND expires_at > ?",
+        (claim.workspace_id, claim.key, to_ms(at)),
+    ).fetchone()
+    return None if row is None else _claim_of(row)
+
+
+def _gives_way(standing: IdempotencyClaim, claim: IdempotencyClaim, at: datetime) -> bool:
+    """Whether the claim that has the key is replaced: its request died, and this one is the same."""
+    is_dead = standing.answer is None and standing.lease_until <= at
+    return is_dead and standing.fingerprint == claim.fingerprint
+
+
 def _require_room(connection: sqlite3.Connection, workspace_id: str, at: datetime) -> None:
     """Raises IdempotencyKeysUsedUp if the workspace has ``MAX_LIVE_KEYS`` live keys."""
     live = "SELECT 1 FROM idempotency_keys WHERE workspace_id = ? AND expires_at > ? LIMIT ?"
@@ -43,19 +60,19 @@ class SQLiteIdempotencyKeys:
     _file: SQLiteConnections
 
     def claim_idempotency_key(self, claim: IdempotencyClaim, at: datetime) -> IdempotencyClaim | None:
+        # Most repetitions end here: requests that wait for an answer ask many times a second, and would keep
+        # other writers waiting.
+        with self._file.read() as connection:
+            standing = _standing(connection, claim, at)
+        if standing is not None and not _gives_way(standing, claim, at):
+            return standing
         with self._file.write() as connection:
             remove_expired_keys(connection, at, FEW)
-            row = connection.execute(
-                "SELECT * FROM idempotency_keys WHERE workspace_id = ? AND key = ? AND expires_at > ?",
-                (claim.workspace_id, claim.key, to_ms(at)),
-            ).fetchone()
-            if row is not None:
-                standing = _claim_of(row)
-                dead = standing.answer is None and standing.lease_until <= at
-                if not dead or standing.fingerprint != claim.fingerprint:
-                    return standing
-            else:
+            standing = _standing(connection, claim, at)
+            if standing is None:
                 _require_room(connection, claim.workspace_id, at)
+            elif not _gives_way(standing, claim, at):
+                return standing
             connection.execute(
                 "INSERT OR REPLACE INTO idempotency_keys"
                 " (workspace_id, key, fingerprint, token, lease_until, expires_at) VALUES (?, ?, ?, ?, ?, ?)",

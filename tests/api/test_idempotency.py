@@ -264,6 +264,37 @@ def test_a_second_request_does_not_wait_for_long(
     )
 
 
+def test_a_second_request_does_not_wait_if_as_many_wait_as_may(
+    settings: Settings,
+    storage: StorageBackend,
+    catalog: Catalog,
+    tenant: Tenant,
+    slow: tuple[threading.Event, threading.Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("api.idempotency.MAX_WAITING", 0)
+    monkeypatch.setattr("api.idempotency.WAIT", 0.2)
+    app = create_app(settings, storage=storage, catalog=catalog)
+    begun, may_go_on = slow
+    claims, claim = [], catalog.claim_idempotency_key
+
+    def count(*args: Any) -> Any:
+        claims.append(args)
+        return claim(*args)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(create, client_with(app, tenant.key))
+        assert begun.wait(10)
+        monkeypatch.setattr(catalog, "claim_idempotency_key", count)
+        second = create(client_with(app, tenant.key))
+        may_go_on.set()
+        assert first.result(10).status_code == 201
+    assert (second.status_code, second.json) == conflict(
+        "The first request with this Idempotency-Key is still running"
+    )
+    assert len(claims) == 1, "a request that waits asks again"
+
+
 @on_both_catalogs
 def test_of_many_at_once_one_runs(app: Flask, tenant: Tenant, client: FlaskClient) -> None:
     with ThreadPoolExecutor(8) as pool:

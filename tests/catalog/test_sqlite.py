@@ -124,6 +124,22 @@ def test_a_database_that_another_program_has_locked_is_unavailable_until_it_is_n
     catalog.append_image(workspace.id, product.id, hosted_image())
 
 
+def test_a_repeated_idempotency_key_is_answered_while_another_process_writes(
+    catalog: SQLiteCatalog, path: Path
+) -> None:
+    running, completed = a_claim(), a_claim()
+    for claim in (running, completed):
+        catalog.claim_idempotency_key(claim, now())
+    answer = StoredAnswer(201, {}, b"{}")
+    catalog.complete_idempotency_key(completed, answer)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert catalog.claim_idempotency_key(running, now()) == running
+        assert catalog.claim_idempotency_key(completed, now()) == replace(completed, answer=answer)
+        with pytest.raises(CatalogUnavailable):
+            catalog.claim_idempotency_key(a_claim(), now())
+
+
 def test_a_file_that_is_gone_is_unavailable_and_no_other_is_made(catalog: SQLiteCatalog, path: Path) -> None:
     workspace = new_workspace(catalog)
     saved = path.rename(path.with_name("saved"))
