@@ -40,11 +40,19 @@ def large_answer(workspace_id: str, make: Callable[[], Response]) -> Response:
         ShareUsed: the workspace has too many of them.
         ServerBusy, ClientGone
     """
-    with asking_as(requester(workspace_id)), ExitStack() as place:
-        with _MAKING.turn(1, MAKERS):
-            answer = make()
-            size = answer.content_length or 0
-            if size > _SMALL:
-                place.enter_context(_SENDING.turn(size, SENDING_MEMORY))
+    with asking_as(requester(workspace_id)), _MAKING.turn(1, MAKERS):
+        return while_sent(make())
+
+
+def while_sent(answer: Response) -> Response:
+    """Holds a place for an answer until it is sent, if it is large. ``REQUESTER`` says whose it is.
+
+    Raises:
+        ShareUsed, ServerBusy
+    """
+    with ExitStack() as place:
+        size = answer.content_length or 0
+        if size > _SMALL:
+            place.enter_context(_SENDING.turn(size, SENDING_MEMORY))
         answer.call_on_close(place.pop_all().close)
     return answer

@@ -35,7 +35,7 @@ def add_connections(blueprint: Blueprint, pages: Pages, guards: Guards, catalog:
     """``/console/connections``."""
 
     @blueprint.get("/connections")
-    @guards.signed_in
+    @guards.listing
     def connections(session: Session) -> ResponseReturnValue:
         grants = live_grants(catalog, session.user)
         return pages.render("connections.html", session=session, connections=_connections(catalog, grants))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from babel.core import Locale
 from babel.dates import format_date, format_time, format_timedelta
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -36,6 +38,16 @@ _TRANSLATIONS: Final = {
 }
 
 
+#: Babel would parse the name of a language for each value that it formats.
+_LOCALES: Final = {language: Locale.parse(language) for language in LANGUAGES}
+
+
+@lru_cache(maxsize=1000)
+def _formatted_day(day: date, locale: Locale) -> str:
+    """The text of a day. A long list names few days many times."""
+    return format_date(day, "medium", locale=locale)
+
+
 class Translator:
     """Translates the console's texts into one language.
 
@@ -45,6 +57,7 @@ class Translator:
 
     def __init__(self, language: str) -> None:
         self.language = language
+        self._locale = _LOCALES[language]
         self._translations = _TRANSLATIONS.get(language, {})
 
     def translate(self, english: str, **values: object) -> str:
@@ -59,27 +72,27 @@ class Translator:
 
     def day(self, moment: date) -> str:
         """Formats a day, or that of a time in UTC."""
-        day = moment.astimezone(UTC) if isinstance(moment, datetime) else moment
-        return format_date(day, "medium", locale=self.language)
+        day = moment.astimezone(UTC).date() if isinstance(moment, datetime) else moment
+        return _formatted_day(day, self._locale)
 
     def time(self, moment: datetime) -> str:
         """Formats a date and time in UTC, with the suffix "UTC"."""
-        return f"{self.day(moment)}, {format_time(moment, 'short', tzinfo=UTC, locale=self.language)} UTC"
+        return f"{self.day(moment)}, {format_time(moment, 'short', tzinfo=UTC, locale=self._locale)} UTC"
 
     def number(self, value: int) -> str:
         """Formats a number, with separators between groups of digits."""
-        return format_decimal(value, locale=self.language)
+        return format_decimal(value, locale=self._locale)
 
     def size(self, count: int) -> str:
         """Formats a number of bytes in a binary unit, such as "1.4 MiB" (IEC 80000-13)."""
         unit = max(0, min((count.bit_length() - 1) // 10, len(_UNITS) - 1))
         digits = "#,##0.0" if unit else "#,##0"
-        return f"{format_decimal(count / 1024**unit, digits, locale=self.language)} {_UNITS[unit]}"
+        return f"{format_decimal(count / 1024**unit, digits, locale=self._locale)} {_UNITS[unit]}"
 
     def ago(self, moment: datetime, since: datetime) -> str:
         """Says how long before ``since`` a time was, such as "3 hours ago"."""
         passed = max(since - moment, timedelta(seconds=1))
-        return format_timedelta(-passed, add_direction=True, locale=self.language)
+        return format_timedelta(-passed, add_direction=True, locale=self._locale)
 
 
 def chosen_language() -> str | None:

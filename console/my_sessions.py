@@ -25,7 +25,7 @@ def add_sessions(blueprint: Blueprint, pages: Pages, guards: Guards, sessions: S
         return answer
 
     @blueprint.get("/sessions")
-    @guards.signed_in
+    @guards.listing
     def list_sessions(session: Session) -> ResponseReturnValue:
         live = sessions.live(session.user)[::-1]
         return pages.render(

@@ -24,7 +24,7 @@ def add_products(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Ca
     """``/console`` and ``/console/products/<id>``."""
 
     @blueprint.get("")
-    @guards.signed_in
+    @guards.listing
     def products(session: Session) -> ResponseReturnValue:
         state = ListState.of(request.args)
         page = catalog.list_products(session.user.workspace_id, state.query)
@@ -57,7 +57,7 @@ def add_products(blueprint: Blueprint, pages: Pages, guards: Guards, catalog: Ca
         return response
 
     @blueprint.get("/products/<product_id>")
-    @guards.signed_in
+    @guards.listing
     def product(session: Session, product_id: str) -> ResponseReturnValue:
         found = catalog.get_product(session.user.workspace_id, product_id)
         state = ListState.of(dict(parse_qsl(request.args.get("list", ""))))

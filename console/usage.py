@@ -44,7 +44,7 @@ def add_usage(  # noqa: PLR0913, PLR0917  # what the page shows
     """``/console/usage``."""
 
     @blueprint.get("/usage")
-    @guards.signed_in
+    @guards.listing
     def usage(session: Session) -> ResponseReturnValue:
         workspace = catalog.get_workspace(session.user.workspace_id)
         state = budgets.usage(workspace.id)

