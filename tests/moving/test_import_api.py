@@ -333,6 +333,15 @@ def test_a_store_here_that_fails_ends_the_run_and_the_next_one_goes_on(
     assert_imported(shop, source, target)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Lets SIGINT reach the processes that a test starts, which ignore it if pytest is a background job."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda how: how.name)
 def test_a_process_that_ends_in_the_middle_is_continued(
     shop: Shop, source: Source, target: Target, import_api: Import, how: signal.Signals
