@@ -9,6 +9,7 @@ refresh at once. A use within that time is answered with another pair of tokens 
 from __future__ import annotations
 
 import re
+import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -39,6 +40,11 @@ REUSE_WINDOW: Final = timedelta(seconds=10)
 # RFC 7636 section 4.2: a SHA-256 digest in base64url without padding.
 _S256: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
+#: Every refresh token starts with this prefix, so that leak scanners and people can recognise one.
+_REFRESH_PREFIX: Final = "vr_"
+#: Those of earlier versions do not name their family.
+_REFRESH_TOKEN: Final = re.compile(rf"{_REFRESH_PREFIX}([0-9a-f]{{24}})[A-Za-z0-9_-]{{43}}")
+
 #: "none" is the method of public clients, which have no secret.
 CLIENT_AUTH_METHODS: Final = ["none", "client_secret_basic", "client_secret_post"]
 
@@ -51,6 +57,21 @@ def revoke_family(catalog: Identities, credential: Credential) -> None:
     """Revokes the grant to which a credential belongs, and with it every token of that grant."""
     if credential.grant_id is not None:
         catalog.revoke_grant(credential.grant_id, now())
+
+
+def new_refresh_token(grant_id: str) -> str:
+    """A new refresh token, which names its family: RFC 9700 section 4.14.2.
+
+    Whoever makes one up can do no more than end a family, and for that they need the id of the grant, which
+    nothing but its tokens reveals.
+    """
+    return f"{_REFRESH_PREFIX}{grant_id}{secrets.token_urlsafe(32)}"
+
+
+def family_of(refresh_token: str) -> str:
+    """The id of the grant that a refresh token names; empty if it names none."""
+    found = _REFRESH_TOKEN.fullmatch(refresh_token)
+    return found[1] if found else ""
 
 
 def _active_user(catalog: Identities, grant: Grant) -> User:
@@ -170,12 +191,15 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
     def authenticate_refresh_token(self, refresh_token: str) -> Token | None:  # type: ignore[override]  # None: no valid token
         catalog = _catalog(self)
         credential = catalog.find_credential(digest(refresh_token))
-        if credential is None or credential.kind is not CredentialKind.REFRESH_TOKEN:
+        if credential is not None and credential.kind is not CredentialKind.REFRESH_TOKEN:
             return None
-        grant = catalog.find_grant(credential.grant_id or "")
+        grant = catalog.find_grant(credential.grant_id or "" if credential else family_of(refresh_token))
         if grant is None or grant.client_id != cast("Client", self.request.client).record.id:
             return None
         at = now()
+        if credential is None:  # it was used so often since that its record made room for others
+            catalog.revoke_grant(grant.id, at)
+            return None
         if credential.revoked_at is not None and at - credential.revoked_at > REUSE_WINDOW:
             revoke_family(catalog, credential)
             return None

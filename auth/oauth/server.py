@@ -17,7 +17,7 @@ from authlib.oauth2.rfc6749 import (
 )
 from authlib.oauth2.rfc9207 import IssuerParameter
 
-from auth.oauth.grants import PKCE, AuthorizationCodeGrant, RefreshTokenGrant
+from auth.oauth.grants import PKCE, AuthorizationCodeGrant, RefreshTokenGrant, new_refresh_token
 from auth.oauth.records import Client, Code, Token
 from auth.oauth.registration import RegistrationEndpoint
 from auth.oauth.resources import ResourceIndicators, check_resources
@@ -31,9 +31,8 @@ ACCESS_LIFETIME: Final = timedelta(hours=1)
 #: A refresh token expires if it is not used within this time.
 REFRESH_LIFETIME: Final = timedelta(days=30)
 
-#: Prefixes by which leak scanners and people recognise a token.
+#: The prefix by which leak scanners and people recognise an access token.
 _ACCESS_PREFIX: Final = "va_"
-_REFRESH_PREFIX: Final = "vr_"
 
 
 class Answer(NamedTuple):
@@ -259,12 +258,14 @@ class OAuthServer(AuthorizationServer):
         }
         # A refresh always rotates the refresh token, even if the client requests a narrower access token.
         if grant_type == "refresh_token" or OFFLINE in (scope or "").split():
-            token["refresh_token"] = _REFRESH_PREFIX + secrets.token_urlsafe(32)
+            token["refresh_token"] = ""  # save_token knows the grant that it names
         return token
 
     def save_token(self, token: dict[str, str | int], request: OAuth2Request) -> None:
         redeemed = cast("Code | Token", request.refresh_token or request.authorization_code)
         credential = redeemed.credential
+        if "refresh_token" in token:
+            token["refresh_token"] = new_refresh_token(credential.grant_id or "")
         scopes = {
             CredentialKind.ACCESS_TOKEN: frozenset(str(token["scope"]).split()),
             # RFC 6749 section 6: the new refresh token has the scopes of the old one.

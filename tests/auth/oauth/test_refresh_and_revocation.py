@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,9 +11,12 @@ from limits import RateLimitItemPerHour
 
 from auth import budgets
 from auth.oauth import grants, server
+from auth.tokens import digest
 from catalog.base import Catalog
+from catalog.bounds import BOUNDS, Bound
 from catalog.errors import CatalogUnavailable
-from catalog.ids import now
+from catalog.identity import CredentialKind
+from catalog.ids import new_id, now
 from tests.api.fixtures import on_both_catalogs
 from tests.auth.oauth.conftest import App, NewApp
 from tests.conftest import INVALID_TOKEN, Tenant
@@ -78,6 +82,53 @@ def test_reusing_a_refresh_token_later_revokes_its_family(
     assert public.read(second["access_token"]).status_code == 401
     assert public.read(third["access_token"]).status_code == 401
     assert public.read(other["access_token"]).status_code == 200
+
+
+def test_a_token_whose_record_made_room_for_others_revokes_its_family_too(
+    public: App, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(catalog.prepare())  # on MongoDB the bound holds when its index is built
+    monkeypatch.setitem(BOUNDS, CredentialKind.REFRESH_TOKEN, Bound("grant_id", 3))
+    other = public.tokens()
+    stolen = public.tokens()["refresh_token"]
+    thief = public.refresh(stolen).json or {}
+    for _ in range(3):
+        thief = public.refresh(thief["refresh_token"]).json or {}
+    assert catalog.find_credential(digest(stolen)) is None
+    response = public.refresh(stolen)
+    assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_grant")
+    assert public.read(thief["access_token"]).status_code == 401
+    assert (public.refresh(thief["refresh_token"]).json or {})["error"] == "invalid_grant"
+    assert public.refresh(other["refresh_token"]).status_code == 200
+
+
+def test_only_the_client_of_a_family_can_end_it_by_an_unknown_token(public: App, new_app: NewApp) -> None:
+    tokens = public.tokens()
+    unknown = tokens["refresh_token"][:-1] + ("A" if tokens["refresh_token"][-1] != "A" else "B")
+    for token in (
+        unknown,
+        unknown[:-1],
+        f"{unknown}A",
+        f"x{unknown}",
+        unknown.upper(),
+        f"vr_{'0' * 24}{'A' * 43}",
+    ):
+        assert (new_app().refresh(token).json or {})["error"] == "invalid_grant"
+    assert public.read(tokens["access_token"]).status_code == 200
+    assert public.refresh(unknown).status_code == 400
+    assert public.read(tokens["access_token"]).status_code == 401
+
+
+def test_a_refresh_token_of_an_earlier_version_gets_one_that_names_its_family(
+    public: App, catalog: Catalog
+) -> None:
+    first = catalog.find_credential(digest(public.tokens()["refresh_token"]))
+    assert first is not None
+    old = f"vr_{'o' * 43}"
+    catalog.create_credential(replace(first, id=new_id(), digest=digest(old)))
+    new = (public.refresh(old).json or {})["refresh_token"]
+    assert new.startswith(f"vr_{first.grant_id}")
+    assert public.refresh(new).status_code == 200
 
 
 def test_simultaneous_refreshes_all_succeed_within_one_family(
