@@ -13,13 +13,14 @@ from typing import Final
 from catalog.mongo.connection import MongoConnection
 from catalog.mongo.daily_usage import DAILY_USAGE_INDEXES, MongoDailyUsage
 from catalog.mongo.expiry import MongoExpiry
-from catalog.mongo.idempotency import IDEMPOTENCY_INDEXES, MongoIdempotencyKeys
+from catalog.mongo.idempotency import IDEMPOTENCY_INDEXES, LiveKeys, MongoIdempotencyKeys
 from catalog.mongo.identity import IDENTITY_INDEXES, MongoIdentities
 from catalog.mongo.products import PRODUCT_INDEXES, MongoProducts
 from catalog.mongo.purges import PURGE_INDEXES, MongoPurges
 from catalog.mongo.quotas import MongoQuotas
 from catalog.mongo.removal import MongoRemoval
 from catalog.mongo.search import remove_obsolete, update_products
+from process_local import ProcessLocal
 
 #: The longest that a call takes, in seconds. A request makes up to three calls and is answered within 10 s.
 TIMEOUT: Final = 3.0
@@ -64,6 +65,7 @@ class MongoCatalog(
             finish=update_products,
             strict_revocation=strict_revocation,
         )
+        self._live_keys = ProcessLocal(LiveKeys)
 
     def prepare(self) -> Iterator[str]:
         yield from self._mongo.prepare(remove_obsolete)

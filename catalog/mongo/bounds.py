@@ -47,7 +47,7 @@ _MOST_REMOVED: Final = 100
 
 
 @contextmanager
-def _after_insert() -> Iterator[None]:
+def after_insert() -> Iterator[None]:
     """Raises OutcomeUnknown if a command fails, because the inserted document may stay."""
     try:
         yield
@@ -76,7 +76,7 @@ def insert_within(
         if not fits():
             raise refusal
         mongo.insert(collection, document)
-        with _after_insert():
+        with after_insert():
             if fits():
                 return
             collection.delete_one({"_id": document["_id"]})
@@ -120,7 +120,7 @@ def insert_credential(
     else:
         mongo.insert(credentials, document)
     if bound.owner != "grant_id" or mongo.indexes.has("credentials", GRANT_INDEX):
-        with _after_insert():
+        with after_insert():
             _remove_surplus(credentials, of_owner, bound, at)
 
 
@@ -164,7 +164,7 @@ def insert_grant(mongo: MongoConnection, database: Database[Document], grant: Gr
         fits=lambda: not has_too_many_apps(live(), grant.client_id),
         refusal=AppLimitReached,
     )
-    with _after_insert():
+    with after_insert():
         # In this order, whoever removes unused clients sees the grant, or does not remove this client.
         used = [*set_once("usedAt", grant.created_at), {"$set": {"lastGrant": grant.id}}]
         if not clients.update_one({"_id": grant.client_id}, used).matched_count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -153,6 +154,21 @@ class ExpiryContract:
         assert catalog.claim_idempotency_key(a_claim(workspace_id=workspace_id), AT) is None
         end = claims[0].expires_at
         assert catalog.claim_idempotency_key(a_claim(end, workspace_id=workspace_id), end) is None
+
+    def test_claims_at_once_do_not_exceed_the_live_keys_of_a_workspace(
+        self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(f"{type(catalog).__module__}.idempotency.MAX_LIVE_KEYS", 3)
+        workspace_id = new_id()
+
+        def is_made(_: int) -> bool:
+            try:
+                return catalog.claim_idempotency_key(a_claim(workspace_id=workspace_id), AT) is None
+            except IdempotencyKeysUsedUp:
+                return False
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(is_made, range(8))) == 3
 
     def test_a_key_that_has_expired_is_claimed_again_though_it_was_not_removed(
         self, catalog: Catalog

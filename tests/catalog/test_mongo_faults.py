@@ -219,7 +219,7 @@ def test_a_claim_whose_answer_is_lost_is_not_taken_for_another_claim(
     proxy: Proxy, patient: MongoCatalog, catalog: MongoCatalog
 ) -> None:
     claim = a_claim()
-    proxy.fault = Fault(b"update", times=1)
+    proxy.fault = Fault(b"insert", times=1)
     assert patient.claim_idempotency_key(claim, AT) is None
     assert proxy.fault.times == 0
     assert catalog.claim_idempotency_key(later(claim, AT), AT) == claim
@@ -243,7 +243,7 @@ def test_a_claim_that_is_not_answered_may_have_been_made(
 ) -> None:
     far.check()
     claim = a_claim()
-    proxy.fault = Fault(b"update", hangs=True)
+    proxy.fault = Fault(b"insert", hangs=True)
     with soon(), raises_exactly(OutcomeUnknown):
         far.claim_idempotency_key(claim, AT)
     assert catalog.claim_idempotency_key(later(claim, AT), AT) == claim
