@@ -2,8 +2,8 @@
 
 A parser that resolves namespaces writes the URI of the namespace into every name, so a URI of a megabyte that
 ten thousand attributes share takes ten gigabytes. This module lets expat return the names as they are
-written, and replaces the prefixes of known namespaces only. Names, text and elements that nothing reads are
-dropped while the packet is parsed.
+written, and replaces the prefixes of the names that ``xmp.py`` reads. Other names, and text and elements that
+nothing reads, are dropped while the packet is parsed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,27 @@ NAMESPACES: Final = {
     "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
     "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
 }
-_KNOWN: Final = frozenset({RDF, *NAMESPACES.values()})
+#: The names that are read of each namespace, which one string stands for in all elements.
+_NAMES: Final = {
+    (uri, name): f"{{{uri}}}{name}"
+    for uri, names in (
+        (RDF, ("RDF", "Description", "li", "resource")),
+        (NAMESPACES["Iptc4xmpExt"], ("DigitalSourceType",)),
+        (NAMESPACES["dc"], ("creator", "rights")),
+        (NAMESPACES["photoshop"], ("Credit",)),
+        (NAMESPACES["plus"], ("Licensor", "LicensorName", "LicensorURL", "LicensorEmail")),
+        (NAMESPACES["xmpRights"], ("UsageTerms",)),
+    )
+    for name in names
+}
+_KNOWN: Final = frozenset(uri for uri, _ in _NAMES)
 
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _MAX_PACKET: Final = 1 << 20
-#: The most tags and attributes of a packet, together. The longest history of a document that fits into a
-#: packet has about 35,000 tags, or as many attributes.
+#: The most tags and attributes of a packet, together, and the most attributes. The longest history of a
+#: document that fits into a packet has about 35,000 tags, or as many attributes.
 MAX_NAMES: Final = 100_000
+_MAX_ATTRIBUTES: Final = 40_000
 #: The levels that are read: meta, RDF, description, property, container, item, description, property,
 #: container, item.
 _MAX_LEVEL: Final = 10
@@ -45,10 +59,10 @@ def names_in(packet: bytes) -> int:
 def parse_packet(packet: bytes) -> Element | None:
     """Returns the root of a packet; None if it is no XML, has a document type, or exceeds a maximum.
 
-    Known names have the form ``{namespace}name``. The tag of any other element is empty, and any other
-    attribute is left out. An element has the text before its first child.
+    The names of ``_NAMES`` have the form ``{namespace}name``. The tag of any other element is empty, and any
+    other attribute is left out. An element has the text before its first child.
     """
-    if len(packet) > _MAX_PACKET or names_in(packet) > MAX_NAMES:
+    if len(packet) > _MAX_PACKET or names_in(packet) > MAX_NAMES or packet.count(b"=") > _MAX_ATTRIBUTES:
         return None
     reader = _Reader()
     parser = create_parser(forbid_dtd=True)
@@ -119,7 +133,6 @@ class _Reader(ContentHandler):
             self._declared.append((self._level, before))
 
     def _known(self, name: str) -> str | None:
-        """The name with its namespace; None if that is not known."""
+        """The name with its namespace; None if it is none of those that are read."""
         prefix, _, local = name.rpartition(":")
-        namespace = self._namespaces.get(prefix)
-        return f"{{{namespace}}}{local}" if namespace else None
+        return _NAMES.get((self._namespaces.get(prefix, ""), local))

@@ -18,7 +18,7 @@ from PIL import _webp
 
 from validators.base import corrupt
 from validators.containers.webp import CodedPicture, WebpStructure
-from validators.containers.webp_chunks import ALPHA, LOSSLESS, Chunk, encoded
+from validators.containers.webp_chunks import ALPHA, LOSSLESS, Chunk
 from validators.decoding.clock import Clock
 
 #: An encoder writes up to this many bytes at the end to empty its registers (RFC 6386 section 7.3).
@@ -54,8 +54,11 @@ _LIBWEBP: Final = _library()
 class _Decoder:
     """An incremental decoder of one picture. The caller must close it."""
 
-    def __init__(self, kind: bytes, payload: bytes) -> None:
-        self._file = encoded(b"RIFF", b"WEBP" + encoded(kind, payload))
+    def __init__(self, kind: bytes, payload: memoryview) -> None:
+        size, padding = len(payload), len(payload) % 2
+        sizes = [number.to_bytes(4, "little") for number in (12 + size + padding, size)]
+        # One copy of the payload: more would exceed the estimate for a small picture in a large file.
+        self._file = b"".join((b"RIFF", sizes[0], b"WEBP", kind, sizes[1], payload, b"\0" * padding))
         self._header = 20
         # The output has the bitstream's own colour format, to save conversion: the pixels are not used.
         if kind == LOSSLESS:
@@ -78,6 +81,7 @@ class _Decoder:
 
     def close(self) -> None:
         _LIBWEBP.WebPIDelete(self._decoder)
+        self._file = b""
 
 
 class _Reader:
@@ -92,7 +96,7 @@ class _Reader:
         #: The superfluous bytes of the last picture that had some: encoders append the same to each.
         self._tail = _FLUSHED
 
-    def needed(self, kind: bytes, payload: bytes, pixels: int) -> int:
+    def needed(self, kind: bytes, payload: memoryview, pixels: int) -> int:
         """Returns the number of bytes that a decoder needs, plus those that encoders append.
 
         Raises:
@@ -113,7 +117,7 @@ class _Reader:
         return needed
 
     @contextmanager
-    def _step(self, kind: bytes, payload: bytes) -> Iterator[_Decoder]:
+    def _step(self, kind: bytes, payload: memoryview) -> Iterator[_Decoder]:
         """A decoder for one step of the search.
 
         Raises:
@@ -123,7 +127,7 @@ class _Reader:
         with closing(_Decoder(kind, payload)) as decoder:
             yield decoder
 
-    def _least(self, kind: bytes, payload: bytes, high: int, pixels: int) -> int:
+    def _least(self, kind: bytes, payload: memoryview, high: int, pixels: int) -> int:
         """Returns the least number of bytes that are a whole picture; ``high`` bytes are one."""
         size, low = len(payload), max(0, high - _FIRST_STEP)
         while low and (found := self._whole(kind, payload, range(low, low + 1), pixels)):
@@ -136,7 +140,7 @@ class _Reader:
                 low = middle
         return self._whole(kind, payload, range(low + 1, high), pixels) or high
 
-    def _whole(self, kind: bytes, payload: bytes, sizes: range, pixels: int) -> int:
+    def _whole(self, kind: bytes, payload: memoryview, sizes: range, pixels: int) -> int:
         """Returns the first of the ascending sizes that is a whole picture; 0 if none is.
 
         A decoder that lacks data continues when it has more, so further sizes cost little; if not, as with
@@ -151,7 +155,7 @@ class _Reader:
         with self._step(kind, payload[: sizes.stop - 1]) as decoder:
             return next((size for size in sizes if decoder.status(size) == _OK), 0)
 
-    def needed_alpha(self, payload: bytes, width: int, height: int) -> int:
+    def needed_alpha(self, payload: memoryview, width: int, height: int) -> int:
         """Does the same as ``needed`` for the payload of an ALPH chunk (RFC 9649 section 2.7.1.2)."""
         if not payload:
             raise corrupt("an alpha channel without data")
@@ -162,14 +166,15 @@ class _Reader:
         # The compressed channel is a lossless bitstream without its header. The last bits of the header are
         # the version.
         header = b"\x2f" + ((width - 1) | (height - 1) << 14).to_bytes(4, "little")
-        return self.needed(LOSSLESS, header + payload[1:], width * height) - len(header) + 1
+        stream = memoryview(b"".join((header, payload[1:])))
+        return self.needed(LOSSLESS, stream, width * height) - len(header) + 1
 
-    def trimmed(self, picture: CodedPicture, part: Chunk, file: bytes) -> bytes:
-        """Returns the payload of a chunk without superfluous bytes."""
+    def end(self, picture: CodedPicture, part: Chunk, file: memoryview) -> int:
+        """Returns where the bytes of a chunk that a decoder needs end in the file."""
         payload = file[part.body : part.end]
         if part.kind == ALPHA:
-            return payload[: self.needed_alpha(payload, picture.width, picture.height)]
-        return payload[: self.needed(part.kind, payload, picture.width * picture.height)]
+            return part.body + self.needed_alpha(payload, picture.width, picture.height)
+        return part.body + self.needed(part.kind, payload, picture.width * picture.height)
 
 
 def decode_webp(structure: WebpStructure, file: bytes) -> None:
@@ -179,12 +184,12 @@ def decode_webp(structure: WebpStructure, file: bytes) -> None:
         Rejected: the data of a picture ends early, or is damaged.
         MemoryError: there is not enough memory.
     """
-    reader = _Reader()
+    reader, view = _Reader(), memoryview(file)
     trimmed: dict[int, list[bytes]] = {}
     for number, picture in enumerate(structure.pictures):
-        payloads = [reader.trimmed(picture, part, file) for part in picture.parts]
-        if any(len(payload) < part.size for payload, part in zip(payloads, picture.parts, strict=True)):
-            trimmed[number] = payloads
+        ends = [reader.end(picture, part, view) for part in picture.parts]
+        if any(end < part.end for end, part in zip(ends, picture.parts, strict=True)):
+            trimmed[number] = [file[part.body : end] for end, part in zip(ends, picture.parts, strict=True)]
     if trimmed:
         structure.replace_payloads(trimmed)
         structure.removed |= {"trailer"}

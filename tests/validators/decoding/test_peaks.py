@@ -55,6 +55,12 @@ def alpha_of(width: int, height: int, stream: bytes, filtering: int = 0) -> byte
     return c.extended(width, height, 0x10, alpha, lossy)
 
 
+def webp_with_tail(kind: bytes, size: int) -> bytes:
+    """A small picture whose chunk ends with so many superfluous bytes."""
+    ((kind, body),) = c.riff_chunks_of(webp(lossless=kind == b"VP8L"))
+    return c.riff_of([(kind, body + bytes(size))])
+
+
 def animated(width: int, height: int, repeats: int, *pictures: c.Chunk) -> bytes:
     """An animation whose frames fill the canvas: these pictures, repeated ``repeats`` times."""
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
@@ -120,6 +126,9 @@ CASES: dict[str, Callable[[], bytes]] = {
     "webp-tall": lambda: encoded(plain(64, 16_383), "WEBP"),
     "webp-noise": lambda: encoded(noise(1600, 1200), "WEBP", quality=90, method=0),
     "webp-alpha": lambda: encoded(plain(3000, 2000, "LA").convert("RGBA"), "WEBP", method=0),
+    "webp-long-tail": lambda: webp_with_tail(b"VP8 ", 5_200_000),
+    "webp-lossless-long-tail": lambda: webp_with_tail(b"VP8L", 5_200_000),
+    "webp-alpha-long-tail": lambda: alpha_of(64, 48, lossless.stream(64, 48) + bytes(5_200_000)),
     "webp-lossless": lambda: encoded(plain(3000, 2000), "WEBP", lossless=True),
     "webp-lossless-noise": lambda: encoded(noise(800, 600), "WEBP", lossless=True),
     "webp-lossless-wide": lambda: lossless_of(16_383, 64),
@@ -209,6 +218,14 @@ def xmp_of_attributes(namespace: bytes, count: int) -> bytes:
     return b'<a xmlns:p="%s" %s/>' % (namespace, b" ".join(b'p:a%x=""' % number for number in range(count)))
 
 
+IPTC = b"http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+
+
+def xmp_twice(packet: bytes) -> bytes:
+    """A WebP with a packet twice: parsed once more, because a space precedes it."""
+    return c.extended(64, 48, 4, *c.riff_chunks_of(webp()), (b"XMP ", packet), (b"XMP ", b" " + packet))
+
+
 def raw_profile(text: bytes) -> bytes:
     return c.png_with(png(), (b"tEXt", b"Raw profile type exif\0\nexif\n 9\n" + text))
 
@@ -234,6 +251,10 @@ READ: dict[str, Callable[[], bytes]] = {
     ),
     "webp attributes": lambda: c.extended(
         64, 48, 4, *c.riff_chunks_of(webp()), *[(b"XMP ", xmp_of_attributes(b"u", 80_000))] * 2
+    ),
+    "webp attributes of a known namespace": lambda: xmp_twice(xmp_of_attributes(IPTC, 80_000)),
+    "webp prefixes": lambda: xmp_twice(
+        b"<a %s/>" % b" ".join(b'xmlns:a%x=""' % number for number in range(39_000))
     ),
 }
 
