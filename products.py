@@ -234,7 +234,7 @@ class Products:
             DomainError: what ``change`` raises.
         """
         end = time.monotonic() + _CHANGE_PATIENCE
-        with asking_as(replace(REQUESTER.get(), workspace_id=product_id)), _CHANGES.turn(1, _MOST_CHANGES):
+        with asking_as(replace(REQUESTER.get(), owner=product_id)), _CHANGES.turn(1, _MOST_CHANGES):
             for _ in attempts(end - time.monotonic()):
                 before = self._catalog.get_product(workspace_id, product_id, for_change=True)
                 if expected_version not in (None, before.version):

@@ -1,14 +1,17 @@
-"""Turns: divides a scarce resource of a process fairly between workspaces, with bounded waiting.
+"""Turns: divides a scarce resource of a process fairly between owners, with bounded waiting.
 
-These resources are divided this way: the places of uploads (``UPLOADS``), other writes (``write_turn``), the
-memory of decodes (``validators/decoding/memory.py``), and the work of making sizes (``sizes.py``) and lists
-(``api/answers.py``). A request asks for its turn before it holds anything. Requests of one workspace are
-served in the order of their arrival, and the workspaces take turns (round robin), so a workspace with many
-waiting requests delays another by at most one of its requests.
+The owner of a request is its workspace; that of a sign-in is the network of its client. These resources are
+divided: the places of uploads (``UPLOADS``), other writes (``write_turn``), the reading of containers
+(``validators/structure.py``), the memory of decodes (``validators/decoding/memory.py``), the work of making
+sizes (``sizes.py``) and lists (``api/answers.py``), and that of checking passwords (``auth/sessions.py``,
+``auth/passwords.py``). A request asks for its turn before it holds anything. Requests of one owner are served
+in the order of their arrival, and the owners take turns (round robin), so an owner with many waiting requests
+delays another by at most one of its requests.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -23,6 +26,11 @@ from errors import DomainError, Unavailable
 
 #: How often a waiting request checks whether its client is still connected, in seconds.
 _LOOK: Final = 0.25
+
+
+#: How long a request may wait for a thread and for all its turns together, in seconds. With the work between
+#: these, a refusal comes within two seconds.
+PATIENCE: Final = 1.25
 
 
 class ServerBusy(Unavailable):
@@ -43,7 +51,7 @@ class ServerBusy(Unavailable):
 
 
 class ShareUsed(DomainError):
-    """The workspace itself has as many requests in the process as one workspace may have.
+    """The owner itself has as many requests in the process as one owner may have.
 
     Args:
         reason, of: see ServerBusy.
@@ -70,21 +78,26 @@ def never() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Requester:
-    """The request that asks for a turn.
+    """The request that asks for turns.
 
     Attributes:
-        workspace_id: the workspace whose turn it is; empty for commands and tests.
+        owner: whose turn it is: a workspace or a network; empty for commands and tests.
         is_gone: returns whether the client has closed its connection.
+        patience: the seconds for which the request may wait, for all its turns together. It goes down as the
+            request waits.
+        rank: requests of a lower rank are served first, and displace waiting ones of a higher rank.
     """
 
-    workspace_id: str = ""
+    owner: str = ""
     is_gone: Callable[[], bool] = never
+    patience: float = math.inf
+    rank: int = 0
 
 
 #: The requester of the current thread's work. Decodes take turns, but validators know nothing about requests.
-REQUESTER: Final[ContextVar[Requester]] = ContextVar("requester", default=Requester())  # noqa: B039  # immutable
+REQUESTER: Final[ContextVar[Requester]] = ContextVar("requester", default=Requester())  # noqa: B039  # endless patience stays endless
 
 
 @contextmanager
@@ -102,15 +115,17 @@ class Bounds:
     """The bounds of the requests that hold a turn or wait for one.
 
     Attributes:
-        requests: the most requests of all workspaces that hold a turn or wait.
-        own_requests: the most requests of one workspace that hold a turn or wait.
-        own_turns: the most turns that one workspace holds at a time.
-        seconds: the longest wait.
-        share: the part of what the other workspaces leave free that one workspace may take: of the limit
-            (with the turns that it holds), and of ``requests``. With 0.5, the first workspace gets a half,
-            and the second a quarter, so a few workspaces together do not take everything.
-        queue: the total size of one workspace's waiting requests, in multiples of the limit. So few large
+        requests: the most requests of all owners that hold a turn or wait.
+        own_requests: the most requests of one owner that hold a turn or wait.
+        own_turns: the most turns that one owner holds at a time.
+        seconds: the longest wait for one turn.
+        share: the part of what the other owners leave free that one owner may take: of the limit (with the
+            turns that it holds), and of ``requests``. With 0.5, the first owner gets a half, and the second a
+            quarter, so a few owners together do not take everything.
+        queue: the total size of one owner's waiting requests, in multiples of the limit. So few large
             requests can wait, or many small ones.
+        next_waits: whether the request that is its owner's next waits on when its patience has ended, so
+            that an owner with one request waits for the long turn of another.
     """
 
     requests: int
@@ -119,6 +134,7 @@ class Bounds:
     seconds: float
     share: float = 1.0
     queue: int = 20
+    next_waits: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -126,13 +142,14 @@ class _Waiter:
     """A request that waits.
 
     Attributes:
-        owner: the id of its workspace.
+        owner, rank: those of its requester.
         size, limit: the size that it takes, and the most that all requests may take together.
         opened: a lock that is released when the wait is over.
-        refused: whether its place in the queue was given to another workspace.
+        refused: whether its place in the queue was given to another owner.
     """
 
     owner: str
+    rank: int
     size: int
     limit: int
     opened: threading.Lock = field(default_factory=threading.Lock)
@@ -143,7 +160,7 @@ class Turns:
     """Divides a quantity, such as bytes of memory, within a limit.
 
     A request that alone exceeds the limit gets its turn when no other turn is held. One that alone exceeds
-    its workspace's share gets it when its workspace holds no other. In a forked child, nothing is held.
+    its owner's share gets it when its owner holds no other. In a forked child, nothing is held.
 
     Args:
         bounds: the bounds of the requests.
@@ -160,7 +177,7 @@ class Turns:
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()
         self._requests: Counter[str] = Counter()
-        # The workspaces in the order in which their next turns come.
+        # The owners in the order in which their next turns come, within a rank.
         self._queues: OrderedDict[str, deque[_Waiter]] = OrderedDict()
 
     @property
@@ -181,36 +198,48 @@ class Turns:
         The turn is for the request in ``REQUESTER``.
 
         Raises:
-            ShareUsed: the workspace has too many requests that hold a turn or wait.
-            ServerBusy: all workspaces together have too many, or the wait took too long.
+            ShareUsed: the owner has too many requests that hold a turn or wait.
+            ServerBusy: all owners together have too many, or the wait took too long.
             ClientGone: the client closed the connection before the turn came.
         """
         requester = REQUESTER.get()
-        waiter = _Waiter(requester.workspace_id, size, limit)
+        waiter = _Waiter(requester.owner, requester.rank, size, limit)
         waiter.opened.acquire()
         with self._lock:
             self._enter(waiter)
             self._admit()
             self._check_queue(waiter)
         try:
-            self._wait(waiter, requester.is_gone)
+            self._wait(waiter, requester)
             yield
         finally:
             with self._lock:
                 self._leave(waiter)
                 self._admit()
 
-    def _wait(self, waiter: _Waiter, is_gone: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + self._bounds.seconds
-        while not waiter.opened.acquire(timeout=max(0.0, min(_LOOK, deadline - time.monotonic()))):
-            if is_gone():
+    def _wait(self, waiter: _Waiter, requester: Requester) -> None:
+        begun = time.monotonic()
+        end = begun + self._bounds.seconds
+        until = min(end, begun + requester.patience)
+        while not waiter.opened.acquire(timeout=max(0.0, min(_LOOK, until - time.monotonic()))):
+            if requester.is_gone():
                 raise ClientGone
-            if time.monotonic() >= deadline:
-                raise ServerBusy(of=self._of)
+            now = time.monotonic()
+            if now >= until:
+                if now >= end or not (self._bounds.next_waits and self._is_next(waiter)):
+                    raise ServerBusy(of=self._of)
+                until = min(end, now + _LOOK)
+        requester.patience -= time.monotonic() - begun
         if waiter.refused:
             raise ShareUsed(of=self._of)
-        if is_gone():
+        if requester.is_gone():
             raise ClientGone
+
+    def _is_next(self, waiter: _Waiter) -> bool:
+        """Whether no other request of its owner waits before this one."""
+        with self._lock:
+            queue = self._queues.get(waiter.owner)
+            return not queue or queue[0] is waiter
 
     def _enter(self, waiter: _Waiter) -> None:
         """Queues the request, or raises ShareUsed or ServerBusy. The caller holds the lock."""
@@ -219,7 +248,7 @@ class Turns:
             raise ShareUsed(of=self._of)
         free = self._bounds.requests - self._requests.total()
         if free <= 0:
-            if not self._make_room(own):
+            if not self._make_room(waiter):
                 raise ServerBusy(of=self._of)
         elif own and own + 1 > self._bounds.share * (own + free):
             raise ServerBusy(of=self._of)
@@ -227,20 +256,31 @@ class Turns:
         self._queues.setdefault(waiter.owner, deque()).append(waiter)
 
     def _check_queue(self, waiter: _Waiter) -> None:
-        """Raises ShareUsed if the workspace's waiting requests are too large. The caller holds the lock."""
+        """Refuses the request if its owner's waiting requests are too large. The caller holds the lock.
+
+        Raises:
+            ShareUsed: the owner's own requests are in the way.
+            ServerBusy: those of others are.
+        """
         queue = self._queues.get(waiter.owner, ())
         if waiter in queue and sum(other.size for other in queue) > self._bounds.queue * waiter.limit:
+            is_own_fault = len(queue) > 1 or self._uses_share(waiter)
             self._forget(waiter)
-            raise ShareUsed(of=self._of)
+            raise ShareUsed(of=self._of) if is_own_fault else ServerBusy(of=self._of)
 
-    def _make_room(self, own: int) -> bool:
-        """Refuses a waiting request of the workspace with the most requests, for one that has ``own``.
+    def _make_room(self, newcomer: _Waiter) -> bool:
+        """Refuses a waiting request of the highest rank, and there of the owner with the most requests.
 
         Returns:
-            Whether it did: only if that workspace still has more than ``own`` requests afterwards.
+            Whether it did: only for a newcomer of a lower rank, or if that owner still has more requests than
+            the newcomer's owner afterwards.
         """
-        owner = max(self._queues, key=self._requests.__getitem__, default=None)
-        if owner is None or self._requests[owner] <= own + 1:
+
+        def excess(owner: str) -> tuple[int, int]:
+            return self._queues[owner][-1].rank, self._requests[owner]
+
+        owner = max(self._queues, key=excess, default=None)
+        if owner is None or excess(owner) <= (newcomer.rank, self._requests[newcomer.owner] + 1):
             return False
         last = self._queues[owner][-1]
         last.refused = True
@@ -275,7 +315,7 @@ class Turns:
         """Gives turns to the requests that fit. The caller holds the lock.
 
         A request that does not fit under the limit blocks those behind it, so that small ones do not overtake
-        a large one forever. One that exceeds its workspace's share blocks only its workspace.
+        a large one forever. One that exceeds its owner's share blocks only its owner.
         """
         for owner in self._order():
             waiter = self._queues[owner][0]
@@ -293,7 +333,7 @@ class Turns:
             waiter.opened.release()
 
     def _uses_share(self, waiter: _Waiter) -> bool:
-        """Whether a turn for this request would exceed what its workspace may hold."""
+        """Whether a turn for this request would exceed what its owner may hold."""
         own = self._held[waiter.owner]
         turns = self._requests[waiter.owner] - len(self._queues[waiter.owner])
         others = self._held.total() - own
@@ -301,10 +341,10 @@ class Turns:
         return too_much or turns >= self._bounds.own_turns
 
     def _order(self) -> Iterator[str]:
-        """The workspaces that wait, in turn, until none of them got a turn in a whole round."""
+        """The owners that wait, by rank and in turn, until none of them got a turn in a whole round."""
         while True:
             before = sum(map(len, self._queues.values()))
-            yield from list(self._queues)
+            yield from sorted(self._queues, key=lambda owner: self._queues[owner][0].rank)
             if before == sum(map(len, self._queues.values())):
                 return
 
@@ -314,7 +354,7 @@ class Turns:
 BODIES: Final = 160_000_000
 #: A worker has 320 threads (gunicorn.conf.py): uploads leave at least 192 to all other requests. A slow
 #: sender holds its place until its deadline, so a place for a small body costs little and there are many.
-UPLOADS: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=64, seconds=1.5, share=0.5))
+UPLOADS: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=64, seconds=PATIENCE, share=0.5))
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from api.idempotency import IdempotencyKeys
 from api.metrics import UPLOAD_BYTES, count_outcome, stage
 from api.multipart import read_form, upload_size
 from api.products import product_answer
-from api.requests import note, requester
+from api.requests import note
 from api.schemas import ImagePatch
 from api.writes import in_turn
 from auth.bearer import BearerAuth, Principal
+from auth.requester import requester
 from auth.tokens import WRITE
 from catalog.base import Catalog
 from catalog.errors import ImageNotFound

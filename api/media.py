@@ -18,7 +18,8 @@ from werkzeug.wsgi import wrap_file
 
 from api.conditional import make_conditional
 from api.metrics import SIZES
-from api.requests import note, requester
+from api.requests import note
+from auth.requester import requester
 from sizes import Sizes, width_of
 from storage.base import ObjectNotFound, StorageBackend, StoredObject
 

@@ -15,7 +15,6 @@ from werkzeug.wsgi import ClosingIterator
 
 import logs
 from auth.acting import stop_acting
-from turns import Requester
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -107,14 +106,6 @@ def _close_after_a_cut_body(response: Response) -> None:
         close: Callable[[], None] | None = request.environ.get("vetrina.close")
         if close is not None:  # only worker/ sets it
             close()
-
-
-def requester(workspace_id: str) -> Requester:
-    """Returns the object by which the current request asks for turns for this workspace."""
-    connection: Any = request.environ.get("gunicorn.socket")
-    if connection is None:  # a server without deadlines, or a test without a connection
-        return Requester(workspace_id)
-    return Requester(workspace_id, connection.is_hung_up)
 
 
 class DrainUnreadBody:

@@ -9,8 +9,8 @@ from typing import Concatenate, ParamSpec
 from flask.typing import ResponseReturnValue
 
 from api.body import json_body
-from api.requests import requester
 from auth.bearer import Principal
+from auth.requester import requester
 from turns import write_turn
 
 P = ParamSpec("P")

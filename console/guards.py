@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, Forbidden
 
 from api.answers import while_sent
-from api.requests import requester
+from auth.requester import requester
 from auth.sessions import Session, Sessions, csrf_holds
 from catalog.identity import Role
 from turns import Bounds, Turns, asking_as

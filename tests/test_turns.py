@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 
 import pytest
 
 from errors import DomainError
-from turns import REQUESTER, Bounds, ClientGone, Requester, ServerBusy, ShareUsed, Turns
+from turns import REQUESTER, Bounds, ClientGone, Requester, ServerBusy, ShareUsed, Turns, asking_as
 
 LIMIT = 100
 #: Seconds after which a test that waits without a result fails.
@@ -169,20 +172,26 @@ def test_a_forked_process_starts_with_an_empty_account(memory: Turns) -> None:
 @contextmanager
 def requests_of(workspace_id: str, gone: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Makes this workspace the requester of turns while the block runs."""
-    token = REQUESTER.set(Requester(workspace_id, gone))
-    try:
+    with asking_as(Requester(workspace_id, gone)):
         yield
-    finally:
-        REQUESTER.reset(token)
 
 
-def refusal(turns: Turns, workspace_id: str, size: int = 1) -> type[DomainError] | None:
+def refusal(turns: Turns, owner: Requester | str, size: int = 1) -> type[DomainError] | None:
     """Asks for a turn and ends it at once. Returns the type of the refusal; None if the turn was given."""
+    requester = Requester(owner) if isinstance(owner, str) else owner
     try:
-        with requests_of(workspace_id), turns.turn(size, LIMIT):
+        with asking_as(requester), turns.turn(size, LIMIT):
             return None
     except DomainError as error:
         return type(error)
+
+
+def await_waiting(turns: Turns, count: int) -> None:
+    """Returns when this number of requests waits."""
+    deadline = time.monotonic() + PATIENCE
+    while turns.waiting != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_a_workspace_with_many_waiting_decodes_delays_another_by_one_of_them(
@@ -252,10 +261,7 @@ def test_few_large_requests_of_a_workspace_wait_and_many_small_ones() -> None:
     assert decodes[0].running.wait(PATIENCE)
     for size, count in ((20, 5), (100, 1)):
         decodes += [Decode(turns, size, started, "anna") for _ in range(count)]
-    deadline = time.monotonic() + PATIENCE
-    while turns.waiting < 6:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    await_waiting(turns, 6)
     assert refusal(turns, "anna") is ShareUsed
     for begun in decodes:
         begun.end.set()
@@ -273,10 +279,7 @@ def test_a_full_room_refuses_a_newcomer_only_if_nobody_has_more_than_it() -> Non
         waiting = [threading.Thread(target=lambda: refused.append(refusal(turns, "anna"))) for _ in range(2)]
         for count, thread in enumerate(waiting, 1):
             thread.start()
-            deadline = time.monotonic() + PATIENCE
-            while turns.waiting < count:
-                assert time.monotonic() < deadline
-                time.sleep(0.001)
+            await_waiting(turns, count)
         bert = Decode(turns, 50, started, "bert")  # anna's last waiting request makes room
         waiting[1].join(PATIENCE)
         assert refused == [ShareUsed]
@@ -300,3 +303,102 @@ def test_a_client_that_is_gone_leaves_the_queue_and_takes_no_turn() -> None:
     with requests_of("bert", gone.is_set), pytest.raises(ClientGone), turns.turn(1, LIMIT):
         pytest.fail("it has a turn")
     assert (turns.waiting, turns.held) == (0, 0)
+
+
+def test_a_request_without_room_is_refused_as_its_owners_share_only_if_its_owner_takes_the_room() -> None:
+    turns = Turns(Bounds(requests=9, own_requests=9, own_turns=9, seconds=PATIENCE, share=0.5, queue=0))
+    with requests_of("anna"), turns.turn(60, LIMIT):
+        assert refusal(turns, "anna", 60) is ShareUsed
+        assert refusal(turns, "bert", 60) is ServerBusy
+        assert refusal(turns, "bert", 40) is None
+
+
+# --- patience
+
+
+class Asking:
+    """A request for everything in a separate thread, which ends its turn at once."""
+
+    def __init__(self, turns: Turns, requester: Requester, ended: list[str]) -> None:
+        self.refusal: type[DomainError] | None = None
+        self._arguments = turns, requester, ended
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        turns, requester, ended = self._arguments
+        self.refusal = refusal(turns, requester, LIMIT)
+        ended.append(requester.owner)
+
+    def end(self) -> type[DomainError] | None:
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+        return self.refusal
+
+
+@pytest.fixture
+def ended() -> list[str]:
+    """The owners of the requests, in the order in which they ended."""
+    return []
+
+
+def test_a_request_waits_only_as_long_as_it_has_patience(ended: list[str]) -> None:
+    turns = Turns(Bounds(requests=9, own_requests=9, own_turns=9, seconds=math.inf))
+    with requests_of("anna"), turns.turn(100, LIMIT):
+        assert Asking(turns, Requester("bert", patience=0.1), ended).end() is ServerBusy
+    assert (turns.waiting, turns.held) == (0, 0)
+
+
+def test_each_wait_takes_from_the_patience_for_the_next_one(
+    ended: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr("turns.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    turns = Turns(Bounds(requests=9, own_requests=9, own_turns=9, seconds=math.inf))
+    bert = Requester("bert", patience=10_000)
+    with requests_of("anna"), turns.turn(100, LIMIT):
+        asking = Asking(turns, bert, ended)
+        await_waiting(turns, 1)
+    assert asking.end() is None
+    assert bert.patience < 10_000
+
+
+def test_the_next_request_of_an_owner_may_wait_on_and_not_those_behind_it(ended: list[str]) -> None:
+    turns = Turns(Bounds(requests=9, own_requests=9, own_turns=9, seconds=math.inf, next_waits=True))
+    with requests_of("anna"), turns.turn(100, LIMIT):
+        first = Asking(turns, Requester("bert", patience=0), ended)
+        await_waiting(turns, 1)
+        assert Asking(turns, Requester("bert", patience=0), ended).end() is ServerBusy
+        assert turns.waiting == 1
+    assert first.end() is None
+
+
+# --- ranks
+
+
+def test_a_request_of_a_lower_rank_displaces_one_of_a_higher_rank_and_is_served_before_the_others(
+    ended: list[str],
+) -> None:
+    turns = Turns(Bounds(requests=4, own_requests=4, own_turns=4, seconds=math.inf))
+    asking = {}
+    with requests_of("anna"), turns.turn(100, LIMIT):
+        for count, name in enumerate(("bert", "carl", "dora"), 1):
+            asking[name] = Asking(turns, Requester(name, rank=1), ended)
+            await_waiting(turns, count)
+        assert refusal(turns, Requester("emil", rank=1)) is ServerBusy
+        asking["fred"] = Asking(turns, Requester("fred"), ended)
+        assert asking["bert"].end() is ShareUsed
+        await_waiting(turns, 3)
+    assert [asking[name].end() for name in ("carl", "dora", "fred")] == [None] * 3
+    assert ended == ["bert", "fred", "carl", "dora"]
+
+
+def test_a_request_of_a_higher_rank_displaces_none_of_a_lower_rank(ended: list[str]) -> None:
+    turns = Turns(Bounds(requests=4, own_requests=4, own_turns=4, seconds=math.inf))
+    with requests_of("anna"), turns.turn(100, LIMIT):
+        waiting = []
+        for count in (1, 2, 3):
+            waiting.append(Asking(turns, Requester("bert"), ended))
+            await_waiting(turns, count)
+        assert refusal(turns, Requester("carl", rank=1)) is ServerBusy
+    assert [each.end() for each in waiting] == [None] * 3

@@ -7,20 +7,25 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakSet
 
 from gunicorn.workers.gthread import TConn
 
 from worker.sockets import DeadlineSocket
 
-#: The most young requests: those that began within the last ``_YOUNG`` seconds, have not ended, and have
-#: not waited for their clients. Only one thread of a process runs Python code at a time. If hundreds try,
+#: The most young requests: those that began a moment ago, have not ended, and have not waited for their
+#: clients. Only one thread of a process runs Python code at a time. If hundreds try,
 #: each one waits for the others after every call to the kernel, and so does the thread that accepts
 #: connections.
 _MOST_YOUNG: Final = 8
-#: In seconds. A request that takes longer usually waits for a store or a turn, and another one may begin.
+#: How long a request is young if no other one runs, in seconds. One that takes longer usually waits for a
+#: store or a turn, and another one may begin.
 _YOUNG: Final = 0.05
+#: With this many requests that run, the time doubles, with twice as many it triples, and so on: they may wait
+#: for the processors. So fewer begin than a busy machine can serve, and their number does not grow.
+_MANY: Final = 16
 #: How long a request may wait for a thread, in seconds.
-_LONGEST_WAIT: Final = 2.0
+_LONGEST_WAIT: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +56,17 @@ class Admission:
         self._begin = begin
         self._end = end
         self._refuse = refuse
-        # In the order in which they began, with the time until which each is young.
+        # In the order in which they began, with the time of that.
         self._young: dict[DeadlineSocket, float] = {}
+        # Those that have begun and neither ended nor waited for their clients.
+        self._running: WeakSet[DeadlineSocket] = WeakSet()
         # The networks in the order of their turns. None of the queues is empty.
         self._queues: OrderedDict[str, deque[_Queued]] = OrderedDict()
 
     def add(self, conn: TConn, sock: DeadlineSocket) -> None:
         """Takes a request whose head is complete. It begins at once, or waits for its turn."""
         if len(self._young) < _MOST_YOUNG:
-            self._start(conn, sock)
+            self._start(conn, sock, 0.0)
         elif sock.is_hung_up():
             self._end(conn)
         else:
@@ -68,25 +75,30 @@ class Admission:
     def settle(self, sock: DeadlineSocket) -> None:
         """Lets another request begin: this one has ended, or waits for its client."""
         self._young.pop(sock, None)
+        self._running.discard(sock)
         self.advance()
 
     def advance(self) -> None:
         """Lets requests begin, of each network in turn. Those whose client is gone are dropped."""
         now = time.monotonic()
-        while self._young and next(iter(self._young.values())) <= now:
+        while self._young and self._oldest_until() <= now:
             del self._young[next(iter(self._young))]
         while self._queues and len(self._young) < _MOST_YOUNG:
             queued = self._take(next(iter(self._queues)))
             if queued.sock.is_hung_up():
                 self._end(queued.conn)
             else:
-                self._start(queued.conn, queued.sock)
+                self._start(queued.conn, queued.sock, now - queued.since)
 
     def seconds_left(self) -> float | None:
         """The seconds until ``advance`` may let another request begin; None if none waits."""
         if not self._queues:
             return None
-        return max(0.0, next(iter(self._young.values()), 0.0) - time.monotonic())
+        return max(0.0, self._oldest_until() - time.monotonic()) if self._young else 0.0
+
+    def _oldest_until(self) -> float:
+        """When the oldest of the young requests is no longer young."""
+        return next(iter(self._young.values())) + _YOUNG * (1 + len(self._running) / _MANY)
 
     def expire(self) -> None:
         """Refuses the requests that have waited too long."""
@@ -117,6 +129,8 @@ class Admission:
             del self._queues[network]
         return queued
 
-    def _start(self, conn: TConn, sock: DeadlineSocket) -> None:
-        self._young[sock] = time.monotonic() + _YOUNG
+    def _start(self, conn: TConn, sock: DeadlineSocket, waited: float) -> None:
+        sock.waited = waited
+        self._running.add(sock)
+        self._young[sock] = time.monotonic()
         self._begin(conn)

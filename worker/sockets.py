@@ -56,6 +56,8 @@ class DeadlineSocket(socket.socket):
         self.since = 0.0
         #: When the request must have arrived, on the clock of time.monotonic().
         self.deadline = 0.0
+        #: How long the current request waited for its thread, in seconds.
+        self.waited = 0.0
         #: Whether the worker has counted the connection out.
         self.is_ended = False
         #: The bytes of the request that the main thread has read.

@@ -18,6 +18,8 @@ from tests.factories import client_with, issue_key, new_workspace
 PATH = "/api/v1/products"
 OWN_SHARE = {"error": "Too many lists of this workspace at once. Try again later."}
 
+NO_ROOM = {"error": "Too many lists at the moment. Try again later."}
+
 
 @pytest.fixture
 def large_list(app: Flask, catalog: Catalog) -> Callable[[], FlaskClient]:
@@ -49,6 +51,17 @@ def test_a_large_list_holds_a_place_until_it_is_sent(
     held.close()
     with client.get(PATH) as taken:
         assert taken.status_code == 200
+
+
+def test_a_list_for_which_others_leave_no_room_is_refused_without_blame(
+    large_list: Callable[[], FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "SENDING_MEMORY", 1_000_000)
+    client, other = large_list(), large_list()
+    with other.get(PATH):
+        refused = client.get(PATH)
+        assert (refused.status_code, refused.json, refused.headers["Retry-After"]) == (503, NO_ROOM, "2")
+    assert client.get(PATH).status_code == 200
 
 
 def test_a_list_that_can_not_be_made_holds_no_place(client: FlaskClient) -> None:
