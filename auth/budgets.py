@@ -160,7 +160,7 @@ class Budgets:
         """
         self._limit(self._failures, "failures", network_of(address))
 
-    def count_sign_in(self, address: str, email: str) -> None:
+    def count_sign_in(self, address: str, email: str) -> bool:
         """Counts an attempt to sign in: by network and user, by network, and by user.
 
         The limit by network and user is strict. An attempt beyond it does not count for the others, so one
@@ -171,6 +171,9 @@ class Budgets:
         network still has its first attempt of the minute for this user. So nobody can lock out a user who
         comes from another network, and an attacker who has many networks has one guess a minute from each.
 
+        Returns:
+            Whether no other attempt from this network has failed within the minute or is under way.
+
         Raises:
             TooManyFailures: there were too many within the minute.
         """
@@ -180,10 +183,11 @@ class Budgets:
         if self._counters.is_spent(self._sign_ins_from_network, *by_network):
             raise TooManyFailures(_RETRY_AFTER)
         of_pair = self._limit(self._failures, *pair)
-        self._limit(self._sign_ins_from_network, *by_network)
+        of_network = self._limit(self._sign_ins_from_network, *by_network)
         of_user = self._hit(self._sign_ins_of_user, "sign-in of", email)
         if of_user < 0 and of_pair < self._failures.amount - 1:
             raise TooManyFailures(_RETRY_AFTER)
+        return of_network == self._sign_ins_from_network.amount - 1
 
     def count_success(self, address: str) -> None:
         """Takes a sign-in that was counted and succeeded back from the count of its network.

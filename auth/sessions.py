@@ -16,9 +16,10 @@ from flask import Response, request
 
 from auth.acting import act_as
 from auth.browsers import browser_name
-from auth.budgets import Budgets
+from auth.budgets import Budgets, network_of
 from auth.last_used import LastUsed
-from auth.passwords import check_password, hash_password, verify_password
+from auth.passwords import HashingBusy, check_password, hash_password, verify_password
+from auth.requester import requester
 from auth.tokens import ALL_SCOPES, digest
 from catalog.base import Catalog
 from catalog.errors import DuplicateCredential, UserNotFound
@@ -26,6 +27,7 @@ from catalog.history import Actor, ActorKind
 from catalog.identity import Credential, CredentialKind, User, normalized_email
 from catalog.ids import new_id, now
 from errors import DomainError
+from turns import Bounds, ServerBusy, ShareUsed, Turns, asking_as
 
 _COOKIE: Final = "vetrina_session"
 #: The cookie of a browser that is not signed in. The CSRF token of the sign-in form derives from it.
@@ -38,6 +40,11 @@ LIFETIME: Final = timedelta(hours=12)
 PAGE_TOKEN_PERIOD: Final = timedelta(minutes=10)
 #: Every page token starts with this prefix, so that leak scanners and people can recognise one.
 _PAGE_TOKEN_PREFIX: Final = "vp_"  # noqa: S105  # a prefix, not a secret
+
+#: The sign-ins that a process counts at a time. Each writes several counts, and more threads at a time would
+#: wait for each other.
+_COUNTERS: Final = 4
+_COUNTING: Final = Turns(Bounds(requests=64, own_requests=64, own_turns=_COUNTERS, seconds=1))
 
 
 class WrongPassword(DomainError):
@@ -179,9 +186,16 @@ class Sessions:
         # Count before the check: guesses at the same time can't exceed the limit, and an attempt beyond it
         # does not learn whether it was right.
         address = request.remote_addr or ""
-        self._budgets.count_sign_in(address, email)
-        user = self._catalog.find_user(email)
-        right = verify_password(user.password_hash if user else None, password)
+        asks = requester(network_of(address))
+        with asking_as(asks):
+            try:
+                with _COUNTING.turn(1, _COUNTERS):
+                    is_first = self._budgets.count_sign_in(address, email)
+                    user = self._catalog.find_user(email)
+            except (ServerBusy, ShareUsed):
+                raise HashingBusy from None
+            asks.rank = 0 if is_first else 1  # networks that have not failed come first
+            right = verify_password(user.password_hash if user else None, password)
         if user is None or not right or user.disabled_at is not None:
             raise WrongPassword
         self._budgets.count_success(address)

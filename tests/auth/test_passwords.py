@@ -4,12 +4,14 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 
 import auth.passwords
 from auth.passwords import HashingBusy, PasswordRefused, hash_password, verify_password
+from turns import Turns
 
 PASSWORD = "correct horse battery"  # a test value
 EMAIL = "anna.rossi.fischer@example.com"
@@ -72,7 +74,7 @@ def test_the_number_of_waiting_password_checks_is_bounded(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(auth.passwords, "_HASHER", SlowHasher())
     monkeypatch.setattr(auth.passwords, "_hash_of_nobody", lambda: "hash")  # made once a process
-    monkeypatch.setattr(auth.passwords, "_PATIENCE", 60)
+    monkeypatch.setattr(auth.passwords, "_TURNS", Turns(replace(auth.passwords._BOUNDS, seconds=60)))
     with ThreadPoolExecutor(40) as threads:
         checks = [threads.submit(verify_password, "hash", PASSWORD) for _ in range(40)]
         # Two compute and eight wait until the event is set; all others end before it.
@@ -93,7 +95,7 @@ def test_a_password_check_does_not_wait_long_for_its_turn(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(auth.passwords, "_HASHER", SlowHasher())
     monkeypatch.setattr(auth.passwords, "_hash_of_nobody", lambda: "hash")
-    monkeypatch.setattr(auth.passwords, "_PATIENCE", 0.05)
+    monkeypatch.setattr(auth.passwords, "_TURNS", Turns(replace(auth.passwords._BOUNDS, seconds=0.05)))
     with ThreadPoolExecutor(2) as threads:
         computing = [threads.submit(verify_password, "hash", PASSWORD) for _ in range(2)]
         begun.wait(30)
