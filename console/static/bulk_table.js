@@ -88,8 +88,8 @@ export class BulkTable {
       const row = this.#rows.get(item) ?? this.#makeRow(item);
       if (body.children[index + 1] !== row) body.insertBefore(row, body.children[index + 1] ?? null);
       row.dataset.status = status;
-      row.querySelector(".bulk-place").textContent = place || "–";
-      row.querySelector(".bulk-state").textContent = stateOf(item, status);
+      write(row.querySelector(".bulk-place"), String(place || "–"));
+      write(row.querySelector(".bulk-state"), stateOf(item, status));
       // The buttons of the group do the same for its only picture.
       row.querySelector("button").hidden = !this.#editable || rows.length < 2;
     });
@@ -100,11 +100,11 @@ export class BulkTable {
     const { decision, product, similar } = group;
     body.dataset.decision = decision;
     if (similar) body.querySelector('[data-do="similar"]').textContent = say("bulk.takeSimilar", { model: similar.model });
-    body.querySelector("strong").textContent = titleOf(group);
-    body.querySelector(".note").textContent = factsOf(group);
+    write(body.querySelector("strong"), titleOf(group));
+    write(body.querySelector(".note"), factsOf(group));
     body.querySelector(".tag").hidden = !product?.archived;
     const note = body.querySelector(".bulk-note");
-    note.textContent = this.#noteOf(group, rows);
+    write(note, this.#noteOf(group, rows));
     note.hidden = !note.textContent;
     note.classList.toggle("bulk-hint", decision === "open");
     const shown = {
@@ -149,6 +149,11 @@ function stateOf(item, status) {
   if (status === "sending") return item.percent ? say("bulk.percent", item) : say("bulk.state.sending");
   if (status === "refused") return item.problem.sentence;
   return say(status === "offer" ? `bulk.offer.${item.offer}` : `bulk.state.${status}`);
+}
+
+// Sets a text if it has changed. Each new text, even the same one, makes the browser lay out the whole table again.
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 function clone(id) {
