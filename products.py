@@ -39,7 +39,7 @@ from turns import REQUESTER, Bounds, Turns, asking_as
 
 #: How long a change of the images waits for another one of its process, and is then retried while changes of
 #: other processes conflict with it, in seconds.
-_CHANGE_PATIENCE: Final = 0.9
+_CHANGE_PATIENCE: Final = 0.8
 
 #: Turns for such changes: those of one product follow each other within a process, so that they make only
 #: those of other processes repeat. Here the products take turns, not the workspaces.

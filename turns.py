@@ -372,7 +372,7 @@ def upload_place(requester: Requester, size: int) -> Iterator[None]:
 #: make those of the others wait in the catalog, which takes them in no fair order.
 _WRITERS: Final = 32
 _WRITES: Final = Turns(
-    Bounds(requests=128, own_requests=64, own_turns=8, seconds=0.9, share=0.5), of="changes"
+    Bounds(requests=128, own_requests=64, own_turns=8, seconds=0.8, share=0.5), of="changes"
 )
 
 

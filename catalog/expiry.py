@@ -24,10 +24,29 @@ REMEMBERED: Final = tuple(set(CredentialKind) - {*FORGOTTEN_AT_ONCE, CredentialK
 BATCH: Final = 100
 PAUSE: Final = 0.05
 
+#: How often a batch is tried if the store is too busy to remove anything, the pause before the next try in
+#: seconds, and the factor by which the next batch is smaller.
+TRIES: Final = 3
+_RETRY_PAUSE: Final = 0.5
+_SMALLER: Final = 4
+
 #: How often a process removes what has expired, in seconds.
 INTERVAL: Final = 60.0
 
 log = logging.getLogger(__name__)
+
+
+class RemovedInPart(Unavailable):
+    """Expired records of some kinds were removed, and those of others could not be.
+
+    Args:
+        reason: why not.
+        removed: how many records of each kind were removed.
+    """
+
+    def __init__(self, reason: str, removed: Mapping[str, int]) -> None:
+        super().__init__(reason)
+        self.removed = removed
 
 
 class Expiring(Protocol):
@@ -44,33 +63,54 @@ class Expiring(Protocol):
             How many records of each kind were removed. If all numbers are 0, none is left.
 
         Raises:
-            Unavailable
+            RemovedInPart: some kinds could not be removed.
+            Unavailable: no kind could be removed.
         """
 
 
 def remove_all_expired(store: Expiring, *, pause: float = PAUSE) -> Iterator[Counter[str]]:
     """Removes everything that has expired by now, in batches.
 
+    A batch that fails is tried again as a smaller one. After each batch, other writers have as much time as
+    it took.
+
     Args:
         store: the store that has the records.
-        pause: seconds after each batch.
+        pause: the least seconds after each batch.
 
     Yields:
         After each batch, how many records of each kind were removed so far.
 
     Raises:
-        Unavailable
+        Unavailable: ``TRIES`` batches in a row have failed and removed nothing.
     """
     total: Counter[str] = Counter()
     at = now()
+    size = BATCH
+    failures = 0
     while True:
-        removed = store.remove_expired(at, BATCH)
-        for kind, count in removed.items():
-            total[kind] += count
+        begun = time.monotonic()
+        problem: Unavailable | None = None
+        try:
+            removed = store.remove_expired(at, size)
+        except RemovedInPart as error:
+            problem, removed = error, error.removed
+        except Unavailable as error:
+            problem, removed = error, {}
+        total.update(removed)
         yield total
-        if not any(removed.values()):
+        if any(removed.values()):
+            failures = 0
+        elif problem is None:
             return
-        time.sleep(pause)
+        else:
+            failures += 1
+            if failures == TRIES:
+                raise problem
+        if problem:
+            size = max(1, size // _SMALLER)
+            time.sleep(_RETRY_PAUSE)
+        time.sleep(max(pause, time.monotonic() - begun))
 
 
 class Cleanup:

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from catalog.base import Catalog
+from catalog.errors import CatalogUnavailable
 from catalog.expiry import Expiring, remove_all_expired
 from cli.listing import json_object_option
 from cli.store_errors import Command
@@ -43,18 +44,19 @@ def cleanup_command(catalog: Catalog, counts: Expiring | None, purges: Purges | 
         Deleted pictures that are due are purged from Cloudflare's cache, if CLOUDFLARE_ZONE_ID is set.
         """
         problems = []
+        total = Counter(dict.fromkeys(_KINDS, 0))
         try:
-            total = _remove_all_from(catalog)
-            total["counts"] = 0
-            try:
-                total.update(_remove_all_from(counts))
-            except Unavailable as error:
-                problems.append(f"The counts of the rate limits can't be used: {error}.")
+            if problem := _remove_all_from(catalog, total):
+                problems.append(f"The catalog can't be used: {problem}.")
+            if counts and (problem := _remove_all_from(counts, total)):
+                problems.append(f"The counts of the rate limits can't be used: {problem}.")
             if purges:
                 try:
                     total["purgedUrls"] = purges.run()
                 except CdnError as error:
                     problems.append(f"Cloudflare's cache was not purged: {error}")
+                except CatalogUnavailable as error:
+                    problems.append(f"The queue of purges can't be used: {error}.")
         finally:
             catalog.close()
         if as_json:
@@ -69,10 +71,18 @@ def cleanup_command(catalog: Catalog, counts: Expiring | None, purges: Purges | 
     return cleanup
 
 
-def _remove_all_from(store: Expiring | None) -> Counter[str]:
-    """Removes everything that has expired; returns how many records of each kind. Raises Unavailable."""
-    total: Counter[str] = Counter()
-    if store:
-        for counts in remove_all_expired(store):
-            total = counts
-    return total
+def _remove_all_from(store: Expiring, total: Counter[str]) -> Unavailable | None:
+    """Removes everything that has expired, and adds how many records of each kind.
+
+    Returns:
+        Why some could not be removed; None if all are.
+    """
+    removed: Counter[str] = Counter()
+    try:
+        for removed in remove_all_expired(store):  # noqa: B007  # the last one is the sum
+            pass
+    except Unavailable as error:
+        return error
+    finally:
+        total.update(removed)
+    return None

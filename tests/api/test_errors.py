@@ -23,6 +23,7 @@ from catalog.errors import (
     LastAdmin,
     UserLimitReached,
 )
+from catalog.expiry import RemovedInPart
 from errors import DomainError, Unavailable
 from storage.base import StorageBackend, StorageError, StorageUnavailable
 from tests.api.fixtures import FORM_TYPE, NewProduct, Post, form, images_path
@@ -165,6 +166,7 @@ def test_every_domain_error_that_can_reach_the_api_has_a_status() -> None:
         LinkNotValid,  # by the console
         ClientRefused,  # by the registration endpoint and the console
         PasswordRefused,  # by the console and the commands
+        RemovedInPart,  # by the removal of what has expired
         UserLimitReached,  # by the console and the commands
         WrongPassword,  # by the console
     }

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 
 from app import create_app, make_storage
 from catalog.base import Catalog
+from catalog.errors import CatalogUnavailable
 from catalog.ids import now
 from catalog.purges import Purge
 from cli.sweep import Sweep
@@ -170,6 +171,16 @@ def test_cleanup_reports_a_failure_after_it_has_removed_what_has_expired(
         f"Error: Cloudflare's cache was not purged: {api.url} refuses CLOUDFLARE_PURGE_TOKEN "
         f"(403, code 9109); it needs the permission Cache Purge for the zone {ZONE}\n"
     )
+
+
+def test_cleanup_reports_a_queue_that_can_not_be_used_after_it_has_removed_what_has_expired(
+    runner: FlaskCliRunner, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "due_purges", fail_with(CatalogUnavailable("it is too busy")))
+    result = runner.invoke(args=["cleanup"])
+    assert result.exit_code == 1
+    assert result.stdout.startswith("removed 0 Idempotency-Keys")
+    assert result.stderr == "Error: The queue of purges can't be used: it is too busy.\n"
 
 
 def test_cleanup_prints_how_much_was_purged(runner: FlaskCliRunner, catalog: Catalog, api: Api) -> None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from flask.testing import FlaskCliRunner
@@ -12,12 +13,14 @@ from flask.testing import FlaskCliRunner
 from app import create_app
 from auth.counters.sqlite import SQLiteCounters
 from catalog.base import Catalog
+from catalog.errors import CatalogUnavailable
 from catalog.expiry import Cleanup
 from catalog.identity import CredentialKind
 from catalog.ids import now
 from config import Settings
 from tests.catalog.idempotency_contract import a_claim
 from tests.factories import a_client, a_credential, new_workspace
+from tests.faults import fail_with
 
 HOUR = timedelta(hours=1)
 
@@ -80,6 +83,28 @@ def test_cleanup_removes_the_rest_if_the_counts_cannot_be_used(
     assert (
         result.stderr == "Error: The counts of the rate limits can't be used: unable to open database file.\n"
     )
+
+
+def test_cleanup_prints_what_it_has_removed_if_the_catalog_can_not_be_used_any_longer(
+    runner: FlaskCliRunner, catalog: Catalog, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(catalog)
+    counts_of(settings).incr("ends before", 3600)
+    remove_expired = catalog.remove_expired
+
+    def remove_then_fail(at: datetime, limit: int) -> Mapping[str, int]:
+        monkeypatch.setattr(catalog, "remove_expired", fail_with(CatalogUnavailable("it is too busy")))
+        return remove_expired(at, limit)
+
+    monkeypatch.setattr(catalog, "remove_expired", remove_then_fail)
+    monkeypatch.setattr("catalog.expiry._RETRY_PAUSE", 0.0)
+    result = runner.invoke(args=["cleanup"])
+    assert result.exit_code == 1
+    assert result.stdout == (
+        "removed 1 Idempotency-Keys, 0 API keys, 1 codes, tokens and sessions, 0 grants, "
+        "0 records of days, 1 OAuth clients without a grant, 1 counts of rate limits\n"
+    )
+    assert result.stderr == "Error: The catalog can't be used: it is too busy.\n"
 
 
 def test_the_cleanup_has_nothing_to_do_with_counts_that_expire_by_themselves(settings: Settings) -> None:
