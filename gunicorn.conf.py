@@ -30,13 +30,14 @@ _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = f"{_host}:{_settings.port}"
 worker_class = Worker
 Worker.request_deadline = _settings.request_deadline
-# All clients of a trusted proxy share its address; the proxy limits them.
+Worker.trusted_hops = _settings.trusted_proxy_hops
+# All connections of a trusted proxy have its address; the proxy limits them.
 Worker.connections_per_address = 0 if _settings.trusted_proxy_hops else _settings.max_connections_per_address
 # Decoding takes most of the CPU time and runs without the interpreter's lock, so the threads of one process
 # share a core well. Several processes isolate the failures of one from the others.
 workers = _settings.web_concurrency
 # A request holds a thread from the end of its head to the end of its answer. A thread costs little, and there
-# are many: 128 for uploads (turns.UPLOADS), 48 for sizes (sizes.py), 96 that wait for slow clients
+# are many: 128 for uploads (turns.UPLOADS), 48 for sizes (sizes.py), 96 that wait for other slow clients
 # (Worker.slow_clients), and the rest for requests that need none of these.
 threads = 320
 # The open connections, and the files and databases of the threads, must fit into the limit of open files.
@@ -50,7 +51,8 @@ worker_connections = min(1000, _descriptors // 4)
 preload_app = True
 
 # The arbiter replaces a worker that does not report to it for this many seconds. Slow clients do not delay
-# the reports of a threaded worker; REQUEST_DEADLINE limits them. 5 MB over a 1 Mbit/s line take 42 s.
+# the reports of a threaded worker; REQUEST_DEADLINE and a minimum rate limit them. 5 MB over a 1 Mbit/s line
+# take 42 s.
 timeout = 60
 # The seconds that a stop or a reload waits for the running uploads.
 graceful_timeout = 30

@@ -15,7 +15,7 @@ from api.idempotency import IdempotencyKeys
 from api.metrics import UPLOAD_BYTES, count_outcome, stage
 from api.multipart import read_form, upload_size
 from api.products import product_answer
-from api.requests import note
+from api.requests import body_of_a_place, note
 from api.schemas import ImagePatch
 from api.writes import in_turn
 from auth.bearer import BearerAuth, Principal
@@ -53,7 +53,7 @@ def images_blueprint(  # noqa: PLR0913, PLR0917  # what the calls need
         skip_present = _if_exists_skip()
         product = uploads.admit(principal.workspace_id, product_id, skip_present=skip_present)
         with upload_place(requester(principal.workspace_id), upload_size()):
-            with stage("parse"):
+            with stage("parse"), body_of_a_place():
                 upload, alts = read_form()
             alt = alt_of_form(alts)
             added = uploads.add(product, upload, skip_present=skip_present, alt=alt)

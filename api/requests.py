@@ -6,7 +6,8 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,6 +107,23 @@ def _close_after_a_cut_body(response: Response) -> None:
         close: Callable[[], None] | None = request.environ.get("vetrina.close")
         if close is not None:  # only worker/ sets it
             close()
+
+
+@contextmanager
+def body_of_a_place() -> Iterator[None]:
+    """A block that reads the body of a request that has a place (``turns.py``).
+
+    Its thread does not count among those that wait for slow clients, so nobody else's slow uploads cut it.
+    """
+    connection: Any = request.environ.get("gunicorn.socket")
+    if connection is None:  # a server without deadlines, or a test without a connection
+        yield
+        return
+    connection.has_place = True
+    try:
+        yield
+    finally:
+        connection.has_place = False
 
 
 class DrainUnreadBody:

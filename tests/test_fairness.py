@@ -21,7 +21,7 @@ import requests
 from tests.api.fixtures import FORM_TYPE, form
 from tests.lossless import header, stream
 from tests.pictures import encoded, picture
-from tests.servers import Server, gunicorn
+from tests.servers import Server, gunicorn, has_ipv6
 from tests.test_worker import Shop, head, open_shop, read_answer
 
 #: The seconds within which a request is answered while others attack. Without turns, it takes 15 s or more.
@@ -346,6 +346,23 @@ def test_an_address_has_a_bounded_number_of_connections(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             with connect(server, request, source="127.0.0.2") as again, suppress(ConnectionError):
                 status, _ = read_answer(again)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_ipv6_addresses_of_a_network_share_their_connections(tmp_path: Path) -> None:
+    settings = {"HOST": "::", "MAX_CONNECTIONS_PER_ADDRESS": "5"}
+    request = head("/healthz", method="GET")
+    with gunicorn(tmp_path, WEB_CONCURRENCY="1", **settings) as server, ExitStack() as stack:
+        address = ("::1", server.port)
+        held = [stack.enter_context(socket.create_connection(address, timeout=30)) for _ in range(5)]
+        for connection in held:
+            connection.sendall(request)
+            assert read_answer(connection)[0] == 200
+        with socket.create_connection(address, timeout=30) as refused:
+            assert read_answer(refused) == (429, {"error": "Too many connections"})
+        with connect(server, request, source="127.0.0.3") as another:
+            assert read_answer(another)[0] == 200
+        server.wait_for_text("::/64 has more than MAX_CONNECTIONS_PER_ADDRESS connections")
 
 
 def test_behind_a_trusted_proxy_the_number_of_connections_has_no_bound(tmp_path: Path) -> None:

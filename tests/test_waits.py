@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
 
 from worker.refusals import RequestTimeout
-from worker.sockets import DeadlineSocket
+from worker.sockets import PATIENCE, SLOWEST_BODY, DeadlineSocket
 from worker.waits import Waits
 
 
@@ -51,7 +51,7 @@ def test_the_network_with_the_most_waits_loses_its_oldest_request() -> None:
     assert waits_of(2, [honest, second, first]) == ([first], ["b"])
 
 
-def test_of_networks_with_as_many_waits_the_oldest_request_is_cut() -> None:
+def test_of_networks_with_as_many_waits_the_latest_client_is_cut() -> None:
     newer, older, newest = Connection("a", 2), Connection("b", 1), Connection("c", 3)
     assert waits_of(2, [newer, older, newest]) == ([older], ["b"])
 
@@ -116,3 +116,60 @@ def test_an_answer_that_is_not_read_ends_at_its_deadline(
         thread.start()
         thread.join(30)
         assert errors == [ConnectionResetError]
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[DeadlineSocket, socket.socket, list[str]]]:
+    """A connection whose waits are cut at once, its client, and the networks of the waits that were cut."""
+    server, client = socket.socketpair()
+    cut: list[str] = []
+    sock = DeadlineSocket(server.detach(), "a", send_seconds=1, waits=Waits(0, cut.append), on_close=None)
+    with client, sock:
+        yield sock, client, cut
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "late"),
+    [
+        (0, 9, 9),
+        (1, 9, 9),
+        (SLOWEST_BODY, 9, 8),
+        (5 * SLOWEST_BODY, 9, 4),
+        (9 * SLOWEST_BODY, 9, 0),
+        (20 * SLOWEST_BODY, 9, 0),
+    ],
+)
+def test_a_client_is_as_late_as_its_bytes_lack_behind_the_slowest_rate(
+    pair: tuple[DeadlineSocket, socket.socket, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    seconds: int,
+    late: int,
+) -> None:
+    sock, client, _ = pair
+    now = 100.0
+    monkeypatch.setattr("worker.sockets.time.monotonic", lambda: now)
+    sock.begin()
+    sock.deadline = 1000.0
+    now += seconds
+    client.sendall(bytes(size))
+    if size:
+        assert len(sock.recv(1 << 20)) == size
+    assert now - sock.since == pytest.approx(late, abs=0.01)
+    now += PATIENCE - late
+    with pytest.raises(RequestTimeout):
+        sock.recv(9)
+    assert sock.deadline <= now
+
+
+def test_a_body_of_a_place_is_not_cut_for_the_sake_of_others(
+    pair: tuple[DeadlineSocket, socket.socket, list[str]],
+) -> None:
+    sock, _, cut = pair
+    for has_place, expected in ((True, []), (False, ["a"])):
+        sock.begin()
+        sock.has_place = has_place
+        sock.deadline += 0.01
+        with pytest.raises(RequestTimeout):
+            sock.recv(9)
+        assert cut == expected

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import select
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import IO, TYPE_CHECKING, Final
 
 from worker.refusals import RequestTimeout
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 _MOST_SENT: Final = 1 << 20
 #: The most bytes that are read at once to be discarded.
 _MOST_DISCARDED: Final = 1 << 16
+#: The slowest body that is read to its end, in bytes a second, and by how many seconds it may fall behind.
+SLOWEST_BODY: Final = 2000
+PATIENCE: Final = 10.0
 #: The events of a closed connection. Only Linux reports that a client closed it without a reset.
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
@@ -30,11 +32,12 @@ class DeadlineSocket(socket.socket):
     """A connection with one deadline for all reads of a request, and a separate one for the answer.
 
     The timeout of a socket applies to each call separately. A client that sends or reads single bytes slowly
-    never exceeds it.
+    never exceeds it. A body also has a minimum rate, as in Apache's mod_reqtimeout: its client is given up
+    when it is ``PATIENCE`` seconds behind ``SLOWEST_BODY``. Being ahead of it counts for nothing.
 
     Args:
         descriptor: the file descriptor of the accepted connection.
-        network: see ``network_of``.
+        network: of the client, or of the proxy before it. See ``worker/networks.py``.
         send_seconds: how long the client may take to read an answer.
         waits: where a thread that waits for the client is counted.
         on_wait: called when a thread begins to wait for the client, at most once a request.
@@ -52,8 +55,12 @@ class DeadlineSocket(socket.socket):
         on_close: Callable[[], None] | None,
     ) -> None:
         super().__init__(fileno=descriptor)
+        #: The network of the client of the current request.
         self.network = network
+        #: When the request, or its answer, would have begun if the client had kept to ``SLOWEST_BODY``.
         self.since = 0.0
+        #: Whether another bound than that of ``waits`` limits how many such requests wait for their bodies.
+        self.has_place = False
         #: When the request must have arrived, on the clock of time.monotonic().
         self.deadline = 0.0
         #: How long the current request waited for its thread, in seconds.
@@ -72,8 +79,8 @@ class DeadlineSocket(socket.socket):
     def begin(self) -> None:
         """Starts a request whose head is in ``ahead``. The deadline is now, because the head is complete."""
         self.since = self.deadline = time.monotonic()
+        self.has_place = self._has_waited = False
         self._send_deadline = None
-        self._has_waited = False
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Reads the bytes that have arrived, or waits for some until the deadline.
@@ -82,7 +89,7 @@ class DeadlineSocket(socket.socket):
         bytes that it does not need yet, and looks for the next request among them, not here.
 
         Raises:
-            RequestTimeout: nothing arrived.
+            RequestTimeout: nothing arrived in time. It can't be read any more.
         """
         if self.ahead:
             data = bytes(self.ahead)
@@ -92,10 +99,14 @@ class DeadlineSocket(socket.socket):
         self._send_deadline = None
         while True:
             try:
-                return super().recv(size, flags | socket.MSG_DONTWAIT)
+                data = super().recv(size, flags | socket.MSG_DONTWAIT)
             except BlockingIOError:
-                if not self._wait(select.POLLIN, self.deadline):
+                if not self._wait(select.POLLIN, min(self.deadline, self.since + PATIENCE)):
+                    self.deadline = 0.0
                     raise RequestTimeout from None
+            else:
+                self._advance(len(data))
+                return data
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """Sends everything. Raises ConnectionResetError if the client does not read it in time."""
@@ -107,9 +118,12 @@ class DeadlineSocket(socket.socket):
         """Sends what there is room for, at least a byte, and returns its size. Raises as ``sendall`` does."""
         while True:
             try:
-                return super().send(data, flags | socket.MSG_DONTWAIT)
+                sent = super().send(data, flags | socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self._wait_to_send()
+            else:
+                self._advance(sent)
+                return sent
 
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:  # type: ignore[override]  # a file with a descriptor
         """Sends ``count`` bytes of a file, or all. Raises ConnectionResetError, as ``sendall`` does."""
@@ -124,8 +138,12 @@ class DeadlineSocket(socket.socket):
                 continue
             if not done:
                 break
+            self._advance(done)
             sent += done
         return sent
+
+    def _advance(self, size: int) -> None:
+        self.since = min(self.since + size / SLOWEST_BODY, time.monotonic())
 
     def _wait_to_send(self) -> None:
         if self._send_deadline is None:
@@ -144,7 +162,8 @@ class DeadlineSocket(socket.socket):
             self._on_wait(self)
         ready = select.poll()
         ready.register(self, event)
-        with self._waits.waiting(self):
+        is_bounded = self.has_place and event == select.POLLIN
+        with nullcontext() if is_bounded else self._waits.waiting(self):
             return bool(ready.poll(1000 * left)) and self.deadline > 0
 
     def cut(self) -> None:
@@ -181,19 +200,3 @@ class DeadlineSocket(socket.socket):
         if self._on_close is not None:
             self._on_close()
             self._on_close = None
-
-
-def network_of(address: object) -> str:
-    """The address of a client, or the /64 network of an IPv6 address: one customer has all of it.
-
-    Args:
-        address: the address as ``socket.accept`` returns it. A client on a Unix socket has an empty network.
-    """
-    host = str(address[0]) if isinstance(address, tuple) and address else ""
-    try:
-        ip = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))

@@ -24,8 +24,9 @@ from worker.admission import Admission
 from worker.chunks import Chunks
 from worker.heads import HEAD_DEADLINE, Heads
 from worker.heap import Heap
+from worker.networks import forwarded_network, network_of
 from worker.refusals import AmbiguousRequest, answer, refusal
-from worker.sockets import DeadlineSocket, network_of
+from worker.sockets import DeadlineSocket
 from worker.waits import Waits
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ class Worker(ThreadWorker):
     request_deadline = 60.0
     #: The most connections that an address, or an IPv6 /64 network, has to this process; 0: any number.
     connections_per_address = 0
-    #: The most threads that wait for clients.
+    #: The number of proxies in front of the server whose ``X-Forwarded-For`` is trusted.
+    trusted_hops = 0
+    #: The most threads that wait for clients, besides those of uploads that have a place (``turns.py``).
     slow_clients = 96
 
     def accept(self, listener: socket.socket) -> None:
@@ -182,6 +185,12 @@ class Worker(ThreadWorker):
         self.nr_conns -= 1
         conn.close()
 
+    def _take(self, conn: TConn, sock: DeadlineSocket) -> None:
+        """Takes a request whose head is complete. Behind a trusted proxy, it is of the proxy's client."""
+        if self.trusted_hops:
+            sock.network = forwarded_network(sock.ahead, self.trusted_hops) or network_of(conn.client)
+        self._admission.add(conn, sock)
+
     def _hand_over(self, conn: TConn) -> None:
         """Gives a request to a thread; without one, it is answered 503."""
         try:
@@ -276,7 +285,7 @@ class Worker(ThreadWorker):
     def run(self) -> None:
         """Accepts connections until the worker stops."""
         self._admission = Admission(begin=self._hand_over, end=self._end, refuse=self._refuse_busy)
-        self._heads = Heads(self.poller, complete=self._admission.add, end=self._end)
+        self._heads = Heads(self.poller, complete=self._take, end=self._end)
         # Threads that end later write to its pipe, whose descriptor may belong to another file by then.
         self.method_queue.close = lambda: None  # type: ignore[method-assign]  # the process ends anyway
         super().run()

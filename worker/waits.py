@@ -13,7 +13,8 @@ class Slow(Protocol):
 
     Attributes:
         network: the address of the client, or its network.
-        since: when the current request, or its answer, began, on the clock of ``time.monotonic()``.
+        since: how late the client is: when the current request, or its answer, would have begun if the client
+            were no slower than it may be, on the clock of ``time.monotonic()``.
     """
 
     network: str
@@ -27,7 +28,8 @@ class Waits:
     """The waits of a process. If there are too many, one of them is cut.
 
     The wait that is cut belongs to the network with the most waits, so an attacker with many connections
-    displaces only its own. Among the waits of that network, the request that began first is cut.
+    displaces only its own. Among the waits of that network, or of several that have as many, the one whose
+    client is latest is cut: a slow line is not as late as a client that sends a byte now and then.
 
     Args:
         most: the number of waits.
