@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Response
 from werkzeug.exceptions import PreconditionFailed
+from werkzeug.http import parse_date
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -18,7 +19,8 @@ def make_conditional(
 
     Werkzeug answers an If-Match that does not hold with the whole content, which has the headers of a 200:
     caches could keep it. Every error is JSON (docs/contract.md "Errors"), so this function raises instead.
-    Werkzeug also refuses ``*``, which everything that exists matches (section 13.1.1).
+    Werkzeug also refuses ``*``, which everything that exists matches (section 13.1.1), and passes over
+    If-Unmodified-Since, which counts without If-Match (section 13.1.4).
 
     Args:
         response: a 200 with an entity tag.
@@ -27,9 +29,14 @@ def make_conditional(
         length: the length of the whole content, in bytes.
 
     Raises:
-        PreconditionFailed: If-Match does not name the entity tag.
+        PreconditionFailed: If-Match does not name the entity tag, or the content is newer than
+            If-Unmodified-Since.
         RequestedRangeNotSatisfiable
     """
+    since = parse_date(environ.get("HTTP_IF_UNMODIFIED_SINCE"))
+    modified = response.last_modified
+    if since and modified and modified > since and "HTTP_IF_MATCH" not in environ:
+        raise PreconditionFailed
     if environ.get("HTTP_IF_MATCH", "").strip() == "*":
         environ = environ | {"HTTP_IF_MATCH": ""}
     response.make_conditional(environ, accept_ranges=accept_ranges, complete_length=length)

@@ -151,6 +151,23 @@ def test_an_if_match_that_does_not_hold_is_an_error_and_not_the_picture(
         assert "Cache-Control" not in response.headers
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_picture_that_is_newer_than_asked_for_is_an_error(
+    path: str, anonymous: FlaskClient, method: str
+) -> None:
+    first = anonymous.head(path, buffered=True).headers
+
+    def status(since: str, **headers: str) -> int:
+        sent = {"If-Unmodified-Since": since, "Range": "bytes=0-9", **headers}
+        return anonymous.open(path, method=method, headers=sent, buffered=True).status_code
+
+    whole_or_part = 206 if method == "GET" else 200
+    assert status(first["Last-Modified"]) == whole_or_part
+    assert status("no date") == whole_or_part
+    assert status("Thu, 01 Jan 1970 00:00:00 GMT") == 412
+    assert status("Thu, 01 Jan 1970 00:00:00 GMT", **{"If-Match": first["ETag"]}) == whole_or_part
+
+
 def test_a_part_that_is_not_there_is_a_416(path: str, anonymous: FlaskClient) -> None:
     response = get(anonymous, path, Range="bytes=99999999-")
     assert response.headers["Content-Range"] == f"bytes */{len(DATA)}"
