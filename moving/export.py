@@ -10,13 +10,15 @@ import csv
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from catalog.base import Catalog, Image, Product
 from catalog.errors import ProductNotFound
 from moving import manifest
+from moving.formulas import escaped
 from moving.items import Stopped
 from moving.names import is_clutter, normal
 from storage.base import ObjectNotFound, StorageBackend
@@ -30,6 +32,8 @@ _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]')
 #: Names that Windows reserves for devices, with any extension.
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 _MAX_NAME: Final = 100
+
+_COLUMNS: Final = ("model", "name", "category", "description", "sourceLocale", "status")
 
 
 class Names:
@@ -63,6 +67,7 @@ class Export:
         target: the folder, which is made. It must be empty, or have an export that did not end.
 
     Attributes:
+        picture_count: the number of pictures to write.
         products, pictures: the numbers of those that were written.
         size: the bytes of the written pictures.
 
@@ -75,14 +80,15 @@ class Export:
         self._storage = storage
         self._target = target
         catalog.get_workspace(workspace_id)
+        self._workspace_id = workspace_id
         # The order of the ids has the oldest product first, so an import creates the products in this order.
-        self._products = [item for item in catalog.iter_products() if item.workspace_id == workspace_id]
-        self.products = self.pictures = self.size = 0
-
-    @property
-    def picture_count(self) -> int:
-        """The number of pictures to write."""
-        return sum(image.key is not None for product in self._products for image in product.images)
+        # Only ids are kept, because a workspace may have more than fits into memory.
+        self._ids: list[str] = []
+        self.products = self.pictures = self.size = self.picture_count = 0
+        for product in catalog.iter_products():
+            if product.workspace_id == workspace_id:
+                self._ids.append(product.id)
+                self.picture_count += sum(image.key is not None for image in product.images)
 
     def run(self) -> Iterator[str]:
         """Writes the folder. Yields for each picture its problem, or an empty text.
@@ -94,29 +100,28 @@ class Export:
         """
         self._prepare()
         names = Names()
-        written: list[tuple[Product, list[dict[str, Any]]]] = []
-        for read in self._products:
-            product = self._current(read)
-            if product is None:
-                continue
-            images: list[dict[str, Any]] = []
-            for problem, entry in self._write_images(product, names.of(product.model)):
-                images += [entry] if entry else []
-                if problem is not None:
-                    yield problem
-            written.append((product, images))
-            self.products += 1
-        _write_csv(self._target / CSV_NAME, written)
-        manifest.dump(
-            self._target / manifest.NAME,
-            [manifest.product_entry(product, images) for product, images in written],
-        )
+        with (
+            _table(self._target / CSV_NAME) as add_row,
+            manifest.writing(self._target / manifest.NAME) as add_entry,
+        ):
+            for product_id in self._ids:
+                product = self._current(product_id)
+                if product is None:
+                    continue
+                images: list[dict[str, Any]] = []
+                for problem, entry in self._write_images(product, names.of(product.model)):
+                    images += [entry] if entry else []
+                    if problem is not None:
+                        yield problem
+                add_row(product, images)
+                add_entry(manifest.product_entry(product, images))
+                self.products += 1
         (self._target / INCOMPLETE).unlink()
 
-    def _current(self, product: Product) -> Product | None:
+    def _current(self, product_id: str) -> Product | None:
         """The product as it is now; None if it was deleted meanwhile."""
         try:
-            return self._catalog.get_product(product.workspace_id, product.id)
+            return self._catalog.get_product(self._workspace_id, product_id)
         except ProductNotFound:
             return None
 
@@ -148,7 +153,7 @@ class Export:
                 with self._storage.open(image.key) as stored:
                     data = stored.stream.read()
             except ObjectNotFound:
-                current = self._current(product)
+                current = self._current(product.id)
                 if current is None or image.url not in current.image_urls:  # it was removed meanwhile
                     continue
                 yield f"{product.model}: the stored picture {image.key} does not exist", None
@@ -180,30 +185,43 @@ def _image_entry(name: str, image: Image, data: bytes) -> dict[str, Any]:
     }
 
 
-def _write_csv(path: Path, written: Sequence[tuple[Product, Sequence[Mapping[str, Any]]]]) -> None:
+@contextmanager
+def _table(path: Path) -> Iterator[Callable[[Product, Sequence[Mapping[str, Any]]], None]]:
     """Writes the table that shops and ``import csv`` read: UTF-8 with a byte order mark, for spreadsheets.
 
     For each image there is its URL, its file if it was stored here, and its alternative text in the language
     of the product. An import prefers the file.
+
+    Yields:
+        A function that adds a product and the entries of its images. The header depends on all products, so
+        it comes when the block ends, and until then the rows are in another file.
     """
-    most = max((len(images) for _, images in written), default=0)
-    columns = ["model", "name", "category", "description", "sourceLocale", "status"]
+    rows, most = path.with_suffix(".rows"), 0
+    with rows.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+
+        def add(product: Product, images: Sequence[Mapping[str, Any]]) -> None:
+            nonlocal most
+            most = max(most, len(images))
+            writer.writerow(map(escaped, _row(product, images)))
+
+        yield add
+    header = [*_COLUMNS]
     for number in range(1, most + 1):
-        columns += [f"imageUrl{number}", f"imageFile{number}", f"imageAlt{number}"]
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        table = csv.DictWriter(file, columns, restval="")
-        table.writeheader()
-        for product, images in written:
-            row: dict[str, object] = {
-                "model": product.model,
-                "name": product.name,
-                "category": product.category,
-                "description": product.description or "",
-                "sourceLocale": product.source_locale,
-                "status": product.status,
-            }
-            for number, image in enumerate(images, 1):
-                row[f"imageUrl{number}"] = image["url"]
-                row[f"imageFile{number}"] = image.get("file", "")
-                row[f"imageAlt{number}"] = image["alt"].get(product.source_locale, "")
-            table.writerow(row)
+        header += [f"imageUrl{number}", f"imageFile{number}", f"imageAlt{number}"]
+    with (
+        path.open("w", encoding="utf-8-sig", newline="") as file,
+        rows.open(encoding="utf-8", newline="") as read,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(row + [""] * (len(header) - len(row)) for row in csv.reader(read))
+    rows.unlink()
+
+
+def _row(product: Product, images: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The cells of a product, without those of images that only other products have."""
+    yield from (product.model, product.name, product.category, product.description or "")
+    yield from (product.source_locale, product.status)
+    for image in images:
+        yield from (image["url"], image.get("file", ""), image["alt"].get(product.source_locale, ""))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,10 +44,25 @@ def product_entry(product: Product, images: Sequence[Mapping[str, object]]) -> M
     }
 
 
-def dump(path: Path, entries: Sequence[Mapping[str, object]]) -> None:
-    """Writes the file."""
-    content = {"format": FORMAT, "version": VERSION, "products": list(entries)}
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+@contextmanager
+def writing(path: Path) -> Iterator[Callable[[Mapping[str, object]], None]]:
+    """Writes the file, entry by entry.
+
+    Yields:
+        A function that adds the entry of a product. The file is complete when the block ends.
+    """
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n  "products": [')
+        before = "\n    "
+
+        def add(entry: Mapping[str, object]) -> None:
+            nonlocal before
+            text = json.dumps(entry, ensure_ascii=False, indent=2)
+            file.write(before + text.replace("\n", "\n    "))  # no string in JSON has a line end in it
+            before = ",\n    "
+
+        yield add
+        file.write("\n  ]\n}\n")
 
 
 def load(root: Path) -> list[Item] | None:
@@ -66,7 +82,7 @@ def load(root: Path) -> list[Item] | None:
         raise ManifestUnusable(f"{NAME} is of another version of Vetrina")
     try:
         return [_item(root, entry) for entry in content["products"]]
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise ManifestUnusable(f"{NAME} is damaged") from None
 
 

@@ -88,7 +88,7 @@ class OtherServer:
         for number in range(1, _MAX_PAGES):
             page = self._json(f"?page={number}&limit={_PAGE}&showArchived=true", "data")
             items = page.get("items")
-            if not isinstance(items, list) or not isinstance(page.get("total"), int):
+            if not isinstance(items, list) or len(items) > _PAGE or not isinstance(page.get("total"), int):
                 raise Stopped(f"{self._products_url} does not answer as this API does")
             yield page
             seen += len(items)

@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -21,10 +22,15 @@ from charset_normalizer import from_bytes
 
 from moving.downloads import Downloads
 from moving.files import read_picture
+from moving.formulas import unescaped
 from moving.items import Action, Item, Picture, Step
 
 _MAX_BYTES: Final = 256 * 1024 * 1024
 _DELIMITERS: Final = ",;\t|"
+#: The most columns of a table: each row is compared with all of them.
+_MAX_COLUMNS: Final = 1000
+#: The most pictures of a product that are looked at. A product has at most 20 here.
+_MAX_PICTURES: Final = 100
 
 #: The encodings that are tried if the text is not UTF-8: they are common in Western Europe.
 _ENCODINGS: Final = ["cp1252", "iso8859_15", "mac_roman", "cp850"]
@@ -141,8 +147,10 @@ def read_table(path: Path, downloads: Downloads, category: str | None) -> Table:
     text = decoded(data)
     delimiter, skipped = _delimiter(text)
     rows = _rows(text, delimiter, skipped)
-    header = next((row for row in rows if row.cells), None)
-    columns = _columns(header.cells if header else ())
+    header = next((row.cells for row in rows if row.cells), ())
+    if len(header) > _MAX_COLUMNS:
+        raise TableUnusable(f"its first row has more than {_MAX_COLUMNS} columns")
+    columns = _columns(header)
     if "model" not in columns.fields:
         raise TableUnusable("its first row has no column for the model, such as model, SKU or modello")
     reader = _Reader(path.parent, columns, downloads, category)
@@ -176,7 +184,11 @@ def _delimiter(text: str) -> tuple[str, int]:
     header = next((line for line in text.splitlines() if line.strip()), "")
 
     def known(delimiter: str) -> tuple[int, int]:
-        columns = _columns(next(csv.reader([header], delimiter=delimiter), []))
+        try:
+            cells = next(csv.reader([header], delimiter=delimiter), [])
+        except csv.Error:
+            cells = []
+        columns = _columns(cells[:_MAX_COLUMNS])
         return len(columns.fields) + len(columns.images), header.count(delimiter)
 
     return max(_DELIMITERS, key=known), 0
@@ -208,7 +220,7 @@ def _rows(text: str, delimiter: str, skipped: int) -> Iterator[_Row]:
     while True:
         line = reader.line_num + skipped + 1
         try:
-            cells = [cell.strip() for cell in next(reader)]
+            cells = [unescaped(cell.strip()) for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
@@ -285,9 +297,16 @@ class _Reader:
             self.entries[model] = _Entry(row.line, self._item(row, model))
         elif other := self._difference(row, earlier.item):
             self._refuse(row, model, f"line {earlier.line} has the same model and another {other}")
-        else:
-            pictures = [*earlier.item.pictures, *self._pictures(row)]
+        elif pictures := self._within_bound(row, model, earlier.item.pictures):
             self.entries[model] = _Entry(earlier.line, replace(earlier.item, pictures=pictures))
+
+    def _within_bound(self, row: _Row, model: str, earlier: Sequence[Picture] = ()) -> list[Picture]:
+        """The pictures of a product with those of another row of it, if they are not too many."""
+        room = _MAX_PICTURES - len(earlier)
+        pictures = list(islice(self._pictures(row), room + 1))
+        if len(pictures) > room:
+            self._refuse(row, model, f"the product has more than {_MAX_PICTURES} pictures")
+        return [*earlier, *pictures[:room]]
 
     def _refuse(self, row: _Row, model: str, reason: str) -> None:
         self.problems.append(Step(model, f"line {row.line}", Action.REFUSED, reason))
@@ -298,7 +317,7 @@ class _Reader:
             fields=self._fields(row),
             defaults={"name": model, "category": self._category},
             archived=_ARCHIVED.get(self._cell(row, "status").casefold()),
-            pictures=list(self._pictures(row)),
+            pictures=self._within_bound(row, model),
             place=f"line {row.line}",
         )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskCliRunner
 
-from catalog.base import Catalog, Product
+from catalog.base import PAGE, Catalog, Image, Product
 from catalog.identity import Workspace
 from moving.export import Names
 from storage.base import StorageBackend, StorageUnavailable
@@ -300,7 +301,11 @@ def test_a_json_file_of_another_format_is_left_out(
 
 
 @pytest.mark.parametrize(
-    "products", ["null", "[1]", "[{}]", '[{"model": "A", "status": "active", "images": 5}]']
+    "products",
+    [
+        *("null", "[1]", "[{}]"),
+        *(f'[{{"model": "A", "status": "active", "images": {images}}}]' for images in ("5", "[5]", '["a"]')),
+    ],
 )
 def test_a_damaged_export_is_one_sentence(
     runner: FlaskCliRunner, workspace: Workspace, tmp_path: Path, products: str
@@ -335,6 +340,60 @@ def test_an_export_that_names_files_elsewhere_reads_none_of_them(
         "a\N{REPLACEMENT CHARACTER}b: refused: not a name of a file",
     ]
     assert products(catalog, workspace)["A"].images == ()
+
+
+def test_no_cell_of_the_table_is_a_formula_in_a_spreadsheet(
+    export: Command, catalog: Catalog, workspace: Workspace, tmp_path: Path
+) -> None:
+    formulas = [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        " =1",
+        "\t=1",
+        "\r=1",
+        "\n-1",
+        "\N{FULLWIDTH EQUALS SIGN}1",
+        "'=1",
+        "''=1",
+    ]
+    others = ["'quoted'", "a=1", "1-1", "'", ""]
+    for number, text in enumerate(formulas + others):
+        image = Image(url="https://cdn.example.com/1.png", alt={"en": text} if text else None)
+        new_product(
+            *(catalog, workspace),
+            model=f"{text}{number}",
+            name=text or "x",
+            description=text or None,
+            images=(image,),
+        )
+    assert export().exit_code == 0
+    rows = table(tmp_path / "out")
+    for number, (row, text) in enumerate(zip(rows, formulas, strict=False)):
+        cells = [row[name] for name in ("model", "name", "description", "imageAlt1")]
+        assert cells == [f"'{text}{number}", f"'{text}", f"'{text}", f"'{text}"]
+    kept = [row["description"] for row in rows[len(formulas) :]]
+    assert kept == others
+    told = json.loads((tmp_path / "out" / "products.json").read_text())["products"]
+    assert [product["description"] or "" for product in told] == formulas + others
+
+
+def test_an_export_holds_few_products_at_a_time(
+    export: Command, catalog: Catalog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3 * PAGE):
+        new_product(catalog, workspace, model=f"M{number}")
+    get_product, most = catalog.get_product, 0
+
+    def count(*ids: str) -> Product:
+        nonlocal most
+        most = max(most, sum(isinstance(each, Product) for each in gc.get_objects()))
+        return get_product(*ids)
+
+    monkeypatch.setattr(catalog, "get_product", count)
+    assert export().exit_code == 0
+    assert 0 < most <= PAGE
 
 
 def test_an_unknown_workspace_is_one_sentence(runner: FlaskCliRunner, tmp_path: Path) -> None:

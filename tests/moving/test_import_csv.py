@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -246,6 +247,33 @@ def test_a_file_without_a_column_for_the_model_is_one_sentence(import_csv: Impor
     )
 
 
+def test_a_table_of_too_many_columns_is_one_sentence(import_csv: ImportCsv) -> None:
+    result = import_csv(f"model,{'image,' * 1000}category\nA\n")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("can't be imported: its first row has more than 1000 columns.\n")
+
+
+@pytest.mark.parametrize("header", [f"model,{'x' * 140_000}", '"model' + "x" * 140_000])
+def test_a_first_row_that_is_not_csv_is_one_sentence(import_csv: ImportCsv, header: str) -> None:
+    result = import_csv(f"{header}\nA,B\n")
+    assert result.exit_code == 1
+    assert "can't be imported: its first row has no column for the model" in result.stderr
+
+
+@pytest.mark.parametrize("in_rows", [True, False])
+def test_a_product_of_too_many_pictures_gets_those_within_the_bound(
+    import_csv: ImportCsv, *, in_rows: bool
+) -> None:
+    urls = [f"https://cdn.example.com/{number}.png" for number in range(103)]
+    cells = urls if in_rows else [" ".join(urls)]
+    rows = "".join(f"A,toys,{cell}\n" for cell in cells)
+    result = import_csv(f"model,category,image\n{rows}", "--dry-run", "--json")
+    steps = json.loads(result.stdout)["steps"]
+    refused = [step["picture"] for step in steps if step["action"] == "refused"]
+    assert refused == (["line 102", "line 103", "line 104"] if in_rows else ["line 2"])
+    assert sum(step["action"] == "download" for step in steps) == 100
+
+
 def test_a_private_address_needs_an_option(
     runner: FlaskCliRunner, front: Relay, workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -273,7 +301,7 @@ def test_import_csv_brings_an_export_back_byte_for_byte(
     workspace: Workspace,
     tmp_path: Path,
 ) -> None:
-    for number, model in enumerate(["a/b", "Lampada; città", "=1+1"]):
+    for number, model in enumerate(["a/b", "Lampada; città", "=1+1", "'-1"]):
         product = new_product(
             catalog,
             workspace,
@@ -303,5 +331,5 @@ def test_import_csv_brings_an_export_back_byte_for_byte(
         ) == (*(same.name, same.category, same.description, same.status, same.source_locale),)
         assert stored(storage, product) == stored(storage, same)
     result = runner.invoke(args=args)
-    assert result.stdout == summary("0 made, 0 changed, 3 unchanged", "0 added, 6 here already")
+    assert result.stdout == summary("0 made, 0 changed, 4 unchanged", "0 added, 8 here already")
     assert products(catalog, other) == after

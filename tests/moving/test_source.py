@@ -48,6 +48,14 @@ def test_a_server_with_smaller_pages_is_read_to_the_end(tmp_path: Path) -> None:
     assert fetcher.numbers == [1, 2, 3, 4]
 
 
+def test_a_server_whose_pages_are_larger_than_asked_is_not_read_on(tmp_path: Path) -> None:
+    models = [f"M{number}" for number in range(101)]
+    fetcher = FakeFetcher(lambda _: page(models, 10**9))
+    with pytest.raises(Stopped, match="does not answer as this API does"):
+        listed(fetcher, tmp_path)
+    assert fetcher.numbers == [1]
+
+
 def test_a_product_that_moves_to_an_earlier_page_is_found(tmp_path: Path) -> None:
     models = ["E", "D", "C", "B", "A"]
 
