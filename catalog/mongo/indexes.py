@@ -23,6 +23,22 @@ from catalog.errors import CatalogUnavailable
 #: IndexOptionsConflict and IndexKeySpecsConflict: there is another index of that name, or with those keys.
 _CONFLICTS: Final = {85, 86}
 
+# What a build fails with while another process does something with the same collection
+# (src/mongo/base/error_codes.yml).
+_CONCURRENT: Final = {
+    24,  # LockTimeout
+    48,  # NamespaceExists: both create the collection
+    112,  # WriteConflict
+    117,  # ConflictingOperationInProgress
+    276,  # IndexBuildAborted
+    285,  # IndexBuildAlreadyInProgress
+    11602,  # InterruptedDueToReplStateChange
+    12587,  # BackgroundOperationInProgressForNamespace
+}
+#: How often such a build is tried, and the seconds between two tries.
+_TRIES: Final = 5
+_RETRY_PAUSE: Final = 0.2
+
 #: Seconds after which a build that failed is tried again.
 _PAUSE: Final = 30.0
 
@@ -77,6 +93,7 @@ class Indexes:
         self._finished = self._updated = False
         self._told: set[_Key] = set()
         self._not_before = 0.0
+        self._reason = ""  # why the last build has failed
         self._stopped = False
 
     def has(self, collection: str, name: str) -> bool:
@@ -120,7 +137,7 @@ class Indexes:
             for key in missing:
                 if self._is_in_conflict(key):
                     raise CatalogUnavailable(_conflict(key))
-            state = "is being built" if self._building else "could not be built"
+            state = "is being built" if self._building else f"could not be built: {self._reason}"
         collection, name = missing[0]
         raise CatalogUnavailable(f"the index {name} of {collection} {state}")
 
@@ -174,14 +191,14 @@ class Indexes:
         """
         self.look(database)
         replicated = is_replicated(database)
-        for key, wanted in sorted(self._wanted.items(), key=lambda item: not item[1].get("unique")):
+        for key in sorted(self._wanted, key=lambda key: not self._wanted[key].get("unique")):
             if key in self._ready | self._replaced | self._conflicts:
                 continue
             collection, name = key
             # By default a build waits for every member that votes, also for one that is down (SERVER-65670).
             options: dict[str, Any] = {"commitQuorum": "majority"} if replicated else {}
             try:
-                database[collection].create_indexes([_model(wanted)], **options)
+                self._build_one(database, key, options)
             except OperationFailure as error:
                 if error.code not in _CONFLICTS:
                     raise
@@ -199,6 +216,21 @@ class Indexes:
         yield from self._finish(database)
         self._updated = True
         self._finished = not self._missing() and not self._conflicts
+
+    def _build_one(self, database: Database[dict[str, Any]], key: _Key, options: Mapping[str, Any]) -> None:
+        """Builds an index unless another process has built it meanwhile. Raises PyMongoError."""
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                database[key[0]].create_indexes([_model(self._wanted[key])], **options)
+            except OperationFailure as error:
+                if error.code not in _CONCURRENT or not tries_left:
+                    raise
+                time.sleep(_RETRY_PAUSE)
+                self.look(database)
+                if key in self._ready | self._replaced:
+                    return
+            else:
+                return
 
     def _missing(self) -> list[_Key]:
         return [key for key in self._wanted if key not in self._ready | self._replaced]
@@ -238,8 +270,10 @@ class Indexes:
                     if self._stopped:
                         return
         except PyMongoError as error:
-            log.warning("the indexes could not be built: %s", str(error).partition(", full error")[0])
+            self._reason = str(error).partition(", full error")[0]
+            log.warning("the indexes could not be built: %s", self._reason)
         except CatalogUnavailable as error:
+            self._reason = str(error)
             log.warning("the records of earlier versions could not be updated: %s", error)
         finally:
             with self._changed:

@@ -176,12 +176,62 @@ def test_a_unique_index_whose_build_has_failed_is_not_waited_for(caplog: pytest.
     server = Server()
     server.failure = OperationFailure("duplicate key", 11000)
     process = Process(server)
-    assert process.build() == "the index email of users could not be built"
-    assert process.call() == "the index email of users could not be built"
+    assert process.build() == "the index email of users could not be built: duplicate key"
+    assert process.call() == "the index email of users could not be built: duplicate key"
     assert [record.getMessage() for record in caplog.records] == [
         "the indexes could not be built: duplicate key"
     ]
     assert server.built == ["email"], "it is tried again after a pause"
+
+
+class Contended(Server):
+    """A server on which another process works with the same collection during the first builds.
+
+    Args:
+        code: the error with which these builds end.
+        builds: their number.
+        then: the index that the other process has built by then, if any.
+    """
+
+    def __init__(self, code: int, builds: int, then: IndexModel | None = None) -> None:
+        super().__init__()
+        self._code, self._left, self._then = code, builds, then
+
+    def create_indexes(self, models: list[IndexModel]) -> None:
+        if not self._left:
+            super().create_indexes(models)
+            return
+        self._left -= 1
+        if self._then and not self._left:
+            self.indexes.append(self._then.document)
+        raise OperationFailure("another process is faster", self._code)
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catalog.mongo.indexes._RETRY_PAUSE", 0.0)
+
+
+@pytest.mark.usefixtures("no_pause")
+@pytest.mark.parametrize("code", [24, 48, 112, 117, 276, 285, 11602, 12587])
+def test_a_build_that_fails_because_of_another_process_is_tried_again(code: int) -> None:
+    server = Contended(code, builds=4)
+    assert Process(server).build() == ""
+    assert server.built == ["email", "status"]
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_an_index_that_another_process_has_built_meanwhile_is_not_built_again() -> None:
+    server = Contended(276, builds=2, then=EMAIL)
+    assert Process(server).build() == ""
+    assert server.built == ["status"]
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_build_that_fails_again_and_again_says_why() -> None:
+    assert Process(Contended(117, builds=5)).build() == (
+        "the index email of users could not be built: another process is faster"
+    )
 
 
 def test_records_that_change_too_often_are_told_in_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
