@@ -173,7 +173,7 @@ class ImagePatch(BaseModel):
 
 def _whole_number(value: object, maximum: int) -> int:
     # Stricter than int(), which accepts signs, blanks, underscores and the digits of other scripts.
-    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else 0
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,100}", value) else 0
     if number < 1:
         raise ValueError(f"Must be a whole number from 1 to {maximum}")
     return number
