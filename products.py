@@ -46,7 +46,7 @@ _CHANGE_PATIENCE: Final = 0.8
 _MOST_CHANGES: Final = 1000
 _CHANGES: Final = Turns(
     Bounds(requests=_MOST_CHANGES, own_requests=_MOST_CHANGES, own_turns=1, seconds=_CHANGE_PATIENCE),
-    of="changes of this product",
+    of="changes to one product",
 )
 
 #: Changes of an image's alternative text: of each language, where None removes the text; the text in the
@@ -230,7 +230,7 @@ class Products:
 
         Raises:
             ProductNotFound, DuplicateModel, VersionMismatch, CatalogUnavailable
-            ServerBusy, ClientGone: see Turns.
+            ShareUsed, ServerBusy, ClientGone: see Turns.
             DomainError: what ``change`` raises.
         """
         end = time.monotonic() + _CHANGE_PATIENCE

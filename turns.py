@@ -198,8 +198,8 @@ class Turns:
         The turn is for the request in ``REQUESTER``.
 
         Raises:
-            ShareUsed: the owner has too many requests that hold a turn or wait.
-            ServerBusy: all owners together have too many, or the wait took too long.
+            ShareUsed: there was no room or no turn in time because of what the owner itself has under way.
+            ServerBusy: the same, because of others.
             ClientGone: the client closed the connection before the turn came.
         """
         requester = REQUESTER.get()
@@ -227,11 +227,11 @@ class Turns:
             now = time.monotonic()
             if now >= until:
                 if now >= end or not (self._bounds.next_waits and self._is_next(waiter)):
-                    raise ServerBusy(of=self._of)
+                    raise self._overdue(waiter)
                 until = min(end, now + _LOOK)
         requester.patience -= time.monotonic() - begun
         if waiter.refused:
-            raise ShareUsed(of=self._of)
+            raise self._refusal(own=True)
         if requester.is_gone():
             raise ClientGone
 
@@ -241,17 +241,26 @@ class Turns:
             queue = self._queues.get(waiter.owner)
             return not queue or queue[0] is waiter
 
+    def _overdue(self, waiter: _Waiter) -> ShareUsed | ServerBusy:
+        """The refusal of a request whose turn did not come in time."""
+        with self._lock:
+            queue = self._queues.get(waiter.owner)
+            return self._refusal(own=queue is not None and self._uses_share(queue[0]))
+
+    def _refusal(self, *, own: bool) -> ShareUsed | ServerBusy:
+        """The refusal of a request, by whether its owner's own requests are in the way."""
+        return ShareUsed(of=self._of) if own else ServerBusy(of=self._of)
+
     def _enter(self, waiter: _Waiter) -> None:
         """Queues the request, or raises ShareUsed or ServerBusy. The caller holds the lock."""
         own = self._requests[waiter.owner]
-        if own >= self._bounds.own_requests:
-            raise ShareUsed(of=self._of)
         free = self._bounds.requests - self._requests.total()
-        if free <= 0:
-            if not self._make_room(waiter):
-                raise ServerBusy(of=self._of)
-        elif own and own + 1 > self._bounds.share * (own + free):
-            raise ServerBusy(of=self._of)
+        if own >= self._bounds.own_requests or (
+            free > 0 and own and own + 1 > self._bounds.share * (own + free)
+        ):
+            raise self._refusal(own=True)
+        if free <= 0 and not self._make_room(waiter):
+            raise self._refusal(own=False)
         self._requests[waiter.owner] += 1
         self._queues.setdefault(waiter.owner, deque()).append(waiter)
 
@@ -266,7 +275,7 @@ class Turns:
         if waiter in queue and sum(other.size for other in queue) > self._bounds.queue * waiter.limit:
             is_own_fault = len(queue) > 1 or self._uses_share(waiter)
             self._forget(waiter)
-            raise ShareUsed(of=self._of) if is_own_fault else ServerBusy(of=self._of)
+            raise self._refusal(own=is_own_fault)
 
     def _make_room(self, newcomer: _Waiter) -> bool:
         """Refuses a waiting request of the highest rank, and there of the owner with the most requests.

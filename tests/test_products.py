@@ -27,7 +27,7 @@ from tests.factories import current, externals, new_product, new_workspace
 from tests.faults import before_the_next, fail_with
 from tests.pictures import jpeg
 from tests.storage.contract import keys_of, read
-from turns import Bounds, ServerBusy, Turns
+from turns import Bounds, ShareUsed, Turns
 from uploads import Uploads
 from validators.base import FilePart, Upload
 
@@ -269,12 +269,12 @@ def test_a_list_that_gets_no_turn_in_time_is_refused_and_that_of_another_product
             assert end.wait(30)
         return update_product(workspace_id, product_id, *arguments, **options)
 
-    monkeypatch.setattr("products._CHANGES", Turns(BOUNDS, of="changes of this product"))
+    monkeypatch.setattr("products._CHANGES", Turns(BOUNDS, of="changes to one product"))
     monkeypatch.setattr(catalog, "update_product", wait_then_update)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(replace_list, products, product, [EXTERNAL % 1])
         assert begun.wait(30)
-        with pytest.raises(ServerBusy, match="changes of this product"):
+        with pytest.raises(ShareUsed, match="changes to one product"):
             replace_list(products, product, [EXTERNAL % 2])
         assert replace_list(products, another, [EXTERNAL % 3]).image_urls == [EXTERNAL % 3]
         end.set()

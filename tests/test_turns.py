@@ -211,7 +211,7 @@ def test_a_workspace_with_many_waiting_decodes_delays_another_by_one_of_them(
 def test_a_workspace_that_has_used_its_share_does_not_stop_another() -> None:
     turns = Turns(Bounds(requests=9, own_requests=9, own_turns=9, seconds=0.1, share=0.5))
     with requests_of("anna"), turns.turn(40, LIMIT):
-        assert refusal(turns, "anna", 11) is ServerBusy  # no turn came in time
+        assert refusal(turns, "anna", 11) is ShareUsed  # no turn came in time
         assert refusal(turns, "anna", 10) is None
         assert refusal(turns, "bert", 50) is None
 
@@ -223,25 +223,25 @@ def test_each_further_workspace_has_a_share_of_what_the_others_leave_free() -> N
             with requests_of(name):
                 stack.enter_context(turns.turn(share - 1, LIMIT))
                 stack.enter_context(turns.turn(1, LIMIT))
-            assert refusal(turns, name, 1) is ServerBusy
+            assert refusal(turns, name, 1) is ShareUsed
         assert refusal(turns, "dora", 13) is None  # more than her share, but she holds nothing else
 
 
 def test_a_few_workspaces_do_not_take_all_places() -> None:
     turns = Turns(Bounds(requests=16, own_requests=8, own_turns=8, seconds=PATIENCE, share=0.5))
     with ExitStack() as stack:
-        for name, share, error in (("anna", 8, ShareUsed), ("bert", 4, ServerBusy), ("carl", 2, ServerBusy)):
+        for name, share in (("anna", 8), ("bert", 4), ("carl", 2)):
             for _ in range(share):
                 with requests_of(name):
                     stack.enter_context(turns.turn(1, LIMIT))
-            assert refusal(turns, name) is error
+            assert refusal(turns, name) is ShareUsed
         assert refusal(turns, "dora") is None
 
 
 def test_a_workspace_has_a_bounded_number_of_turns_at_a_time() -> None:
     turns = Turns(Bounds(requests=9, own_requests=9, own_turns=2, seconds=0.1))
     with requests_of("anna"), turns.turn(1, LIMIT), turns.turn(1, LIMIT):
-        assert refusal(turns, "anna") is ServerBusy
+        assert refusal(turns, "anna") is ShareUsed
         assert refusal(turns, "bert") is None
     assert refusal(turns, "anna") is None
 

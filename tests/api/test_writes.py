@@ -90,8 +90,17 @@ def test_a_write_that_gets_no_turn_in_time_is_refused(
 ) -> None:
     product = new_product(catalog, tenant.workspace)
     refused = calls(client, product)[call]()
-    assert (refused.status_code, refused.json, refused.headers["Retry-After"]) == (503, BUSY, "2")
+    assert (refused.status_code, refused.json, refused.headers["Retry-After"]) == (429, SHARE_USED, "2")
     assert catalog.get_product(tenant.workspace.id, product.id) == product
+
+
+@pytest.mark.usefixtures("running")
+def test_a_write_that_waits_for_those_of_others_is_refused_because_the_server_is_busy(
+    other: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_WRITERS", 1)
+    refused = other.post(PATH, json=BODY)
+    assert (refused.status_code, refused.json, refused.headers["Retry-After"]) == (503, BUSY, "2")
 
 
 @pytest.mark.usefixtures("running")
@@ -111,7 +120,7 @@ def test_beyond_the_writes_that_may_wait_one_is_refused_at_once(
         while not writes.waiting and not waiting.done():
             threading.Event().wait(0.001)
         refused = client.post(PATH, json={**BODY, "model": "L-2"})
-        assert waiting.result(30).status_code == 503
+        assert waiting.result(30).json == SHARE_USED
     assert (refused.status_code, refused.json, refused.headers["Retry-After"]) == (429, SHARE_USED, "2")
 
 
@@ -119,7 +128,7 @@ def test_a_refused_write_runs_when_it_is_repeated_with_its_idempotency_key(
     client: FlaskClient, running: Callable[[], None]
 ) -> None:
     key = {"Idempotency-Key": "k"}
-    assert client.post(PATH, json=BODY, headers=key).json == BUSY
+    assert client.post(PATH, json=BODY, headers=key).json == SHARE_USED
     running()
     assert client.post(PATH, json=BODY, headers=key).status_code == 201
 
