@@ -124,8 +124,8 @@ class Bounds:
             quarter, so a few owners together do not take everything.
         queue: the total size of one owner's waiting requests, in multiples of the limit. So few large
             requests can wait, or many small ones.
-        next_waits: whether the request that is its owner's next waits on when its patience has ended, so
-            that an owner with one request waits for the long turn of another.
+        first_waits: whether the first request of an owner that holds no turn waits on when its patience has
+            ended. So an owner with one request waits for the long turn of another.
     """
 
     requests: int
@@ -134,7 +134,7 @@ class Bounds:
     seconds: float
     share: float = 1.0
     queue: int = 20
-    next_waits: bool = False
+    first_waits: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -226,7 +226,7 @@ class Turns:
                 raise ClientGone
             now = time.monotonic()
             if now >= until:
-                if now >= end or not (self._bounds.next_waits and self._is_next(waiter)):
+                if now >= end or not (self._bounds.first_waits and self._is_first(waiter)):
                     raise self._overdue(waiter)
                 until = min(end, now + _LOOK)
         requester.patience -= time.monotonic() - begun
@@ -235,11 +235,13 @@ class Turns:
         if requester.is_gone():
             raise ClientGone
 
-    def _is_next(self, waiter: _Waiter) -> bool:
-        """Whether no other request of its owner waits before this one."""
+    def _is_first(self, waiter: _Waiter) -> bool:
+        """Whether its owner holds no turn, and no other request of its owner waits before this one."""
         with self._lock:
             queue = self._queues.get(waiter.owner)
-            return not queue or queue[0] is waiter
+            if not queue or waiter not in queue:  # its wait has just ended
+                return True
+            return queue[0] is waiter and not self._held[waiter.owner]
 
     def _overdue(self, waiter: _Waiter) -> ShareUsed | ServerBusy:
         """The refusal of a request whose turn did not come in time."""

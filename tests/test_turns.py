@@ -363,13 +363,14 @@ def test_each_wait_takes_from_the_patience_for_the_next_one(
     assert bert.patience < 10_000
 
 
-def test_the_next_request_of_an_owner_may_wait_on_and_not_those_behind_it(ended: list[str]) -> None:
-    turns = Turns(Bounds(requests=9, own_requests=9, own_turns=9, seconds=math.inf, next_waits=True))
+def test_the_first_request_of_an_owner_without_a_turn_may_wait_on(ended: list[str]) -> None:
+    turns = Turns(Bounds(requests=9, own_requests=9, own_turns=9, seconds=math.inf, first_waits=True))
     with requests_of("anna"), turns.turn(100, LIMIT):
         first = Asking(turns, Requester("bert", patience=0), ended)
         await_waiting(turns, 1)
         assert Asking(turns, Requester("bert", patience=0), ended).end() is ServerBusy
         assert turns.waiting == 1
+        assert Asking(turns, Requester("anna", patience=0), ended).end() is ShareUsed
     assert first.end() is None
 
 

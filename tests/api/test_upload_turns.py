@@ -20,7 +20,7 @@ from validators.decoding.memory import DECODE_MEMORY
 BUSY = {"error": "Too many uploads at the moment. Try again later."}
 
 
-def test_an_upload_without_patience_waits_only_if_it_is_its_workspaces_next(
+def test_an_upload_without_patience_waits_only_if_it_is_its_workspaces_first(
     app: Flask, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for a decode of another workspace, which may take long, and not for those of its own."""

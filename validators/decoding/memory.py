@@ -17,6 +17,6 @@ DECODE_MEMORY: Final = Turns(
         own_turns=max(2, os.cpu_count() or 1),
         seconds=5,
         queue=4,
-        next_waits=True,
+        first_waits=True,
     )
 )
