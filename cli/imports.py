@@ -153,7 +153,8 @@ class Session:
             counts = {_json_name(action): self.run.counts[action] for action in Action}
             steps = [_fields(step) for step in self._sorted_steps()]
             report = {"steps": steps, "counts": counts, "dryRun": self._dry_run, "stopped": stopped or None}
-            click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+            text = json.dumps(report, indent=2, ensure_ascii=False)
+            click.echo(text.encode(errors="replace"))  # a model may have half of a surrogate pair
             return
         if self._dry_run:
             self._print_table()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
@@ -87,16 +87,28 @@ def target_of(url: str) -> Target:
     """
     if not is_https_url(url):
         raise FetchFailed("only https URLs are downloaded")
-    parts = urlsplit(url)
-    host = parts.hostname or ""
     try:
+        parts = urlsplit(url)  # ValueError: a host with a character such as U+2100, which stands for "a/c"
+        host = parts.hostname or ""
         if not host.isascii():
             host = host.encode("idna").decode()
-    except UnicodeError:
+    except ValueError:
         raise FetchFailed("the name of the host is not valid") from None
     path = quote(parts.path or "/", safe="%/:@!$&'()*+,;=~")
     query = quote(parts.query, safe="%/:@!$&'()*+,;=~?")
     return Target(host, parts.port or 443, f"{path}?{query}" if query else path)
+
+
+def redirected(url: str, location: str) -> str:
+    """Where a redirect from a URL leads.
+
+    Raises:
+        FetchFailed: nowhere.
+    """
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise FetchFailed("it redirects to something that is not a URL") from None
 
 
 def pause_of(retry_after: str | None, status: int) -> float:

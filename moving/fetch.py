@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Self
-from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
@@ -31,6 +30,7 @@ from moving.exchange import (
     is_certificate,
     pause_of,
     plain,
+    redirected,
     target_of,
 )
 
@@ -120,7 +120,7 @@ class Fetcher:
                 if answer.status != _OK:
                     raise FetchFailed(f"the answer is HTTP {answer.status}", answer.status)
                 return answer.body
-            url = urljoin(url, answer.location)
+            url = redirected(url, answer.location)
         raise FetchFailed(f"more than {_REDIRECTS} redirects")
 
     def __enter__(self) -> Self:

@@ -28,8 +28,9 @@ class Found:
 
 def printable(path: Path | str) -> str:
     """The path as text that every terminal and file can show."""
-    text = os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    # Bytes of a name that are not UTF-8 are surrogates here (PEP 383), which are not printable.
+    replacement = "\N{REPLACEMENT CHARACTER}"
+    return "".join(char if char.isprintable() else replacement for char in os.fspath(path))
 
 
 def walk(root: Path) -> Iterator[Found]:

@@ -134,6 +134,10 @@ class Importer:
     # --- the product
 
     def _product(self, item: Item) -> tuple[Product, Action]:
+        try:
+            item.model.encode()
+        except UnicodeEncodeError:  # JSON can have half of a surrogate pair
+            raise _ItemRefused("the model has a character that is none") from None
         product = self._intake.find(item.model)
         if product is None:
             if item.derived and (other := self._intake.similar(item.model)):

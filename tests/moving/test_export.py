@@ -319,6 +319,23 @@ def test_a_damaged_export_is_one_sentence(
     )
 
 
+@pytest.mark.parametrize("options", [[], ["--json"], ["--dry-run"]])
+def test_a_model_that_is_no_text_does_not_stop_the_others(
+    runner: FlaskCliRunner, catalog: Catalog, workspace: Workspace, tmp_path: Path, options: list[str]
+) -> None:
+    new_product(catalog, workspace, model="B", name="Old")
+    entries: list[dict[str, Any]] = [
+        {"model": model, "name": "New", "category": "toys", "status": "active", "images": []}
+        for model in ("\ud800", "B")
+    ]
+    content = {"format": "vetrina-products", "version": 1, "products": entries}
+    (tmp_path / "products.json").write_text(json.dumps(content))
+    result = runner.invoke(args=["import", "folder", str(tmp_path), "--workspace", workspace.id, *options])
+    assert result.exit_code == 1
+    assert "the model has a character that is none" in result.output
+    assert products(catalog, workspace)["B"].name == ("Old" if "--dry-run" in options else "New")
+
+
 def test_an_export_that_names_files_elsewhere_reads_none_of_them(
     runner: FlaskCliRunner, catalog: Catalog, workspace: Workspace, tmp_path: Path
 ) -> None:

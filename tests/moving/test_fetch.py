@@ -38,6 +38,12 @@ def test_no_spelling_of_a_private_address_is_downloaded_from(host: str) -> None:
         Fetcher().get(f"https://{host}/a.jpg", most=1)
 
 
+@pytest.mark.parametrize("host", ["\u2100", "a\uff0fb", f"{64 * 'é'}.example.com", "é..example.com"])
+def test_a_host_whose_name_is_not_valid_is_refused(host: str) -> None:
+    with pytest.raises(FetchFailed, match=r"^the name of the host is not valid$"):
+        Fetcher().get(f"https://{host}/a.jpg", most=1)
+
+
 def test_one_private_address_among_others_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moving.fetch.resolve", lambda *_: ["1.1.1.1", "10.0.0.1"])
     with pytest.raises(FetchFailed, match="has a private address"):
@@ -95,6 +101,8 @@ def test_an_answer_that_never_ends_is_given_up(
         (moved("https://user:password@cdn.example.com/a.jpg"), "only https URLs are downloaded"),
         (moved("file:///etc/passwd"), "only https URLs are downloaded"),
         (moved(""), "more than 5 redirects"),
+        (moved("https://[::1/a.jpg"), "it redirects to something that is not a URL"),
+        (moved("//["), "it redirects to something that is not a URL"),
         (status(404), "the answer is HTTP 404"),
     ],
 )
