@@ -1,26 +1,18 @@
-"""Converts a picture to sRGB, by LittleCMS.
-
-Section numbers are those of ICC.1:2022.
-"""
+"""Converts a picture to sRGB, by LittleCMS."""
 
 from __future__ import annotations
 
 import io
-import re
 from typing import Final
 
 from PIL import Image, ImageCms
 
-#: The colour spaces of profiles (section 7.2.6) and Pillow's modes that they describe.
+from resizing.profile_tags import bounded
+
+#: The colour spaces of profiles (ICC.1:2022 section 7.2.6) and Pillow's modes that they describe.
 _PROFILE_MODES: Final = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
 _STRAIGHT: Final = {"La": "LA", "RGBa": "RGBA"}
 _OPAQUE: Final = (255, 255)
-
-_HEADER: Final = 128
-_TAG: Final = 12  # signature, offset and size (section 7.3)
-#: The tags of multiProcessElementsType (section 10.16): DToB0 to DToB3 and BToD0 to BToD3. The elements of a
-#: tag can overlap, so 8 bytes can stand for a table of any size: 500,000 of them take minutes and gigabytes.
-_ELEMENTS: Final = re.compile(rb"(?:D2B|B2D)[0-3]")
 
 
 def in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
@@ -54,8 +46,11 @@ def _transparent_in_srgb(picture: Image.Image, profile: bytes | None) -> Image.I
 
 def _converted(picture: Image.Image, profile: bytes) -> Image.Image | None:
     """The picture converted from the space of a profile; None if the profile can't be used."""
+    affordable = bounded(profile)
+    if affordable is None:
+        return None
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(_without_elements(profile)))
+        source = ImageCms.ImageCmsProfile(io.BytesIO(affordable))
         mode = _PROFILE_MODES.get(profile[16:20])
         if mode == "RGB" and picture.mode == "L":
             picture = picture.convert("RGB")
@@ -64,19 +59,3 @@ def _converted(picture: Image.Image, profile: bytes) -> Image.Image | None:
         return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
         return None
-
-
-def _without_elements(profile: bytes) -> bytes:
-    """The profile with the tags of ``_ELEMENTS`` under names that LittleCMS ignores.
-
-    LittleCMS prefers them to the tags for the same conversion that Chromium reads.
-    """
-    first = _HEADER + 4
-    end = min(len(profile), first + _TAG * int.from_bytes(profile[_HEADER:first]))
-    found = [at for at in range(first, end, _TAG) if _ELEMENTS.fullmatch(profile, at, at + 4)]
-    if not found:
-        return profile
-    changed = bytearray(profile)
-    for number, at in enumerate(found):
-        changed[at : at + 4] = number.to_bytes(4)  # LittleCMS refuses a profile with the same name twice
-    return bytes(changed)

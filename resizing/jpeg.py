@@ -24,7 +24,8 @@ _SOS, _APP0, _APP14 = 0xDA, 0xE0, 0xEE
 #: Where a segment has the version of JFIF (ITU-T T.871 section 10.1), and the colour conversion of Adobe
 #: (T.872 section 6.5.3), from the start of its marker.
 _VERSION, _TRANSFORM = 9, 15
-#: The colour conversion that decoders choose for an unknown one, by the number of components.
+#: The colour conversion besides none that decoders know, by the number of components. They take it for any
+#: unknown one.
 _TRANSFORMS: Final = {3: 1, 4: 2}
 
 
@@ -60,13 +61,14 @@ def _readable(structure: JpegStructure) -> bytes:
     Others are shown like these, but simplejpeg takes a warning about the header for an error.
     """
     file = structure.stripped
+    transform = _TRANSFORMS.get(structure.components, 0)
     changed: dict[int, int] = {}
     at = 2
     while file[at + 1] != _SOS:
         if file[at + 1] == _APP0 and file[at + _VERSION] != 1:
             changed[at + _VERSION] = 1
-        elif file[at + 1] == _APP14 and file[at + _TRANSFORM] > 2:  # noqa: PLR2004  # 0 to 2 are known
-            changed[at + _TRANSFORM] = _TRANSFORMS.get(structure.components, 0)
+        elif file[at + 1] == _APP14 and file[at + _TRANSFORM] not in (0, transform):
+            changed[at + _TRANSFORM] = transform
         at += 2 + int.from_bytes(file[at + 2 : at + 4])
     if not changed:
         return file

@@ -201,3 +201,24 @@ def with_elements(profile: bytes, count: int) -> bytes:
     tag += struct.pack(">II", 16 + 8 * count, len(curves)) * count + curves
     changed = profile_with_tag(profile, b"D2B0", tag)
     return changed[:8] + bytes((4,)) + changed[9:]
+
+
+def with_large_table(kind: bytes) -> bytes:
+    """A profile of four inks with a table that claims 75 MB, of which it has none.
+
+    ``kind`` is the type of its tag A2B0: ``mft1``, ``mft2`` or ``mAB `` (sections 10.10 to 10.12).
+    """
+    if kind == b"mAB ":
+        table = bytes([60] * 4 + [0] * 12) + b"\2\0\0\0"
+        tag = (
+            kind
+            + bytes(4)
+            + bytes((4, 3, 0, 0))
+            + struct.pack(">5I", 52, 0, 0, 32, 0)
+            + table
+            + 3 * _curve(1.0)
+        )
+    else:
+        tag = kind + bytes(4) + bytes((4, 3, 60, 0)) + _s15(1, 0, 0, 0, 1, 0, 0, 0, 1)
+        tag += bytes(range(256)) * 4 if kind == b"mft1" else struct.pack(">2H", 2, 2) + b"\0\0\xff\xff" * 4
+    return _profile(b"CMYK", b"Lab ", b"prtr", {b"wtpt": b"XYZ \0\0\0\0" + _s15(*D50), b"A2B0": tag})

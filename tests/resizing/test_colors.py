@@ -99,6 +99,12 @@ def test_a_cmyk_jpeg_without_a_profile_looks_as_in_browsers() -> None:
     assert worst(data, INKS, inks_of_browsers) < 2
 
 
+@pytest.mark.parametrize("kind", [b"mft1", b"mft2", b"mAB "])
+def test_a_profile_that_claims_a_larger_table_than_it_has_does_not_count(kind: bytes) -> None:
+    data = encoded(chart("CMYK", INKS), "JPEG", icc_profile=cm.with_large_table(kind), **JPEG)
+    assert worst(data, INKS, inks_of_browsers) < 2
+
+
 def test_a_cmyk_jpeg_is_converted_by_its_profile() -> None:
     data = encoded(chart("CMYK", INKS), "JPEG", icc_profile=cm.cmyk_profile(), **JPEG)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from tests import carriers as c
 from tests import lossless
 from tests.pictures import animation, encoded, jpeg, png, png_chunk, png_header, webp
-from tests.resizing.colorimetry import DISPLAY_P3, large_profile, with_elements
+from tests.resizing.colorimetry import DISPLAY_P3, large_profile, with_elements, with_large_table
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 
@@ -82,6 +82,18 @@ CASES: dict[str, tuple[Callable[[], bytes], int]] = {
     ),
     "png-profile-of-elements": (
         lambda: encoded(plain(64, 48), "PNG", icc_profile=with_elements(DISPLAY_P3, 1000)),
+        32,
+    ),
+    "jpeg-profile-of-a-claimed-table": (
+        lambda: encoded(plain(64, 48, "CMYK"), "JPEG", icc_profile=with_large_table(b"mAB ")),
+        32,
+    ),
+    "jpeg-profile-of-a-claimed-8-bit-table": (
+        lambda: encoded(plain(64, 48, "CMYK"), "JPEG", icc_profile=with_large_table(b"mft1")),
+        32,
+    ),
+    "jpeg-profile-of-a-claimed-16-bit-table": (
+        lambda: encoded(plain(64, 48, "CMYK"), "JPEG", icc_profile=with_large_table(b"mft2")),
         32,
     ),
     "webp-large-profile": (

@@ -152,6 +152,12 @@ def test_a_jpeg_of_an_unknown_version_has_sizes(version: int) -> None:
     assert resize(plain[:at] + bytes((version,)) + plain[at + 1 :], 32) == resize(plain, 32)
 
 
+def test_a_grey_jpeg_of_any_colour_conversion_has_sizes() -> None:
+    plain = encoded(picture().convert("L"), "JPEG")
+    adobe = c.segment(0xEE, b"Adobe\0\x64" + bytes(4) + b"\xff")
+    assert resize(c.jpeg_with(adobe, data=plain), 32) == resize(plain, 32)
+
+
 def of_conversion(mode: str, transform: int) -> bytes:
     """A JPEG whose colour conversion stands in an Adobe segment alone."""
     data = encoded(picture().convert(mode), "JPEG")
@@ -162,8 +168,9 @@ def of_conversion(mode: str, transform: int) -> bytes:
     return data[:at] + bytes((transform,)) + data[at + 1 :]
 
 
-@pytest.mark.parametrize(("mode", "known"), [("RGB", 1), ("CMYK", 2)])
-@pytest.mark.parametrize("unknown", [3, 255])
+@pytest.mark.parametrize(
+    ("mode", "known", "unknown"), [("RGB", 1, 2), ("RGB", 1, 255), ("CMYK", 2, 1), ("CMYK", 2, 255)]
+)
 def test_a_jpeg_of_an_unknown_colour_conversion_has_sizes(mode: str, known: int, unknown: int) -> None:
     assert resize(of_conversion(mode, unknown), 32) == resize(of_conversion(mode, known), 32)
     assert resize(of_conversion(mode, unknown), 32) != resize(of_conversion(mode, 0), 32)
