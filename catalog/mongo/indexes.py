@@ -90,6 +90,7 @@ class Indexes:
         self._changed = threading.Condition()
         self._builder: threading.Thread | None = None
         self._looked = self._building = False
+        self._changes = 0  # how often what is known has changed
         self._finished = self._updated = False
         self._told: set[_Key] = set()
         self._not_before = 0.0
@@ -143,10 +144,12 @@ class Indexes:
 
     def forget(self) -> None:
         """Makes the next call list the indexes again: one was dropped, perhaps with its collection."""
-        self._looked = self._finished = False
-        self._ready.clear()
-        self._replaced.clear()
-        self._not_before = 0.0
+        with self._changed:
+            self._looked = self._finished = False
+            self._ready.clear()
+            self._replaced.clear()
+            self._not_before = 0.0
+            self._changes += 1
 
     def stop(self) -> None:
         """Ends the builder thread when its current index is built; waits up to ``_MOMENT`` for the thread."""
@@ -155,7 +158,14 @@ class Indexes:
             self._builder.join(_MOMENT)
 
     def look(self, database: Database[dict[str, Any]]) -> None:
-        """Finds out which indexes exist. Raises PyMongoError."""
+        """Finds out which indexes exist, unless another thread finds it out or builds one meanwhile.
+
+        A list that is older than that could hide an index that exists by now, after its build has ended.
+
+        Raises:
+            PyMongoError
+        """
+        seen = self._changes
         found: dict[str, list[dict[str, Any]]] = {}
         for collection in {collection for collection, _ in self._wanted}:
             found[collection] = [dict(index) for index in database[collection].list_indexes()]
@@ -173,12 +183,15 @@ class Indexes:
                 if has_name and key not in ready:
                     conflicts.add(key)
         with self._changed:
+            if self._changes != seen:
+                return
+            self._changes += 1
+            self._looked = True
             self._ready, self._replaced, self._conflicts = ready, replaced, conflicts
             self._refused -= ready | replaced
             self._told &= conflicts | self._refused
             self._tell_conflicts()
             self._changed.notify_all()
-        self._looked = True
 
     def prepare(self, database: Database[dict[str, Any]]) -> Iterator[str]:
         """Builds the missing indexes one by one, then finishes; yields a sentence for each step.
@@ -210,6 +223,7 @@ class Indexes:
             with self._changed:
                 self._ready.add(key)
                 self._refused.discard(key)
+                self._changes += 1
                 self._changed.notify_all()
             yield f"built the index {name} of {collection}"
         yield from map(_conflict, sorted(self._conflicts | self._refused))

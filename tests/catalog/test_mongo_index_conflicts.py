@@ -207,6 +207,32 @@ class Contended(Server):
         raise OperationFailure("another process is faster", self._code)
 
 
+class SlowlyListed(Server):
+    """A server whose first list of indexes arrives late: ``meanwhile`` happens before.
+
+    Attributes:
+        meanwhile: what another thread does.
+    """
+
+    meanwhile: Callable[[], object] | None = None
+
+    def list_indexes(self) -> list[dict[str, Any]]:
+        listed = list(self.indexes)
+        if act := self.meanwhile:
+            self.meanwhile = None
+            act()
+        return listed
+
+
+def test_a_list_of_indexes_that_is_late_hides_none_that_was_built_meanwhile() -> None:
+    server = SlowlyListed()
+    process = Process(server)
+    server.meanwhile = process.build
+    assert process.call() == ""
+    assert process.indexes.finished
+    assert server.built == ["email", "status"]
+
+
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("catalog.mongo.indexes._RETRY_PAUSE", 0.0)
