@@ -219,10 +219,10 @@ class Importer:
         if step := self._present(item, state, picture, digest):
             return step
         self._make_room(state, picture)
-        state.product = self._intake.add(state.product, upload)
+        state.product, is_new = self._intake.add(state.product, upload)
         state.added = True
         self._present(item, state, picture, digest)
-        return Step(item.model, picture.name, Action.ADDED)
+        return Step(item.model, picture.name, Action.ADDED if is_new else Action.PRESENT)
 
     def _present(self, item: Item, state: _State, picture: Picture, sha256: str) -> Step | None:
         """Marks the picture as present if the product has its bytes; otherwise returns None."""

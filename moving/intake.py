@@ -43,8 +43,11 @@ class Intake(Protocol):
     def describe(self, product: Product, index: int, alt: Mapping[str, str]) -> Product:
         """Changes the alternative texts of an image in these languages."""
 
-    def add(self, product: Product, upload: Upload) -> Product:
+    def add(self, product: Product, upload: Upload) -> tuple[Product, bool]:
         """Validates and appends a picture that the product does not have.
+
+        Returns:
+            The product, and whether this call has added the picture: another client may have done it.
 
         Raises:
             Rejected: the picture is not acceptable.
@@ -114,9 +117,10 @@ class ServerIntake:
             self._workspace_id, product.id, index, alt, expected_version=product.version
         )
 
-    def add(self, product: Product, upload: Upload) -> Product:
+    def add(self, product: Product, upload: Upload) -> tuple[Product, bool]:
         self._spend_write()
-        return _in_turn(lambda: self._services.uploads.add(product, upload, skip_present=True).product)
+        added = _in_turn(lambda: self._services.uploads.add(product, upload, skip_present=True))
+        return added.product, added.created
 
     def _spend_write(self) -> None:
         try:
@@ -170,8 +174,8 @@ class DryRun(ServerIntake):
         images[index] = replace(images[index], alt={**(images[index].alt or {}), **alt})
         return replace(product, images=images)
 
-    def add(self, product: Product, upload: Upload) -> Product:
+    def add(self, product: Product, upload: Upload) -> tuple[Product, bool]:
         _in_turn(lambda: self._services.uploads.check(upload))
         digest = upload.sha256.hex()
         image = Image(url=f"new:{digest}", key=f"new/{digest}", sha256=digest)
-        return replace(product, images=(*product.images, image))
+        return replace(product, images=(*product.images, image)), True

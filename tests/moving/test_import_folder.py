@@ -522,6 +522,22 @@ def test_a_picture_that_is_uploaded_meanwhile_stays(
     ]
 
 
+@on_both_catalogs
+def test_a_picture_that_another_import_adds_meanwhile_is_counted_as_here_already(
+    import_folder: Command,
+    folder: Path,
+    catalog: Catalog,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    new_product(catalog, workspace, model="A")
+    fill(folder, {"A.jpg": jpeg()})
+    before_the_next(monkeypatch, catalog, "append_image", import_folder)
+    assert import_folder().stdout == summary(0, 1, 0, 1)
+    (image,) = products(catalog, workspace)["A"].images
+    assert image.sha256 == sha256(jpeg())
+
+
 def test_a_product_that_is_deleted_meanwhile_does_not_stop_the_others(
     import_folder: Command,
     folder: Path,
