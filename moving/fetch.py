@@ -11,8 +11,10 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from queue import Empty
 from typing import Final, Self
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
@@ -48,6 +50,8 @@ _FIRST_PAUSE: Final = 0.25
 #: A host that has not answered this many requests in a row is not asked again.
 _FAILURES: Final = 5
 _REDIRECTS: Final = 5
+#: The most hosts to which connections are kept open for further requests. A process may have 1024 open files.
+_KEPT_HOSTS: Final = 64
 _CHUNK: Final = 1 << 16
 
 _MOVED: Final = {301, 302, 303, 307, 308}
@@ -62,13 +66,24 @@ class _Host:
 
     Attributes:
         pools: one for each address.
+        is_kept: whether its connections are used again.
         not_before: the time of the monotonic clock before which the host wants no request.
         failures: how many requests in a row it has not answered.
     """
 
     pools: list[HTTPConnectionPool]
+    is_kept: bool
     not_before: float = 0.0
     failures: int = 0
+
+    def close_idle(self) -> None:
+        """Closes the connections that no request uses."""
+        for pool in self.pools:
+            with suppress(Empty):
+                while idle := pool.pool:  # None: the pool is closed
+                    connection = idle.get_nowait()
+                    if connection is not None:
+                        connection.close()
 
 
 class Fetcher:
@@ -195,7 +210,8 @@ class Fetcher:
         with self._lock:
             found = self._hosts.get((target.host, target.port))
             if found is None:
-                found = _Host([self._pool(target, address) for address in self._addresses(target)])
+                pools = [self._pool(target, address) for address in self._addresses(target)]
+                found = _Host(pools, is_kept=len(self._hosts) < _KEPT_HOSTS)
                 self._hosts[target.host, target.port] = found
             return found
 
@@ -249,6 +265,8 @@ class Fetcher:
             response.release_conn()
         else:
             response.close()  # the body was not read, so the connection can't be used again
+        if not host.is_kept:
+            host.close_idle()
         return answer
 
     def _open(self, host: _Host, target: Target, headers: Mapping[str, str]) -> BaseHTTPResponse:

@@ -18,7 +18,7 @@ import trustme
 Fault = Callable[["Handler"], None]
 
 #: The names for which the certificate is valid.
-NAMES = ("localhost", "127.0.0.1", "cdn.example.com")
+NAMES = ("localhost", "127.0.0.1", "cdn.example.com", "*.cdn.example.com")
 
 
 @dataclass

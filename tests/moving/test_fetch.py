@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+from ssl import SSLSocket
+
 import pytest
 
 from moving.addresses import is_public, resolve
@@ -122,6 +125,18 @@ def test_a_body_of_exactly_the_limit_is_accepted(front: Relay) -> None:
         assert fetcher.get(front.cdn("/a.jpg"), most=1000) == bytes(1000)
         with pytest.raises(FetchFailed, match=r"more than 1000 bytes"):
             fetcher.get(front.cdn("/b.jpg"), most=1000)
+
+
+@pytest.mark.usefixtures("trusted")
+def test_connections_to_few_hosts_stay_open(front: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moving.fetch._KEPT_HOSTS", 2)
+    front.files = {"/a.jpg": b"a"}
+    urls = [f"https://{name}.cdn.example.com:{front.port}/a.jpg" for name in "abcdef"]
+    with Fetcher(allow_private=True) as fetcher:
+        for url in [*urls, *urls]:
+            assert fetcher.get(url, most=1) == b"a"
+        sockets = [each for each in gc.get_objects() if isinstance(each, SSLSocket) and not each.server_side]
+        assert sum(each.fileno() >= 0 for each in sockets) == 2
 
 
 @pytest.mark.usefixtures("trusted")
