@@ -227,6 +227,19 @@ def png_with(data: bytes, *extra: tuple[bytes, bytes], before: bytes = b"IDAT") 
     return png_of([*chunks[:index], *extra, *chunks[index:]])
 
 
+def zlib_of_zeros(count: int, after: bytes = b"") -> bytes:
+    """A zlib stream of ``after`` and so many zeros. Most are in copies of one block, which saves time."""
+    size = 1 << 20
+    compress = zlib.compressobj(9, zlib.DEFLATED, -15)
+    first = compress.compress(after) + compress.flush(zlib.Z_FULL_FLUSH)
+    block = compress.compress(bytes(size)) + compress.flush(zlib.Z_FULL_FLUSH)
+    last = compress.compress(bytes(count % size)) + compress.flush()
+    # Adler-32, whose lower sum zeros leave as it is: RFC 1950 section 8.2.
+    upper, lower = divmod(zlib.adler32(after), 1 << 16)
+    checksum = (upper + count * lower) % 65_521 << 16 | lower
+    return b"\x78\xda" + first + block * (count // size) + last + struct.pack(">I", checksum)
+
+
 def iccp(icc: bytes) -> tuple[bytes, bytes]:
     return b"iCCP", b"profile\0\0" + zlib.compress(icc)
 

@@ -59,10 +59,11 @@ class TestSQLiteCatalog(
     DailyUsageContract,
 ):
     @pytest.fixture
-    def catalog(self, path: Path) -> Iterator[SQLiteCatalog]:
-        catalog = SQLiteCatalog(path)
-        yield catalog
-        catalog.close()
+    def catalog(self, path: Path, empty_sqlite: bytes) -> Iterator[SQLiteCatalog]:
+        path.parent.mkdir()
+        path.write_bytes(empty_sqlite)
+        with closing(SQLiteCatalog(path)) as catalog:
+            yield catalog
 
 
 class TestSQLiteQuotas(QuotaContract):

@@ -40,18 +40,8 @@ def filled(*chunk: bytes) -> bytes:
 
 
 def png_of_zeros(width: int, height: int, depth: int, color: int, row: int, surplus: int = 0) -> bytes:
-    data = zlib_of_zeros(row * height + surplus)
+    data = c.zlib_of_zeros(row * height + surplus)
     return c.png_of([png_header(width, height, depth, color), (b"IDAT", data), (b"IEND", b"")])
-
-
-def zlib_of_zeros(count: int) -> bytes:
-    """A zlib stream of so many zeros, most of them in copies of one block, which is quickly made."""
-    size = 1 << 20
-    compress = zlib.compressobj(9, zlib.DEFLATED, -15)
-    block = compress.compress(bytes(size)) + compress.flush(zlib.Z_FULL_FLUSH)
-    last = compress.compress(bytes(count % size)) + compress.flush()
-    checksum = count % 65_521 << 16 | 1  # Adler-32 of zeros: RFC 1950 section 8.2
-    return b"\x78\xda" + block * (count // size) + last + struct.pack(">I", checksum)
 
 
 def png_of_empty_blocks() -> bytes:

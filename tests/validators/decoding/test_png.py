@@ -301,7 +301,7 @@ def test_damage_after_the_last_row_is_refused(refused: Refused) -> None:
 
 
 def test_a_surplus_over_the_bound_is_refused(refused: Refused) -> None:
-    rejected = refused(png_of_stream(zlib.compress(rows(24) + bytes(70_000_000), 1)))
+    rejected = refused(png_of_stream(c.zlib_of_zeros(70_000_000, after=rows(24))))
     assert rejected.reason == "far more pixel data than the header demands"
 
 
@@ -311,9 +311,8 @@ def test_the_surplus_of_all_frames_counts_together(refused: Refused) -> None:
         for kind, body in c.chunks_of(animation("PNG", frames=4)):
             if kind == b"fdAT" and left:
                 left -= 1
-                chunks.append(
-                    (kind, body[:4] + zlib.compress(zlib.decompress(body[4:]) + bytes(30_000_000), 1))
-                )
+                stream = c.zlib_of_zeros(30_000_000, after=zlib.decompress(body[4:]))
+                chunks.append((kind, body[:4] + stream))
             else:
                 chunks.append((kind, body))
         return c.png_of(chunks)
@@ -327,9 +326,7 @@ def test_the_surplus_of_all_frames_counts_together(refused: Refused) -> None:
 
 def test_a_picture_takes_no_memory_for_its_pixels() -> None:
     size = (5000, 5000)
-    compress = zlib.compressobj(9)
-    row = b"\0" + bytes(4 * size[0])
-    stream = b"".join(compress.compress(row) for _ in range(size[1])) + compress.flush()
+    stream = c.zlib_of_zeros((1 + 4 * size[0]) * size[1])
     upload = upload_of(png_of_stream(stream, 6, 8, size))  # 100 MB of pixels
     WellFormed()(upload, Limits())
     tracemalloc.start()
