@@ -37,7 +37,7 @@ KEPT_FOR: Final = timedelta(hours=24)
 #: ``DELETE …/images/0`` would delete two images. The key of a worker that died stays claimed as long.
 LEASE: Final = timedelta(seconds=60)
 #: How long a second request waits for the first, and the interval between two checks, in seconds.
-WAIT: Final = 2.0
+WAIT: Final = 1.0
 POLL: Final = 0.05
 #: The most requests of a process that wait so. Each holds a thread, of which a process has 320.
 MAX_WAITING: Final = 48
