@@ -118,7 +118,7 @@ class Bounds:
         requests: the most requests of all owners that hold a turn or wait.
         own_requests: the most requests of one owner that hold a turn or wait.
         own_turns: the most turns that one owner holds at a time.
-        seconds: the longest wait for one turn.
+        seconds: the longest wait for one turn, of a request that has more patience.
         share: the part of what the other owners leave free that one owner may take: of the limit (with the
             turns that it holds), and of ``requests``. With 0.5, the first owner gets a half, and the second a
             quarter, so a few owners together do not take everything.
@@ -365,7 +365,7 @@ class Turns:
 BODIES: Final = 160_000_000
 #: A worker has 320 threads (gunicorn.conf.py): uploads leave at least 192 to all other requests. A slow
 #: sender holds its place until its deadline, so a place for a small body costs little and there are many.
-UPLOADS: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=64, seconds=PATIENCE, share=0.5))
+UPLOADS: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=64, seconds=5, share=0.5))
 
 
 @contextmanager

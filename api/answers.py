@@ -14,7 +14,7 @@ from typing import Final
 from flask import Response
 
 from auth.requester import requester
-from turns import PATIENCE, Bounds, Turns, asking_as
+from turns import Bounds, Turns, asking_as
 
 #: The answers that a process makes at a time. Most of the work is Python code, of which one thread runs at a
 #: time.
@@ -26,7 +26,7 @@ SENDING_MEMORY: Final = 64_000_000
 #: An answer of at most this many bytes needs no place.
 _SMALL: Final = 1 << 19
 
-_MAKING: Final = Turns(Bounds(requests=64, own_requests=48, own_turns=MAKERS, seconds=PATIENCE), of="lists")
+_MAKING: Final = Turns(Bounds(requests=64, own_requests=48, own_turns=MAKERS, seconds=5), of="lists")
 #: The answer exists already, so it gets its place at once or not at all.
 _SENDING: Final = Turns(
     Bounds(requests=320, own_requests=320, own_turns=320, seconds=0, share=0.5, queue=0), of="lists"

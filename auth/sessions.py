@@ -44,7 +44,10 @@ _PAGE_TOKEN_PREFIX: Final = "vp_"  # noqa: S105  # a prefix, not a secret
 #: The sign-ins that a process counts at a time. Each writes several counts, and more threads at a time would
 #: wait for each other.
 _COUNTERS: Final = 4
-_COUNTING: Final = Turns(Bounds(requests=64, own_requests=64, own_turns=_COUNTERS, seconds=1))
+_COUNTING: Final = Turns(Bounds(requests=64, own_requests=64, own_turns=_COUNTERS, seconds=5))
+#: How long a password is computed on a busy machine, in seconds. A sign-in waits so much less for its turns,
+#: because a computation that has begun is not refused.
+_COMPUTING: Final = 0.5
 
 
 class WrongPassword(DomainError):
@@ -187,6 +190,7 @@ class Sessions:
         # does not learn whether it was right.
         address = request.remote_addr or ""
         asks = requester(network_of(address))
+        asks.patience -= _COMPUTING
         with asking_as(asks):
             try:
                 with _COUNTING.turn(1, _COUNTERS):

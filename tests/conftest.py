@@ -144,6 +144,14 @@ def descriptions_of_s3() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def patient_requests() -> Iterator[None]:
+    """Lets requests in this process wait a minute for their turns, because the machine may be busy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("auth.requester.PATIENCE", 60)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def patient_catalogs() -> Iterator[None]:
     """Lets the calls of a MongoDB catalog take a minute, because the machine may be busy.
 

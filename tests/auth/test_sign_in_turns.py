@@ -89,7 +89,6 @@ def door(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     monkeypatch.setattr(auth.passwords, "_HASHER", hasher)
     monkeypatch.setattr(auth.passwords, "_hash_of_nobody", lambda: "hash")
     monkeypatch.setattr(auth.passwords, "_TURNS", turns)
-    monkeypatch.setattr("auth.requester.PATIENCE", PATIENCE)
     with ThreadPoolExecutor(20) as pool:
         yield Door(app, hasher, turns, pool)
         hasher.release(100)  # if the test has failed
