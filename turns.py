@@ -78,6 +78,10 @@ def never() -> bool:
     return False
 
 
+def _tell_nobody() -> None:
+    """``on_wait`` of a requester that has no connection."""
+
+
 @dataclass(slots=True)
 class Requester:
     """The request that asks for turns.
@@ -88,12 +92,14 @@ class Requester:
         patience: the seconds for which the request may wait, for all its turns together. It goes down as the
             request waits.
         rank: requests of a lower rank are served first, and displace waiting ones of a higher rank.
+        on_wait: called when a turn does not come at once.
     """
 
     owner: str = ""
     is_gone: Callable[[], bool] = never
     patience: float = math.inf
     rank: int = 0
+    on_wait: Callable[[], None] = _tell_nobody
 
 
 #: The requester of the current thread's work. Decodes take turns, but validators know nothing about requests.
@@ -218,6 +224,8 @@ class Turns:
                 self._admit()
 
     def _wait(self, waiter: _Waiter, requester: Requester) -> None:
+        if waiter.opened.locked():
+            requester.on_wait()
         begun = time.monotonic()
         end = begun + self._bounds.seconds
         until = min(end, begun + requester.patience)

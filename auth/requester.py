@@ -18,4 +18,6 @@ def requester(owner: str) -> Requester:
     connection: Any = request.environ.get("gunicorn.socket")
     if connection is None:  # a server without deadlines, or a test without a connection
         return Requester(owner, patience=PATIENCE)
-    return Requester(owner, connection.is_hung_up, PATIENCE - connection.waited)
+    return Requester(
+        owner, connection.is_hung_up, PATIENCE - connection.waited, on_wait=connection.report_wait
+    )

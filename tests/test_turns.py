@@ -374,6 +374,19 @@ def test_the_first_request_of_an_owner_without_a_turn_may_wait_on(ended: list[st
     assert first.end() is None
 
 
+def test_a_request_tells_that_it_waits_and_only_if_it_does(ended: list[str]) -> None:
+    turns = Turns(Bounds(requests=9, own_requests=9, own_turns=9, seconds=math.inf))
+    told: list[str] = []
+    with asking_as(Requester("anna", on_wait=lambda: told.append("anna"))), turns.turn(100, LIMIT):
+        waiting = Asking(turns, Requester("bert", on_wait=lambda: told.append("bert")), ended)
+        deadline = time.monotonic() + PATIENCE
+        while not told:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    assert waiting.end() is None
+    assert told == ["bert"]
+
+
 # --- ranks
 
 

@@ -14,12 +14,11 @@ from gunicorn.workers.gthread import TConn
 from worker.sockets import DeadlineSocket
 
 #: The most young requests: those that began a moment ago, have not ended, and have not waited for their
-#: clients. Only one thread of a process runs Python code at a time. If hundreds try,
-#: each one waits for the others after every call to the kernel, and so does the thread that accepts
-#: connections.
+#: clients or a turn. Only one thread of a process runs Python code at a time. If hundreds try, each one waits
+#: for the others after every call to the kernel, and so does the thread that accepts connections.
 _MOST_YOUNG: Final = 8
 #: How long a request is young if no other one runs, in seconds. One that takes longer usually waits for a
-#: store or a turn, and another one may begin.
+#: store, and another one may begin.
 _YOUNG: Final = 0.05
 #: With this many requests that run, the time doubles, with twice as many it triples, and so on: they may wait
 #: for the processors. So fewer begin than a busy machine can serve, and their number does not grow.
@@ -58,7 +57,7 @@ class Admission:
         self._refuse = refuse
         # In the order in which they began, with the time of that.
         self._young: dict[DeadlineSocket, float] = {}
-        # Those that have begun and neither ended nor waited for their clients.
+        # Those that have begun, and neither ended nor waited for their clients or a turn.
         self._running: WeakSet[DeadlineSocket] = WeakSet()
         # The networks in the order of their turns. None of the queues is empty.
         self._queues: OrderedDict[str, deque[_Queued]] = OrderedDict()
@@ -73,7 +72,7 @@ class Admission:
             self._queues.setdefault(sock.network, deque()).append(_Queued(conn, sock, time.monotonic()))
 
     def settle(self, sock: DeadlineSocket) -> None:
-        """Lets another request begin: this one has ended, or waits for its client."""
+        """Lets another request begin: this one has ended, or waits for its client or a turn."""
         self._young.pop(sock, None)
         self._running.discard(sock)
         self.advance()

@@ -40,7 +40,7 @@ class DeadlineSocket(socket.socket):
         network: of the client, or of the proxy before it. See ``worker/networks.py``.
         send_seconds: how long the client may take to read an answer.
         waits: where a thread that waits for the client is counted.
-        on_wait: called when a thread begins to wait for the client, at most once a request.
+        on_wait: called when a thread begins to wait for the client or a turn, at most once a request.
         on_close: called once, when the connection is closed.
     """
 
@@ -152,14 +152,18 @@ class DeadlineSocket(socket.socket):
         if not self._wait(select.POLLOUT, self._send_deadline):
             raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer")
 
+    def report_wait(self) -> None:
+        """Calls ``on_wait``, unless the thread of this request has waited before."""
+        if not self._has_waited:
+            self._has_waited = True
+            self._on_wait(self)
+
     def _wait(self, event: int, deadline: float) -> bool:
         """Waits for an event. Returns False at the deadline, or if the connection is cut."""
         left = deadline - time.monotonic()
         if left <= 0:
             return False
-        if not self._has_waited:
-            self._has_waited = True
-            self._on_wait(self)
+        self.report_wait()
         ready = select.poll()
         ready.register(self, event)
         is_bounded = self.has_place and event == select.POLLIN
