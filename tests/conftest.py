@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import CodeType, SimpleNamespace
@@ -22,6 +22,8 @@ from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from werkzeug.routing import Rule
 
+import products
+import turns
 from app import create_app, make_catalog
 from auth.budgets import Budgets
 from catalog.base import Catalog
@@ -158,13 +160,24 @@ def patient_catalogs() -> Iterator[None]:
     The first call of each database waits for its indexes. A first quota still waits for at most ``TIMEOUT``,
     and the removal of a workspace does not wait: the tests have no other process that writes.
     """
-    quick = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, TIMEOUT)))
+    quick = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, TIMEOUT)), monotonic=time.monotonic)
     defaults = MongoCatalog.__init__.__kwdefaults__
     assert defaults is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(defaults, "timeout", 60.0)
         patch.setattr("catalog.mongo.quotas.time", quick)
+        patch.setattr("catalog.mongo.quotas._PATIENCE", 60.0)
         patch.setattr("catalog.mongo.removal.time", SimpleNamespace(sleep=lambda _: None))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_turns() -> Iterator[None]:
+    """Lets writes wait a minute for their turn, for the same reason."""
+    with pytest.MonkeyPatch.context() as patch:
+        for those in (turns._WRITES, products._CHANGES):
+            patch.setattr(those, "_bounds", replace(those._bounds, seconds=60.0))
+        patch.setattr(products, "_CHANGE_PATIENCE", 60.0)
         yield
 
 

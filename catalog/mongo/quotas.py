@@ -2,7 +2,8 @@
 
 A workspace that has or had a quota has a field ``usage``. Every change of its products and images is then a
 transaction, which also updates the usage and compares it with the quota. Two concurrent transactions of a
-workspace conflict, and one of them is repeated. Changes in a workspace without the field need no transaction.
+workspace conflict, and one of them is repeated. So those of one process follow each other, and only those of
+different processes conflict. Changes in a workspace without the field need no transaction.
 
 When a workspace gets its first quota, changes that began earlier may still be running, and they do not update
 the usage. ``set_quota`` waits until the last of them is over before it counts the products. Until then,
@@ -11,9 +12,12 @@ the usage. ``set_quota`` waits until the last of them is over before it counts t
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
+from weakref import WeakValueDictionary
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.client_session import ClientSession
@@ -24,6 +28,7 @@ from pymongo.read_concern import ReadConcern
 from catalog.attempts import attempts
 from catalog.errors import (
     ByteQuotaReached,
+    CatalogUnavailable,
     ImageQuotaReached,
     ProductQuotaReached,
     QuotaNotSupported,
@@ -31,6 +36,7 @@ from catalog.errors import (
 )
 from catalog.identity import Quota, Usage
 from catalog.mongo.connection import Document, MongoConnection
+from process_local import ProcessLocal
 
 T = TypeVar("T")
 
@@ -40,6 +46,9 @@ _LIMITS: Final = {
     "images": ("maxImages", ImageQuotaReached),
     "bytes": ("maxBytes", ByteQuotaReached),
 }
+
+#: How long a change waits for the others of its workspace, and is repeated, in seconds.
+_PATIENCE: Final = 1.5
 
 #: The longest that a count of products takes, in seconds. A transaction ends after 60 s.
 COUNT_TIMEOUT: Final = 50.0
@@ -61,6 +70,33 @@ _SUM: Final = {
         "bytes": {"$sum": "$storedBytes"},
     }
 }
+
+
+class _Locks:
+    """A lock for each workspace. One that nobody holds or waits for is forgotten."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+
+    @contextmanager
+    def hold(self, workspace_id: str, timeout: float) -> Iterator[None]:
+        """Holds the lock of a workspace while the block runs.
+
+        Raises:
+            CatalogUnavailable: other threads held it for ``timeout`` seconds.
+        """
+        with self._guard:
+            lock = self._locks.setdefault(workspace_id, threading.Lock())
+        if not lock.acquire(timeout=timeout):
+            raise CatalogUnavailable("the workspace is changing too often at the moment")
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+_LOCKS: Final = ProcessLocal(_Locks)
 
 
 class MongoQuotas:
@@ -136,6 +172,7 @@ def with_usage(
 
     Raises:
         ProductQuotaReached, ImageQuotaReached, ByteQuotaReached: nothing was written.
+        CatalogUnavailable: other changes of the workspace came first for ``_PATIENCE`` seconds.
     """
     if added == Usage():
         return write(None)
@@ -148,7 +185,9 @@ def with_usage(
             _add_usage(database, workspace_id, added, session)
         return result
 
-    return _transact(mongo, database, write_and_count, seconds=mongo.longest_call)
+    end = time.monotonic() + _PATIENCE
+    with _LOCKS.get().hold(workspace_id, _PATIENCE):
+        return _transact(mongo, database, write_and_count, seconds=end - time.monotonic())
 
 
 def _transact(

@@ -107,7 +107,9 @@ class TestMongoQuotas(QuotaContract):
         """A first quota waits until the writes that began earlier have ended."""
         writes = UnderWay()
         monkeypatch.setattr("catalog.mongo.products.with_usage", writes.noting(with_usage))
-        monkeypatch.setattr("catalog.mongo.quotas.time", SimpleNamespace(sleep=writes.wait))
+        monkeypatch.setattr(
+            "catalog.mongo.quotas.time", SimpleNamespace(sleep=writes.wait, monotonic=time.monotonic)
+        )
         with closing(MongoCatalog(uri)) as catalog:
             yield catalog
 
