@@ -24,7 +24,8 @@ _READ: Final[dict[ImageType, Callable[[bytes, Limits], Structure]]] = {
 READERS: Final = 2
 #: The most memory that reading one file takes besides the file, in bytes.
 READING_MEMORY: Final = 32_000_000
-_READING: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=1, seconds=5))
+#: A file of another workspace may take long to read if the processors have other work too.
+READING: Final = Turns(Bounds(requests=128, own_requests=64, own_turns=1, seconds=3, first_waits=True))
 
 
 def read_structure(image_type: ImageType, data: bytes, limits: Limits) -> Structure:
@@ -48,5 +49,5 @@ class WellFormed:
     name = "structure"
 
     def __call__(self, upload: Upload, limits: Limits) -> None:
-        with _READING.turn(1, READERS):
+        with READING.turn(1, READERS):
             upload.structure = read_structure(upload.image_type, upload.file.data, limits)

@@ -32,8 +32,6 @@ _TERM: Final = re.compile(r"(?:https?://cv\.iptc\.org/newscodes/digitalsourcetyp
 #: The most packets of a file, as many extended ones, and the most bytes of all of them.
 _MAX_PACKETS: Final = 8
 _MAX_BYTES: Final = 2 << 20
-#: The most tags and attributes of all packets that are read.
-_MAX_NAMES: Final = 2 * MAX_NAMES
 _MAX_TEXT: Final = 2000
 _LICENSOR: Final = ("plus:LicensorName", "plus:LicensorURL", "plus:LicensorEmail")
 #: Characters that XML 1.0 does not allow.
@@ -185,7 +183,7 @@ class XmpKeeper:
         if packet not in self._read:
             names = self._names + names_in(packet)
             size = sum(map(len, self._read)) + len(packet)
-            if len(self._read) >= 2 * _MAX_PACKETS or size > _MAX_BYTES or names > _MAX_NAMES:
+            if len(self._read) >= 2 * _MAX_PACKETS or size > _MAX_BYTES or names > MAX_NAMES:
                 return Statements()
             self._names = names
             self._read[packet] = read_statements(packet, self._keep)

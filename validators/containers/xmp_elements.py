@@ -42,8 +42,8 @@ _KNOWN: Final = frozenset(uri for uri, _ in _NAMES)
 
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _MAX_PACKET: Final = 1 << 20
-#: The most tags and attributes of a packet, together, and the most attributes. The longest history of a
-#: document that fits into a packet has about 35,000 tags, or as many attributes.
+#: The most tags and attributes of all packets of a file, together, and the most attributes of a packet. The
+#: longest history of a document that fits into a packet has about 35,000 tags, or as many attributes.
 MAX_NAMES: Final = 100_000
 _MAX_ATTRIBUTES: Final = 40_000
 #: The levels that are read: meta, RDF, description, property, container, item, description, property,
