@@ -405,7 +405,9 @@ def test_an_export_holds_few_products_at_a_time(
 
     def count(*ids: str) -> Product:
         nonlocal most
-        most = max(most, sum(isinstance(each, Product) for each in gc.get_objects()))
+        # isinstance() would ask the proxies that other tests have left for the class of what is gone.
+        products = [each for each in gc.get_objects() if type(each) is Product]
+        most = max(most, sum(each.workspace_id == workspace.id for each in products))
         return get_product(*ids)
 
     monkeypatch.setattr(catalog, "get_product", count)
