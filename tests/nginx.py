@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.programs import require_program
-from tests.servers import ROOT, START_SECONDS, accepts, free_port
+from tests.servers import ROOT, START_SECONDS, accepts, free_port, has_ipv6
 
 #: The folders of nginx's temporary files, which would be those of the system.
 _TEMPORARY = "".join(
@@ -40,7 +40,9 @@ def configuration(folder: Path, server_port: int, port: int, *, plain_port: int,
         ("http {\n", "http {\n" + _TEMPORARY.format(folder=folder)),
         ("server 127.0.0.1:8000;", f"server 127.0.0.1:{server_port};"),
         ("listen 80;", f"listen 127.0.0.1:{plain_port};"),
+        ("listen [::]:80;", ""),
         ("listen 443 ", f"listen 127.0.0.1:{port} "),
+        ("listen [::]:443 ", f"listen [::1]:{port} " if has_ipv6() else "# "),
         ("/etc/letsencrypt/live/images.example.com/fullchain.pem", f"{folder}/chain.pem"),
         ("/etc/letsencrypt/live/images.example.com/privkey.pem", f"{folder}/key.pem"),
         ("root /srv/vetrina/data;", f"root {folder}/data;"),

@@ -361,7 +361,7 @@ def test_an_address_with_too_many_unfinished_bodies_is_refused_and_still_reads(
     shop: Shop, image_url: str
 ) -> None:
     with ExitStack() as stack:
-        for _ in range(40):
+        for _ in range(20):
             stack.enter_context(begin(shop))
         with begin(shop) as refused:
             assert read_answer(refused) == (429, {"error": "Too many requests"})
