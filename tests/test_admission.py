@@ -92,6 +92,27 @@ def test_networks_take_turns(desk: Desk) -> None:
     assert desk.begun == [*FIRST, "a1", "b1", "c1", "a2", "b2", "a3"]
 
 
+def test_a_network_with_an_unauthorized_request_comes_after_the_others_for_a_minute(desk: Desk) -> None:
+    desk.admission.suspect("a")
+    desk.arrive(*FIRST, "a1", "a2", "a3")
+    desk.arrive("b1", "b2", network="b")
+    for name in FIRST[:3]:
+        desk.settle(name)
+    assert desk.begun == [*FIRST, "b1", "b2", "a1"]
+    desk.now += 60
+    desk.arrive("b3", "b4", network="b")
+    desk.admission.advance()
+    assert desk.begun == [*FIRST, "b1", "b2", "a1", "a2", "b3", "a3", "b4"]
+
+
+def test_room_is_made_at_the_expense_of_a_network_with_an_unauthorized_request(desk: Desk) -> None:
+    desk.arrive(*FIRST, "a1")
+    desk.arrive("b1", "b2", network="b")
+    desk.admission.suspect("a")
+    assert desk.admission.evict()
+    assert desk.refused == ["a1"]
+
+
 def test_a_request_that_takes_long_no_longer_keeps_another_one_from_beginning(desk: Desk) -> None:
     desk.arrive(*FIRST, "second")
     left = desk.admission.seconds_left()

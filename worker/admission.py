@@ -1,4 +1,8 @@
-"""Decides which request gets a thread next: few begin at a time, and the networks of clients take turns."""
+"""Decides which request gets a thread next: few begin at a time, and the networks of clients take turns.
+
+A network of which a key or a password was wrong comes after the others for a minute. So a flood of such
+requests from many networks does not keep a client waiting that has no part in it.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,10 @@ _YOUNG: Final = 0.05
 _MANY: Final = 16
 #: How long a request may wait for a thread, in seconds.
 _LONGEST_WAIT: Final = 1.0
+#: For how long, in seconds, a network comes after the others because a key or a password of it was wrong, and
+#: the most such networks that are remembered.
+_SUSPECT: Final = 60.0
+_MOST_SUSPECTS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,15 @@ class Admission:
         self._running: WeakSet[DeadlineSocket] = WeakSet()
         # The networks in the order of their turns. None of the queues is empty.
         self._queues: OrderedDict[str, deque[_Queued]] = OrderedDict()
+        # In the order of the times until which they are suspect.
+        self._suspects: OrderedDict[str, float] = OrderedDict()
+
+    def suspect(self, network: str) -> None:
+        """Lets the requests of a network wait for those of others for a while: one was unauthorized."""
+        self._suspects[network] = time.monotonic() + _SUSPECT
+        self._suspects.move_to_end(network)
+        if len(self._suspects) > _MOST_SUSPECTS:
+            self._suspects.popitem(last=False)
 
     def add(self, conn: TConn, sock: DeadlineSocket) -> None:
         """Takes a request whose head is complete. It begins at once, or waits for its turn."""
@@ -82,12 +99,19 @@ class Admission:
         now = time.monotonic()
         while self._young and self._oldest_until() <= now:
             del self._young[next(iter(self._young))]
+        while self._suspects and next(iter(self._suspects.values())) <= now:
+            self._suspects.popitem(last=False)
         while self._queues and len(self._young) < _MOST_YOUNG:
-            queued = self._take(next(iter(self._queues)))
+            queued = self._take(self._next())
             if queued.sock.is_hung_up():
                 self._end(queued.conn)
             else:
                 self._start(queued.conn, queued.sock, now - queued.since)
+
+    def _next(self) -> str:
+        """The network whose turn is next."""
+        first = next(iter(self._queues))
+        return next((network for network in self._queues if network not in self._suspects), first)
 
     def seconds_left(self) -> float | None:
         """The seconds until ``advance`` may let another request begin; None if none waits."""
@@ -108,10 +132,14 @@ class Admission:
                 self._refuse(queued.conn, queued.sock)
 
     def evict(self) -> bool:
-        """Refuses the newest request of the network with the most. Returns False if none waits."""
+        """Refuses the newest request of the network with the most, of a suspect one if there is any.
+
+        Returns:
+            False if none waits.
+        """
         if not self._queues:
             return False
-        network = max(self._queues, key=lambda each: len(self._queues[each]))
+        network = max(self._queues, key=lambda each: (each in self._suspects, len(self._queues[each])))
         queued = self._queues[network].pop()
         if not self._queues[network]:
             del self._queues[network]

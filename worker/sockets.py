@@ -63,6 +63,8 @@ class DeadlineSocket(socket.socket):
         self.has_place = False
         #: When the request must have arrived, on the clock of time.monotonic().
         self.deadline = 0.0
+        #: Whether the current request was answered 401.
+        self.is_unauthorized = False
         #: How long the current request waited for its thread, in seconds.
         self.waited = 0.0
         #: Whether the worker has counted the connection out.
@@ -79,7 +81,7 @@ class DeadlineSocket(socket.socket):
     def begin(self) -> None:
         """Starts a request whose head is in ``ahead``. The deadline is now, because the head is complete."""
         self.since = self.deadline = time.monotonic()
-        self.has_place = self._has_waited = False
+        self.has_place = self.is_unauthorized = self._has_waited = False
         self._send_deadline = None
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:

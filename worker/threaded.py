@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from gunicorn import util
@@ -59,7 +60,7 @@ def _closable(app: WSGIApplication) -> WSGIApplication:
     """Gives ``app`` a function in ``environ["vetrina.close"]``, which ends the connection after the answer.
 
     PEP 3333 forbids an application to set the header ``Connection``, and gunicorn drops it. A body in chunks
-    is in ``environ["vetrina.chunks"]``.
+    is in ``environ["vetrina.chunks"]``. The answer 401 is noted in the socket of the connection.
     """
 
     def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -68,7 +69,11 @@ def _closable(app: WSGIApplication) -> WSGIApplication:
         reader = environ["wsgi.input"].reader
         if isinstance(reader, Chunks):
             environ["vetrina.chunks"] = reader
-        return app(environ, start_response)
+        answer = app(environ, start_response)
+        sock = environ["gunicorn.socket"]
+        if response.status_code == HTTPStatus.UNAUTHORIZED and isinstance(sock, DeadlineSocket):
+            sock.is_unauthorized = True
+        return answer
 
     return call
 
@@ -245,6 +250,8 @@ class Worker(ThreadWorker):
         gunicorn would wait up to two seconds for the client to close the connection, in this thread.
         """
         if isinstance(conn.sock, DeadlineSocket):
+            if conn.sock.is_unauthorized:
+                self._admission.suspect(conn.sock.network)
             self._admission.settle(conn.sock)
         over = fs.cancelled() or fs.exception() is not None or fs.result() is False
         if over and isinstance(conn.sock, DeadlineSocket):
