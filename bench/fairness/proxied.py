@@ -148,7 +148,9 @@ def uploads_of_many_addresses(arena: Arena) -> Attack:
 
 def uploads_with_unknown_keys(arena: Arena) -> Attack:
     name = "uploads of 250 addresses, each with another unknown key"
-    begun = [upload(f"tp_{secrets.token_hex(16)}", arena.product, noise())[:_BEGIN] for _ in range(_DRIPPING)]
+    known = _begun_upload(arena)
+    own = arena.attacker.key.encode()
+    begun = [known.replace(own, f"tp_{secrets.token_hex(16)}".encode()) for _ in range(_DRIPPING)]
     return _dripping(name, begun, _MANY, 4, also=_Asks(upload_in_3_s=_slow_upload(arena.other, 3)))
 
 
