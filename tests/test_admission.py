@@ -159,14 +159,14 @@ def test_nothing_begins_for_a_client_that_hung_up_while_it_waited(desk: Desk) ->
 
 
 def test_a_request_that_has_waited_too_long_is_refused(desk: Desk) -> None:
-    desk.arrive(*FIRST, "second")
-    desk.now += 0.75
-    desk.arrive("third", network="b")
-    desk.admission.expire()
-    assert desk.refused == []
-    desk.now += 0.25
-    desk.admission.expire()
-    assert desk.refused == ["second"]
+    waiting = [f"waiting {number}" for number in range(17)]
+    desk.arrive(*FIRST, *waiting)
+    desk.now += 0.95
+    desk.admission.advance()
+    assert (desk.begun, desk.refused) == ([*FIRST, *waiting[:8]], [])
+    desk.now += 0.15
+    desk.admission.advance()
+    assert (desk.begun, desk.refused) == ([*FIRST, *waiting[:16]], waiting[16:])
 
 
 def test_room_is_made_at_the_expense_of_the_network_with_the_most_requests(desk: Desk) -> None:

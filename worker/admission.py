@@ -29,6 +29,8 @@ _YOUNG: Final = 0.05
 _MANY: Final = 16
 #: How long a request may wait for a thread, in seconds.
 _LONGEST_WAIT: Final = 1.0
+#: How often the waits are checked if something else happens, in seconds.
+_CHECKS: Final = 0.1
 #: For how long, in seconds, a network comes after the others because a key or a password of it was wrong, and
 #: the most such networks that are remembered.
 _SUSPECT: Final = 60.0
@@ -71,6 +73,7 @@ class Admission:
         self._queues: OrderedDict[str, deque[_Queued]] = OrderedDict()
         # In the order of the times until which they are suspect.
         self._suspects: OrderedDict[str, float] = OrderedDict()
+        self._next_check = 0.0
 
     def suspect(self, network: str) -> None:
         """Lets the requests of a network wait for those of others for a while: one was unauthorized."""
@@ -95,7 +98,10 @@ class Admission:
         self.advance()
 
     def advance(self) -> None:
-        """Lets requests begin, of each network in turn. Those whose client is gone are dropped."""
+        """Lets requests begin, of each network in turn, and refuses those that have waited too long.
+
+        A request whose client is gone is dropped.
+        """
         now = time.monotonic()
         while self._young and self._oldest_until() <= now:
             del self._young[next(iter(self._young))]
@@ -107,6 +113,9 @@ class Admission:
                 self._end(queued.conn)
             else:
                 self._start(queued.conn, queued.sock, now - queued.since)
+        if now >= self._next_check:
+            self._next_check = now + _CHECKS
+            self._refuse_since(now - _LONGEST_WAIT)
 
     def _next(self) -> str:
         """The network whose turn is next."""
@@ -123,11 +132,10 @@ class Admission:
         """When the oldest of the young requests is no longer young."""
         return next(iter(self._young.values())) + _YOUNG * (1 + len(self._running) / _MANY)
 
-    def expire(self) -> None:
-        """Refuses the requests that have waited too long."""
-        oldest = time.monotonic() - _LONGEST_WAIT
+    def _refuse_since(self, latest: float) -> None:
+        """Refuses the requests that have waited since ``latest``, or longer."""
         for network in list(self._queues):
-            while network in self._queues and self._queues[network][0].since <= oldest:
+            while network in self._queues and self._queues[network][0].since <= latest:
                 queued = self._take(network)
                 self._refuse(queued.conn, queued.sock)
 

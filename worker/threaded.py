@@ -263,7 +263,6 @@ class Worker(ThreadWorker):
         """Ends the connections whose deadline has passed; the main thread calls it once a second."""
         super().murder_pending()
         self._heads.expire(stopping=not self.alive)
-        self._admission.expire()
 
     def notify(self) -> None:
         """Reports to the arbiter, in the main thread: at least once a second."""

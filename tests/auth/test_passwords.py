@@ -73,7 +73,6 @@ def test_the_number_of_waiting_password_checks_is_bounded(monkeypatch: pytest.Mo
             assert release.wait(30)
 
     monkeypatch.setattr(auth.passwords, "_HASHER", SlowHasher())
-    monkeypatch.setattr(auth.passwords, "_hash_of_nobody", lambda: "hash")  # made once a process
     monkeypatch.setattr(auth.passwords, "_TURNS", Turns(replace(auth.passwords._BOUNDS, seconds=60)))
     with ThreadPoolExecutor(40) as threads:
         checks = [threads.submit(verify_password, "hash", PASSWORD) for _ in range(40)]
@@ -94,7 +93,6 @@ def test_a_password_check_does_not_wait_long_for_its_turn(monkeypatch: pytest.Mo
             assert release.wait(30)
 
     monkeypatch.setattr(auth.passwords, "_HASHER", SlowHasher())
-    monkeypatch.setattr(auth.passwords, "_hash_of_nobody", lambda: "hash")
     monkeypatch.setattr(auth.passwords, "_TURNS", Turns(replace(auth.passwords._BOUNDS, seconds=0.05)))
     with ThreadPoolExecutor(2) as threads:
         computing = [threads.submit(verify_password, "hash", PASSWORD) for _ in range(2)]
@@ -116,6 +114,5 @@ def test_passwords_are_checked_at_a_lower_priority_than_other_work(monkeypatch: 
 
     found: list[int] = []
     monkeypatch.setattr(auth.passwords, "_HASHER", Hasher())
-    monkeypatch.setattr(auth.passwords, "_hash_of_nobody", lambda: "hash")
     assert verify_password("hash", PASSWORD)
     assert found == [min(nice_value() + 5, 19)]

@@ -87,7 +87,6 @@ def door(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     """A sign-in at which nobody loses patience."""
     hasher, turns = Hasher(), Turns(replace(auth.passwords._BOUNDS, seconds=PATIENCE))
     monkeypatch.setattr(auth.passwords, "_HASHER", hasher)
-    monkeypatch.setattr(auth.passwords, "_hash_of_nobody", lambda: "hash")
     monkeypatch.setattr(auth.passwords, "_TURNS", turns)
     with ThreadPoolExecutor(20) as pool:
         yield Door(app, hasher, turns, pool)
