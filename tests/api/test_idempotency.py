@@ -148,31 +148,14 @@ def test_any_other_string_is_a_key(client: FlaskClient, key: str) -> None:
     assert_replayed(create(client, key=key), first)
 
 
-def test_a_failure_of_a_store_is_not_kept(
-    client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("failure", "status"), [(BudgetSpent(1), 429), (ClientGone(), 499), (CatalogUnavailable(), 503)]
+)
+def test_an_answer_to_a_request_that_has_not_run_is_not_kept(
+    client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int
 ) -> None:
-    monkeypatch.setattr(catalog, "create_product", fail_with(CatalogUnavailable()))
-    assert create(client).status_code == 503
-    monkeypatch.undo()
-    again = create(client)
-    assert (again.status_code, "Idempotency-Replayed" in again.headers) == (201, False)
-
-
-def test_an_answer_that_says_to_come_back_later_is_not_kept(
-    client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(catalog, "create_product", fail_with(BudgetSpent(1)))
-    assert create(client).status_code == 429
-    monkeypatch.undo()
-    again = create(client)
-    assert (again.status_code, "Idempotency-Replayed" in again.headers) == (201, False)
-
-
-def test_what_a_client_that_hung_up_would_have_got_is_not_kept(
-    client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(catalog, "create_product", fail_with(ClientGone()))
-    assert create(client).status_code == 499
+    monkeypatch.setattr(catalog, "create_product", fail_with(failure))
+    assert create(client).status_code == status
     monkeypatch.undo()
     again = create(client)
     assert (again.status_code, "Idempotency-Replayed" in again.headers) == (201, False)
