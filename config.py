@@ -357,7 +357,11 @@ class Settings:
         shown="`source`",
     )
     strip_metadata: bool = _setting(True, _flag, "`0` stores images as they were sent", shown="`1`")
-    request_deadline: int = _setting(60, _at_least(1, 3600), "the seconds within which a request must arrive")
+    request_deadline: int = _setting(
+        60,
+        _at_least(1, 3600),
+        "the seconds within which a request must arrive; a body also has a minimum rate of 2 kB/s",
+    )
     trusted_proxy_hops: int = _setting(
         0, _at_least(0, 10), "the number of proxies in front of the server whose `X-Forwarded-For` is trusted"
     )
